@@ -1,0 +1,46 @@
+"""What the verbs share: the application, errors as one line, and output for people or for programs."""
+
+import json
+import sys
+import traceback
+from collections.abc import Mapping
+
+import typer
+from rich.console import Console
+
+from platform.errors import InputError
+
+console = Console()
+_errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def application(summary: str) -> typer.Typer:
+    """A Typer application for one verb; start it with `run`."""
+    return typer.Typer(
+        help=summary,
+        epilog="--debug shows the traceback of an error.",
+        add_completion=False,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+
+
+def run(app: typer.Typer, name: str) -> None:
+    """Run a verb as a process: exit code 0, or 2 and one line where an option, a file or a field is wrong.
+
+    A verb that is stopped with Ctrl-C says how to go on and exits with 130 itself.
+    """
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    try:
+        app(arguments, prog_name=f"python -m {name}")
+    except InputError as error:
+        if len(arguments) < len(sys.argv) - 1:
+            traceback.print_exc()
+        _errors.print(f"error: {error}", style="red", markup=False)
+        sys.exit(2)
+
+
+def event(kind: str, values: Mapping[str, object]) -> None:
+    """One line of JSON on standard output, for `--json`."""
+    print(json.dumps({"event": kind, **values}, default=str), flush=True)

@@ -1,0 +1,1 @@
+"""Data folders: one format on disk, class splits, class text, and a reader for each published layout."""

@@ -1,0 +1,143 @@
+"""What a reader hands over: arrays and classes in memory, checked before anything is written."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from platform.errors import InputError
+
+Normalisation = Literal["none", "standard", "minmax", "l2"]
+
+
+class ClassInfo(BaseModel):
+    """A class: its name and everything that can be said about it without a sample."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    descriptions: dict[str, list[str]] = {}  # a set's name ("llm", "parts") to one or several texts
+    verb: str | None = None
+    noun: str | None = None
+    attributes: list[float] | None = None
+
+
+class ClassSplit(BaseModel):
+    """Which classes are unseen, by name; the others are seen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    unseen: list[str]
+    pseudo_unseen: list[list[str]] = []  # published folds of seen classes to hold out for validation
+    source: str
+
+
+@dataclass(frozen=True)
+class FeatureArray:
+    """One feature set. values: (N, D), any float type; `normalise` is what the methods should be given by default."""
+
+    values: np.ndarray
+    extractor: str
+    normalise: Normalisation = "none"
+
+
+@dataclass(frozen=True)
+class Skeletons:
+    """Raw clips, each (T, bodies, joints, axes) float32 with its own T; `layout` names the joint order."""
+
+    clips: Sequence[np.ndarray]
+    layout: Literal["kinect_v1", "kinect_v2"]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A whole data set before it is written. N samples, C classes.
+
+    labels: (N,) indices into `classes`; train: (N,) True in the official training partition; groups: (N,) subject,
+    performer or scene, −1 where unknown; logits: (N, C) of a classifier trained on the seen classes, a row of NaN where
+    a sample has none; embeddings: name to (C, T).
+    """
+
+    name: str
+    modality: Literal["skeleton", "image", "video"]
+    licence: str
+    source: str
+    classes: Sequence[ClassInfo]
+    labels: np.ndarray
+    train: np.ndarray
+    features: Mapping[str, FeatureArray]
+    ids: Sequence[str] | None = None
+    groups: np.ndarray | None = None
+    class_list: str | None = None  # the published class order that `classes` follows, for the built-in splits
+    splits: Mapping[str, ClassSplit] = field(default_factory=dict)
+    embeddings: Mapping[str, np.ndarray] = field(default_factory=dict)
+    logits: np.ndarray | None = None
+    skeletons: Skeletons | None = None
+    simulated: bool = False
+    validation: "Contents | None" = None  # the same data through an extractor that never saw the pseudo-unseen classes
+
+    def check(self) -> None:
+        """Raise InputError at the first thing that would make a result wrong or a later step fail."""
+        names = [c.name for c in self.classes]
+        count, where = len(self.labels), f"data set `{self.name}`"
+        if not count:
+            raise InputError(f"{where}: no samples")
+        if not self.features:
+            raise InputError(f"{where}: no feature set")
+        for position, name in enumerate(names):
+            if not name.strip():
+                raise InputError(f"{where}: class {position} has no text; every class needs a name or a description")
+        if len(set(names)) != len(names):
+            twice = next(n for n in names if names.count(n) > 1)
+            raise InputError(f"{where}: class `{twice}` is named twice; class names must differ")
+        if self.labels.min() < 0 or self.labels.max() >= len(names):
+            bad = self.labels[(self.labels < 0) | (self.labels >= len(names))][0]
+            raise InputError(f"{where}: label {bad} is outside the {len(names)} classes (0 to {len(names) - 1})")
+        for what, values in (("ids", self.ids), ("groups", self.groups), ("partition", self.train)):
+            if values is not None and len(values) != count:
+                raise InputError(f"{where}: {len(values)} {what} for {count} labels; the counts must agree")
+        if self.ids is not None and len(set(self.ids)) != count:
+            raise InputError(f"{where}: sample ids repeat; every sample needs its own")
+        for name, feature_set in self.features.items():
+            _check_matrix(f"{where}: feature set `{name}`", feature_set.values, count)
+        if self.logits is not None and self.logits.shape != (count, len(names)):
+            raise InputError(f"{where}: logits are {self.logits.shape}, expected ({count}, {len(names)}): all classes")
+        if self.skeletons is not None and len(self.skeletons.clips) != count:
+            raise InputError(f"{where}: {len(self.skeletons.clips)} skeleton clips for {count} labels")
+        for name, embedding in self.embeddings.items():
+            _check_matrix(f"{where}: class embedding `{name}`", embedding, len(names))
+        described = sum(c.attributes is not None for c in self.classes)
+        if described not in (0, len(names)):
+            raise InputError(f"{where}: {described} of {len(names)} classes have attributes; all or none must")
+        for name, split in self.splits.items():
+            check_split(f"{where}: split `{name}`", split, names)
+        if self.validation is not None:
+            self.validation.check()
+
+
+def check_split(where: str, split: ClassSplit, names: Sequence[str]) -> None:
+    """Raise InputError unless the split names known classes and leaves some of them seen."""
+    for group in (split.unseen, *split.pseudo_unseen):
+        unknown = sorted(set(group) - set(names))
+        if unknown:
+            raise InputError(f"{where}: unknown class `{unknown[0]}`; the classes are {', '.join(names[:4])}, …")
+        if len(set(group)) != len(group):
+            raise InputError(f"{where}: a class is listed twice")
+    if not 0 < len(split.unseen) < len(names):
+        raise InputError(f"{where}: {len(split.unseen)} unseen of {len(names)} classes; some must be seen, some unseen")
+    for fold in split.pseudo_unseen:
+        if both := set(fold) & set(split.unseen):
+            raise InputError(f"{where}: class `{min(both)}` is both unseen and pseudo-unseen; the latter are seen")
+
+
+def _check_matrix(where: str, values: np.ndarray, rows: int) -> None:
+    if values.ndim != 2 or values.shape[1] == 0:
+        raise InputError(f"{where}: shape {values.shape}; expected two dimensions, (rows, features)")
+    if len(values) != rows:
+        raise InputError(f"{where}: {len(values)} rows, expected {rows}")
+    for start in range(0, rows, 8192):  # in chunks, so that a memory-mapped file never stands in memory whole
+        finite = np.isfinite(values[start : start + 8192]).all(axis=1)
+        if not finite.all():
+            raise InputError(f"{where}: row {start + int(np.argmin(finite))} holds NaN or infinity; it must be finite")

@@ -1,0 +1,276 @@
+"""The data folder: a card, Arrow files that are memory-mapped, and class facts in JSON.
+
+NAME/
+  dataset.json             the card: what this is, where it came from, counts, checksums, format version
+  classes.json             name, descriptions, verb, noun and attributes of each class
+  splits.json              class splits by name
+  samples.arrow            id, class, group, train (official partition); one row a sample
+  features/SET.arrow       fixed-size-list<float32>[D], one row a sample; sets stand side by side
+  logits.arrow             of a seen-class classifier, where there is one; a row of NaN where a sample has none
+  skeletons.arrow          raw clips, where there are any
+  embeddings/NAME.arrow    class embeddings, one row a class
+  validation/              the same data through an extractor that never saw the pseudo-unseen classes, if given
+"""
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from platform.datasets.contents import ClassInfo, ClassSplit, Contents, Normalisation, check_split
+from platform.datasets.splits import published_splits, random_split
+from platform.errors import InputError
+
+FORMAT_VERSION = 1
+
+
+class FeatureSet(BaseModel):
+    """What the card says of one feature set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dimension: int
+    extractor: str
+    normalise: Normalisation
+
+
+class Card(BaseModel):
+    """`dataset.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: int
+    name: str
+    modality: str
+    licence: str
+    source: str
+    simulated: bool
+    class_list: str | None
+    samples: int
+    train_samples: int
+    classes: int
+    features: dict[str, FeatureSet]
+    logits: bool
+    skeletons: str | None
+    checksums: dict[str, str]  # file to SHA-256
+
+
+class Dataset:
+    """A data folder, open for reading. Arrays are views of memory-mapped files: nothing is loaded before it is used."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.card = _read_card(folder)
+        self.classes = [ClassInfo(**c) for c in json.loads((folder / "classes.json").read_text())]
+        self.class_names = [c.name for c in self.classes]
+        samples = _read_table(folder / "samples.arrow")
+        self.ids = samples.column("id")
+        self.labels = samples.column("class").to_numpy()  # (N,) int64
+        self.groups = samples.column("group").to_numpy()  # (N,) int64, −1 where unknown
+        self.train = samples.column("train").to_numpy(zero_copy_only=False)  # (N,) bool
+        if len(self.labels) != self.card.samples:
+            raise InputError(f"{folder}/samples.arrow: {len(self.labels)} rows, the card says {self.card.samples}")
+
+    def features(self, name: str | None = None) -> np.ndarray:
+        """(N, D) float32 of a feature set, the card's first by default; read-only, memory-mapped."""
+        return _read_matrix(self.folder / "features" / f"{self.feature_set(name)}.arrow")
+
+    def feature_set(self, name: str | None) -> str:
+        """The name of a feature set, checked; the card's first where none is given."""
+        if name is None:
+            return next(iter(self.card.features))
+        if name not in self.card.features:
+            raise InputError(f"{self.folder}: no feature set `{name}`; it has {', '.join(self.card.features)}")
+        return name
+
+    @cached_property
+    def logits(self) -> np.ndarray | None:
+        """(N, C) float32, a row of NaN where a sample has none."""
+        return _read_matrix(self.folder / "logits.arrow") if self.card.logits else None
+
+    def skeleton(self, index: int) -> np.ndarray:
+        """(T, bodies, joints, axes) float32: one raw clip."""
+        row = self._skeletons.slice(index, 1).to_pylist()[0]
+        return np.array(row["values"], dtype=np.float32).reshape(row["shape"])
+
+    @cached_property
+    def _skeletons(self) -> pa.RecordBatch:
+        if self.card.skeletons is None:
+            raise InputError(f"{self.folder}: holds no raw skeletons")
+        return _read_table(self.folder / "skeletons.arrow")
+
+    @property
+    def embedding_names(self) -> list[str]:
+        return sorted(p.stem for p in (self.folder / "embeddings").glob("*.arrow"))
+
+    def embedding(self, name: str) -> np.ndarray:
+        """(C, T) float32: class embeddings that stand in the folder."""
+        path = self.folder / "embeddings" / f"{name}.arrow"
+        if not path.exists():
+            have = ", ".join(self.embedding_names) or "none"
+            raise InputError(f"{self.folder}: no class embedding `{name}`; it has {have}")
+        return _read_matrix(path)
+
+    def add_embedding(self, name: str, values: np.ndarray) -> None:
+        """Write class embeddings beside the others. values: (C, T)."""
+        path = self.folder / "embeddings" / f"{name}.arrow"
+        path.parent.mkdir(exist_ok=True)
+        partial = path.with_name(f".{uuid.uuid4().hex}")
+        _write_matrix(partial, values)
+        partial.rename(path)
+
+    @cached_property
+    def splits(self) -> dict[str, ClassSplit]:
+        """The folder's own splits and the published ones of its class list, by name."""
+        own = {name: ClassSplit(**s) for name, s in json.loads((self.folder / "splits.json").read_text()).items()}
+        for name, split in own.items():
+            check_split(f"{self.folder}/splits.json: split `{name}`", split, self.class_names)
+        return published_splits(self.card.class_list, self.class_names) | own
+
+    def split(self, name: str) -> ClassSplit:
+        """A split by name, or `random:UNSEEN:SEED`."""
+        if name.startswith("random:"):
+            return random_split(name, self.class_names)
+        if name not in self.splits:
+            have = ", ".join(self.splits) or "none"
+            raise InputError(f"{self.folder}: no class split `{name}`; it has {have}, and random:UNSEEN:SEED")
+        return self.splits[name]
+
+    @cached_property
+    def validation(self) -> "Dataset | None":
+        return Dataset(self.folder / "validation") if (self.folder / "validation").is_dir() else None
+
+    def damaged(self) -> list[str]:
+        """Files whose checksum is not the card's."""
+        return [f for f, checksum in self.card.checksums.items() if _checksum(self.folder / f) != checksum]
+
+
+def write_dataset(contents: Contents, folder: Path) -> Dataset:
+    """Check and write a data folder, whole or not at all. Raises InputError where `folder` exists or a check fails."""
+    if folder.exists():
+        raise InputError(f"{folder} exists already; choose another folder or remove it")
+    contents.check()
+    with _whole_or_nothing(folder) as partial:
+        _write_contents(contents, partial)
+    return Dataset(folder)
+
+
+@contextmanager
+def _whole_or_nothing(folder: Path) -> Iterator[Path]:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        partial.mkdir()
+        yield partial
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _write_contents(contents: Contents, folder: Path) -> None:
+    count = len(contents.labels)
+    ids = contents.ids if contents.ids is not None else [f"{i:07d}" for i in range(count)]
+    groups = contents.groups if contents.groups is not None else np.full(count, -1)
+    samples = {
+        "id": pa.array(ids, pa.string()),
+        "class": pa.array(np.asarray(contents.labels, np.int64)),
+        "group": pa.array(np.asarray(groups, np.int64)),
+        "train": pa.array(np.asarray(contents.train, bool)),
+    }
+    _write_batch(folder / "samples.arrow", pa.record_batch(samples))
+    for kind, matrices in (
+        ("features", {name: f.values for name, f in contents.features.items()}),
+        ("embeddings", contents.embeddings),
+    ):
+        (folder / kind).mkdir()
+        for name, values in matrices.items():
+            _write_matrix(folder / kind / f"{name}.arrow", values)
+    if contents.logits is not None:
+        _write_matrix(folder / "logits.arrow", contents.logits)
+    if contents.skeletons is not None:
+        clips = contents.skeletons.clips
+        values = pa.array([np.asarray(c, np.float32).ravel() for c in clips], pa.large_list(pa.float32()))
+        shapes = pa.array([list(c.shape) for c in clips], pa.list_(pa.int32(), 4))
+        _write_batch(folder / "skeletons.arrow", pa.record_batch({"values": values, "shape": shapes}))
+    _write_json(folder / "classes.json", [c.model_dump() for c in contents.classes])
+    _write_json(folder / "splits.json", {name: s.model_dump() for name, s in contents.splits.items()})
+    if contents.validation is not None:
+        (folder / "validation").mkdir()
+        _write_contents(contents.validation, folder / "validation")
+    files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    card = Card(
+        format_version=FORMAT_VERSION,
+        name=contents.name,
+        modality=contents.modality,
+        licence=contents.licence,
+        source=contents.source,
+        simulated=contents.simulated,
+        class_list=contents.class_list,
+        samples=count,
+        train_samples=int(np.asarray(contents.train).sum()),
+        classes=len(contents.classes),
+        features={
+            name: FeatureSet(dimension=f.values.shape[1], extractor=f.extractor, normalise=f.normalise)
+            for name, f in contents.features.items()
+        },
+        logits=contents.logits is not None,
+        skeletons=contents.skeletons.layout if contents.skeletons else None,
+        checksums={f: _checksum(folder / f) for f in files},
+    )
+    _write_json(folder / "dataset.json", card.model_dump())
+
+
+def _read_card(folder: Path) -> Card:
+    path = folder / "dataset.json"
+    if not path.exists():
+        raise InputError(f"{folder} is no data folder: it has no dataset.json (make one with `platform.data import`)")
+    try:
+        record = json.loads(path.read_text())
+        version = record.get("format_version")
+        if version != FORMAT_VERSION:
+            raise InputError(f"{path}: format version {version}; this release reads version {FORMAT_VERSION}")
+        return Card(**record)
+    except (json.JSONDecodeError, ValidationError, AttributeError) as error:
+        raise InputError(f"{path}: not a data card ({str(error).splitlines()[0]})") from error
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def _write_matrix(path: Path, values: np.ndarray) -> None:
+    flat = np.ascontiguousarray(values, dtype=np.float32).reshape(-1)  # a float32 memory map passes through uncopied
+    _write_batch(path, pa.record_batch({"values": pa.FixedSizeListArray.from_arrays(pa.array(flat), values.shape[1])}))
+
+
+def _write_batch(path: Path, batch: pa.RecordBatch) -> None:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)  # one batch, so that reading maps one contiguous block
+
+
+def _read_table(path: Path) -> pa.RecordBatch:
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{path}: missing or truncated ({error}); import the data again") from error
+
+
+def _read_matrix(path: Path) -> np.ndarray:
+    column = _read_table(path).column(0)
+    return column.values.to_numpy(zero_copy_only=True).reshape(len(column), column.type.list_size)
+
+
+def _checksum(path: Path) -> str:
+    if not path.exists():
+        return "missing"
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
