@@ -104,6 +104,11 @@ class Contents:
             _check_matrix(f"{where}: feature set `{name}`", feature_set.values, count)
         if self.logits is not None and self.logits.shape != (count, len(names)):
             raise InputError(f"{where}: logits are {self.logits.shape}, expected ({count}, {len(names)}): all classes")
+        if self.logits is not None:
+            partial = ~np.isfinite(self.logits).all(axis=1) & ~np.isnan(self.logits).all(axis=1)
+            if partial.any():
+                row = int(np.argmax(partial))
+                raise InputError(f"{where}: logits row {row} must be finite, or NaN throughout where there are none")
         if self.skeletons is not None and len(self.skeletons.clips) != count:
             raise InputError(f"{where}: {len(self.skeletons.clips)} skeleton clips for {count} labels")
         for name, embedding in self.embeddings.items():

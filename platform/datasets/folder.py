@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -69,7 +70,7 @@ class Dataset:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.card = _read_card(folder)
-        self.classes = [ClassInfo(**c) for c in json.loads((folder / "classes.json").read_text())]
+        self.classes = [ClassInfo(**c) for c in _read_json(folder / "classes.json")]
         self.class_names = [c.name for c in self.classes]
         samples = _read_table(folder / "samples.arrow")
         self.ids = samples.column("id")
@@ -130,7 +131,7 @@ class Dataset:
     @cached_property
     def splits(self) -> dict[str, ClassSplit]:
         """The folder's own splits and the published ones of its class list, by name."""
-        own = {name: ClassSplit(**s) for name, s in json.loads((self.folder / "splits.json").read_text()).items()}
+        own = {name: ClassSplit(**s) for name, s in _read_json(self.folder / "splits.json").items()}
         for name, split in own.items():
             check_split(f"{self.folder}/splits.json: split `{name}`", split, self.class_names)
         return published_splits(self.card.class_list, self.class_names) | own
@@ -241,6 +242,13 @@ def _read_card(folder: Path) -> Card:
         return Card(**record)
     except (json.JSONDecodeError, ValidationError, AttributeError) as error:
         raise InputError(f"{path}: not a data card ({str(error).splitlines()[0]})") from error
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: missing or damaged ({error}); import the data again") from error
 
 
 def _write_json(path: Path, value: object) -> None:

@@ -1,0 +1,1 @@
+"""Zero-shot recognition methods, one file each."""

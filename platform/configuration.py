@@ -1,0 +1,61 @@
+"""Configurations from what a user writes: names checked, values typed, one clear line where something is wrong."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from platform.errors import InputError
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def validated(config: type[Config], values: Mapping[str, Any]) -> Config:
+    """A configuration from values. Raises InputError naming the field, the value and what would be right."""
+    for name in values:
+        check_field(config, name)
+    try:
+        return config(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or config.__name__
+        described = config.model_fields[str(first["loc"][0])].description if first["loc"] else ""
+        raise InputError(f"{field}={first['input']!r}: {first['msg'].lower()} ({described})") from None
+
+
+def check_field(config: type[BaseModel], name: str) -> None:
+    """Raise InputError unless `name` is a field of the configuration; the nearest names are suggested."""
+    if name not in config.model_fields:
+        raise InputError(f"unknown field `{name}` of {config.__name__}{nearest(name, config.model_fields)}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean …?` or `; there is …`."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean `{close[0]}`?" if close else f"; there is {', '.join(known)}"
+
+
+def assignments(pairs: Sequence[str]) -> dict[str, Any]:
+    """`["learning_rate=1e-3", "gate=soft"]` as values, each read as YAML. Raises InputError without an equals sign."""
+    values = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise InputError(f"--set {pair}: expected FIELD=VALUE, as in --set learning_rate=1e-3")
+        values[name.strip()] = number_or_yaml(text)
+    return values
+
+
+def number_or_yaml(text: str) -> Any:
+    """YAML's value of a text, but with `1e-3` a number, which YAML 1.1 takes for a string."""
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return yaml.safe_load(text)

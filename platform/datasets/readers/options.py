@@ -1,0 +1,44 @@
+"""What a user can say about the files that a reader is given."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Literal
+
+Attributes = Literal["att", "original_att"]
+Locations = Literal["use", "ignore"]
+Modality = Literal["skeleton", "image", "video"]
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """Everything is optional; None or empty means "not given", so that an option a layout has no use for is refused.
+
+    text and descriptions: name to file. The registry in `readers` says which options belong to which layout.
+    """
+
+    name: str | None = None
+    licence: str | None = None
+    source: str | None = None
+    text: Mapping[str, Path] = field(default_factory=dict)
+    descriptions: Mapping[str, Path] = field(default_factory=dict)
+    label_splits: Path | None = None
+    class_list: str | None = None
+    classes: Path | None = None
+    features: Path | None = None
+    validation: Path | None = None
+    extractor: str | None = None
+    modality: Modality | None = None
+    attributes: Attributes | None = None
+    locations: Locations | None = None
+    seed: int | None = None
+
+    def given(self) -> list[str]:
+        """The names of the options that were given."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return [name for name, value in values.items() if value is not None and value != {}]
+
+
+def flag(option: str) -> str:
+    """An option as it is written on the command line: `--class-list` for `class_list`."""
+    return "--" + option.replace("_", "-")

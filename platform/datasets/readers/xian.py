@@ -1,0 +1,169 @@
+"""The layout of Xian et al.'s Proposed Splits: `att_splits.mat` and one file of features.
+
+att_splits.mat holds `att` and `original_att`, (attributes, classes); `allclasses_names`, whose order is the labels'
+order (for CUB it is not the order of the class ids); and sample positions that count from 1: `trainval_loc`,
+`test_seen_loc`, `test_unseen_loc`. The features stand in `res101.mat`, (features, samples) with labels from 1, or in an
+.npz with `features` (samples, features), `labels` from 0 and perhaps `classes`.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from platform.datasets.contents import ClassSplit, Contents, FeatureArray
+from platform.datasets.readers.arrays import as_integers, as_labels, as_matrix, load_mat, load_npz
+from platform.datasets.readers.attributes import classes_with_attributes
+from platform.datasets.readers.options import ImportOptions
+from platform.datasets.readers.partitions import draw_partition, partition_note
+from platform.datasets.splits import published_class_lists
+from platform.errors import InputError
+
+_SPLITS_FILE = "att_splits.mat"
+_LOCATIONS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """values: (N, D); labels: (N,) from 0."""
+
+    path: Path
+    values: np.ndarray
+    labels: np.ndarray
+
+
+def read(source: Path, options: ImportOptions) -> Contents:
+    """The split is `proposed`. Raises InputError where the positions do not fit the features' rows."""
+    path = source / _SPLITS_FILE
+    if options.seed is not None and options.locations != "ignore":
+        raise InputError(f"--seed does not apply: {_SPLITS_FILE} says what to train on (see --locations ignore)")
+    chosen = options.attributes or "att"
+    tables = load_mat(path, ["allclasses_names", chosen], _LOCATIONS)
+    names = [str(np.ravel(cell)[0]).strip() for cell in tables["allclasses_names"].ravel()]
+    classes = classes_with_attributes(names, tables[chosen].T, f"{path}: `{chosen}`")
+    samples = _read_samples(options.features or _find_features(source), names)
+
+    problem = _location_problem(tables, samples.labels, names)
+    if options.locations == "ignore":
+        seed = options.seed or 0
+        unseen = _unseen_without_locations(source, names, problem, tables, samples.labels)
+        rows, train = slice(None), draw_partition(samples.labels, seed)
+        note = f"sample positions of {_SPLITS_FILE} ignored; {partition_note(seed)}"
+    elif problem is not None:
+        raise InputError(
+            f"{samples.path}: its rows are not in the order that {path} expects ({problem}); with --locations ignore "
+            "only the attributes and the class split are taken and a seeded partition is drawn"
+        )
+    else:
+        positions = {key: _positions(tables, key) for key in _LOCATIONS}
+        unseen = sorted(set(samples.labels[positions["test_unseen_loc"]].tolist()))
+        rows = np.sort(np.concatenate(list(positions.values())))
+        train = np.isin(rows, positions["trainval_loc"])
+        note = f"partitions as {_SPLITS_FILE} has them"
+        if len(rows) == len(samples.labels):
+            rows = slice(None)
+        else:
+            note += f", {len(samples.labels) - len(rows)} samples that stand in no list left out"
+    split = ClassSplit(
+        unseen=[names[i] for i in unseen],
+        pseudo_unseen=_read_folds(source, names, unseen),
+        source=f"Xian et al., Proposed Splits, {_SPLITS_FILE}",
+    )
+    return Contents(
+        name=source.name,
+        modality=options.modality or "image",
+        licence="",
+        source=f"features {samples.path.name}, class attributes `{chosen}` of {_SPLITS_FILE}; {note}",
+        classes=classes,
+        labels=samples.labels[rows],
+        train=train,
+        features={samples.path.stem: FeatureArray(samples.values[rows], _extractor(samples.path, options), "minmax")},
+        class_list=next((n for n, known in published_class_lists().items() if known["classes"] == names), None),
+        splits={"proposed": split},
+    )
+
+
+def _extractor(path: Path, options: ImportOptions) -> str:
+    return options.extractor or ("ResNet-101, ImageNet" if path.name == "res101.mat" else "not stated")
+
+
+def _find_features(source: Path) -> Path:
+    found = [p for p in sorted(source.glob("*")) if p.suffix in (".mat", ".npz") and "att_splits" not in p.name.lower()]
+    if (source / "res101.mat") in found:
+        return source / "res101.mat"
+    if len(found) != 1:
+        have = ", ".join(p.name for p in found) or "none"
+        raise InputError(f"{source}: no res101.mat, no single other file of features ({have}); use --features")
+    return found[0]
+
+
+def _read_samples(path: Path, names: Sequence[str]) -> _Samples:
+    if path.suffix == ".npz":
+        arrays = load_npz(path, ["features", "labels"], ["classes"])
+        values = as_matrix(f"{path}: `features`", arrays["features"])
+        labels = as_labels(f"{path}: `labels`", arrays["labels"], len(values), len(names))
+        if "classes" in arrays:
+            labels = _in_order(path, arrays["classes"].astype(str).tolist(), names)[labels]
+        return _Samples(path, values, labels)
+    arrays = load_mat(path, ["features", "labels"])
+    values = as_matrix(f"{path}: `features`", arrays["features"].T)
+    return _Samples(path, values, as_labels(f"{path}: `labels`", arrays["labels"], len(values), len(names), first=1))
+
+
+def _in_order(path: Path, theirs: Sequence[str], names: Sequence[str]) -> np.ndarray:
+    """(C,) for each of the file's classes its index in `names`."""
+    if sorted(theirs) != sorted(names):
+        odd = min(set(theirs) ^ set(names))
+        raise InputError(f"{path}: its `classes` are not those of {_SPLITS_FILE}; `{odd}` is in one of them only")
+    return np.array([names.index(name) for name in theirs])
+
+
+def _positions(tables: dict[str, np.ndarray], key: str) -> np.ndarray:
+    return as_integers(f"{_SPLITS_FILE}: `{key}`", tables[key]) - 1
+
+
+def _location_problem(tables: dict[str, np.ndarray], labels: np.ndarray, names: Sequence[str]) -> str | None:
+    """Why the sample positions cannot be those of these labels; None where they can."""
+    missing = [key for key in _LOCATIONS if key not in tables]
+    if missing:
+        return f"it holds no `{missing[0]}`"
+    trainval, test_seen, test_unseen = (_positions(tables, key) for key in _LOCATIONS)
+    every = np.concatenate([trainval, test_seen, test_unseen])
+    if every.min() < 0 or every.max() >= len(labels):
+        return f"positions run from {every.min() + 1} to {every.max() + 1}, the features have {len(labels)} rows"
+    if len(np.unique(every)) != len(every):
+        return "a position stands in more than one list"
+    for what, positions in (("trainval_loc", trainval), ("test_seen_loc", test_seen)):
+        both = np.intersect1d(labels[positions], labels[test_unseen])
+        if len(both):
+            return f"{what} and test_unseen_loc share {len(both)} classes, as `{names[both[0]]}`"
+    return None
+
+
+def _unseen_without_locations(
+    source: Path, names: Sequence[str], problem: str | None, tables: dict[str, np.ndarray], labels: np.ndarray
+) -> list[int]:
+    path = source / "testclasses.txt"
+    if path.exists():
+        return _read_class_file(path, names)
+    if problem is None:
+        return sorted(set(labels[_positions(tables, "test_unseen_loc")].tolist()))
+    raise InputError(f"{path}: no such file; without usable sample positions it has to say which classes are unseen")
+
+
+def _read_folds(source: Path, names: Sequence[str], unseen: Collection[int]) -> list[list[str]]:
+    """`valclasses1.txt` and so on: seen classes to hold out. Some lists come from older splits and name unseen ones."""
+    folds = []
+    for path in sorted(source.glob("valclasses*.txt")):
+        if fold := [names[i] for i in _read_class_file(path, names) if i not in unseen]:
+            folds.append(fold)
+    return folds
+
+
+def _read_class_file(path: Path, names: Sequence[str]) -> list[int]:
+    listed = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    unknown = sorted(set(listed) - set(names))
+    if unknown:
+        raise InputError(f"{path}: unknown class `{unknown[0]}`; the classes are those of {_SPLITS_FILE}")
+    return sorted(names.index(name) for name in set(listed))

@@ -1,0 +1,149 @@
+"""The contract of a method: what the platform calls, and what it gives.
+
+A method is a module with one object `method`. The platform finds it by the module's name, so `my_lab.my_method` works
+like `methods.sadvae`.
+"""
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Protocol, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from platform.configuration import validated
+from platform.errors import InputError
+from platform.zeroshot.gate import Combination
+from platform.zeroshot.task import Task
+
+
+class MethodConfig(BaseModel):
+    """Base of a method's Config: frozen; one field a hyperparameter, the paper's value its default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    combination: Literal["soft", "hard", "stacking"] = Field(
+        "hard", description="what joins seen and unseen scores: soft or hard gate (SynSE, Section 2.6), or stacking"
+    )
+    temperature_scaling: bool = Field(True, description="choose the gate's temperature (SynSE, Section 2.6), else 1")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of a population: what to train on, how, and the seed that names its random draws."""
+
+    task: Task
+    config: Any
+    seed: int
+
+
+class Run(Protocol):
+    """What a method is given beside its members."""
+
+    device: torch.device
+    rank: int  # this process among the data-parallel workers
+    world_size: int
+
+    def resume(self) -> dict[str, Tensor] | None:
+        """The state of the last finished epoch, as `epoch_end` was given it, on the CPU; None at a fresh start."""
+
+    def epoch_end(
+        self,
+        epoch: int,
+        losses: Sequence[Mapping[str, float]],
+        models: "Callable[[], Sequence[Model]]",
+        state: Callable[[], Mapping[str, Tensor]],
+    ) -> bool:
+        """Called once after each epoch, from 0; a method stops where the answer is False.
+
+        losses: of each member; models, state: called where the models as they are now, or what to resume from, are
+        wanted.
+        """
+
+    def average(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Gradients averaged over the data-parallel workers, in place; unchanged with one worker."""
+
+
+@dataclass(frozen=True)
+class Model(ABC):
+    """A trained model over classes numbered seen first, then unseen. Scores are log-probabilities.
+
+    `combination` joins seen and unseen scores; the protocol fits it on pseudo-unseen classes and sets it.
+    """
+
+    seen: tuple[str, ...]
+    unseen: tuple[str, ...]
+    combination: Combination | None
+
+    @abstractmethod
+    def unseen_scores(self, x: Tensor) -> Tensor:
+        """x: (N, D); gives (N, U)."""
+
+    @abstractmethod
+    def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
+        """x: (N, D), logits: (N, S) of a given classifier, for the methods that use one; gives (N, S)."""
+
+    @abstractmethod
+    def with_classes(self, names: Sequence[str], semantics: Tensor) -> Self:
+        """The same model with other unseen classes. semantics: (U', T), of the encoder it was trained with."""
+
+    @abstractmethod
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and JSON values from which `from_state` makes the model again."""
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Self:
+        """The inverse of `state`; `combination`, `seen` and `unseen` are among the values."""
+
+    def scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
+        """(N, C) over all classes, whose largest is the decision. x: (N, D). Raises where no combination is set."""
+        return self._combination().scores(self.seen_scores(x, logits), self.unseen_scores(x))
+
+    def curve_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
+        """(N, C) scores with a margin at every sample, from which the seen-unseen curve is drawn."""
+        return self._combination().curve_scores(self.seen_scores(x, logits), self.unseen_scores(x))
+
+    def joined_by(self, combination: Combination) -> Self:
+        return replace(self, combination=combination)
+
+    def _combination(self) -> Combination:
+        if self.combination is None:
+            raise InputError("this model joins no seen and unseen scores: it was trained without the gate's stage")
+        return self.combination
+
+
+class Method(ABC):
+    """What a method's module offers as `method`."""
+
+    Config: ClassVar[type[MethodConfig]]
+    Model: ClassVar[type[Model]]
+    citation: ClassVar[str]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    pack_by: ClassVar[tuple[str, ...]] = ("batch_size", "epochs")  # the fields in which a population cannot differ
+
+    @abstractmethod
+    def fit_population(self, members: Sequence[Member], run: Run) -> None:
+        """Train the members side by side, calling `run.epoch_end` after each epoch with their models."""
+
+    def configure(self, values: Mapping[str, Any], preset: str | None = None) -> MethodConfig:
+        """A Config from a preset and values over it. Raises InputError naming the field that is wrong."""
+        if preset is not None and preset not in self.presets:
+            raise InputError(f"no preset `{preset}`; there is {', '.join(self.presets) or 'none'}")
+        return validated(self.Config, {**(self.presets[preset] if preset else {}), **values})
+
+
+def load_method(name: str) -> Method:
+    """The method of a module, such as `methods.sadvae`. Raises InputError where there is none."""
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and not (name == error.name or name.startswith(error.name + ".")):
+            raise  # the method's own module exists, and something that it imports does not
+        raise InputError(f"no method `{name}`: there is no such module; try methods.sadvae") from None
+    if not isinstance(getattr(module, "method", None), Method):
+        raise InputError(f"`{name}` is no method: the module has no object `method` of type platform.method.Method")
+    return module.method

@@ -1,0 +1,81 @@
+"""Adam for a population: every member has its own learning rate and its own count of steps."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.optim.adam import adam as torch_adam
+
+
+class PopulationAdam:
+    """Adam (Kingma and Ba, 2015) over parameters that carry a leading member axis.
+
+    parameters: name to (members, …); learning_rates: one a member. The moments are `state`, saved and loaded whole.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Tensor],
+        learning_rates: Sequence[float],
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+    ) -> None:
+        self.parameters, self.betas, self.epsilon = dict(parameters), betas, epsilon
+        self.learning_rates = list(learning_rates)
+        first = next(iter(self.parameters.values()))
+        self.on_cpu = first.device.type == "cpu"
+        # one count a parameter and member, because torch's kernel advances each count by itself
+        self.steps = torch.zeros(len(self.parameters), len(self.learning_rates), device=first.device)
+        self.mean = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
+        self.square = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
+        self._rates = torch.tensor(self.learning_rates, dtype=first.dtype, device=first.device)
+        self._members = [self._views(m) for m in range(len(self.learning_rates))] if self.on_cpu else []
+
+    def step(self, gradients: Sequence[Tensor], active: Sequence[int] | None = None) -> None:
+        """One update. gradients: in the order of `parameters`; active: the members that take part, all by default."""
+        if self.on_cpu:
+            self._step_each(gradients, range(len(self.learning_rates)) if active is None else active)
+        else:
+            self._step_together(gradients, active)
+
+    def _step_each(self, gradients: Sequence[Tensor], active: Sequence[int]) -> None:
+        # torch's fused kernel reads and writes each number once, but knows one learning rate a call
+        for m in active:
+            parameters, mean, square, steps = self._members[m]
+            torch_adam(
+                parameters, [g[m] for g in gradients], mean, square, [], steps,
+                foreach=False, fused=True, amsgrad=False, beta1=self.betas[0], beta2=self.betas[1],
+                lr=self.learning_rates[m], weight_decay=0.0, eps=self.epsilon, maximize=False,
+            )  # fmt: skip
+
+    def _step_together(self, gradients: Sequence[Tensor], active: Sequence[int] | None) -> None:
+        beta1, beta2 = self.betas
+        taking_part = torch.ones_like(self._rates)
+        if active is not None and len(active) < len(self.learning_rates):
+            taking_part.zero_()[list(active)] = 1.0
+        self.steps += taking_part
+        steps = self.steps[0].clamp_min(1.0)
+        size = self._rates * taking_part / (1 - beta1**steps)
+        correction = (1 - beta2**steps).sqrt()
+        for (name, parameter), gradient in zip(self.parameters.items(), gradients, strict=True):
+            axes = (-1,) + (1,) * (parameter.dim() - 1)
+            share = taking_part.view(axes)
+            self.mean[name].lerp_(gradient, (1 - beta1) * share)
+            self.square[name].lerp_(gradient * gradient, (1 - beta2) * share)
+            denominator = self.square[name].sqrt().div_(correction.view(axes)).add_(self.epsilon)
+            parameter.sub_(size.view(axes) * self.mean[name] / denominator)
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """The moments and step counts under flat names, by reference."""
+        moments = {f"mean.{n}": t for n, t in self.mean.items()} | {f"square.{n}": t for n, t in self.square.items()}
+        return {"steps": self.steps, **moments}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        for name, tensor in self.state.items():
+            tensor.copy_(state[name])
+
+    def _views(self, member: int) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+        parameters = [p.detach()[member] for p in self.parameters.values()]
+        moments = ([t[member] for t in group.values()] for group in (self.mean, self.square))
+        return (parameters, *moments, list(self.steps[:, member]))

@@ -1,0 +1,27 @@
+"""Random draws that a seed names: what is drawn depends on the names alone, never on what was drawn before."""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+
+def generator(*names: object, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator for one purpose, as in `generator(seed, "shuffle", epoch)`.
+
+    Two runs that were cut off at different moments draw the same numbers, so a checkpoint holds no generator state.
+    """
+    digest = hashlib.sha256(repr(names).encode()).digest()
+    return torch.Generator(device=device).manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def shuffled_rows(count: int, batch_size: int, draw: torch.Generator) -> Tensor:
+    """(steps, batch_size) row indices of one pass over `count` rows, on the generator's device.
+
+    Every row comes once; the last batch is filled with rows of a second shuffle, so that all batches have one shape.
+    """
+    steps = -(-count // batch_size)
+    shuffles = [torch.randperm(count, generator=draw, device=draw.device)]
+    while count * len(shuffles) < steps * batch_size:
+        shuffles.append(torch.randperm(count, generator=draw, device=draw.device))
+    return torch.cat(shuffles)[: steps * batch_size].view(steps, batch_size)

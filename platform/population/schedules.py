@@ -1,0 +1,14 @@
+"""Annealing schedules, as functions of the share of an epoch that is done."""
+
+import torch
+from torch import Tensor
+
+
+def epoch_progress(steps: int) -> Tensor:
+    """(steps,) the share k/n of an epoch's samples that was used before each step."""
+    return torch.arange(steps, dtype=torch.float32) / steps
+
+
+def ramp(progress: Tensor, start: float) -> Tensor:
+    """Zero until `start`, then linear to 1 at the end of the epoch (SA-DVAE, Eq. 13 with start 1/3)."""
+    return ((progress - start) / (1 - start)).clamp_min(0.0)

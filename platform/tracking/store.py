@@ -1,0 +1,137 @@
+"""The MLflow store: `MLFLOW_TRACKING_URI` where it is set, otherwise SQLite beside the runs.
+
+MLflow is imported when a store is opened: it takes two seconds that a verb's help should not wait for.
+"""
+
+import functools
+import logging
+import os
+import re
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from urllib.parse import quote
+
+from platform.errors import InputError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds between tries
+_PASSING = {"TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED"}
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class StoreUnavailable(RuntimeError):
+    """The store failed several times in a row. What was being written can be written again later, from the start."""
+
+
+def open_store(home: Path) -> "MlflowClient":
+    """A client of the store, whose database exists from now on. Raises InputError where it cannot be opened."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # where `--json` promises only events
+    # ours is the patience (`retried`): MLflow's own would add minutes to each of our tries
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    from mlflow import MlflowClient
+
+    _hush()
+    uri = _uri(home)
+    try:
+        if not _uri_given():
+            (home / "artifacts").mkdir(parents=True, exist_ok=True)
+            (home / "mlflow.db").touch()  # MLflow would try for minutes to open a file that cannot be made
+        client = MlflowClient(uri)
+        client.search_experiments(max_results=1)
+    except Exception as error:  # MLflow, SQLAlchemy, a missing database driver: each raises its own
+        reason = _without_password(str(error).splitlines()[0])
+        advice = "check MLFLOW_TRACKING_URI, or unset it" if _uri_given() else "choose another folder for the runs"
+        raise InputError(f"the MLflow store {_without_password(uri)} cannot be opened ({reason}); {advice}") from error
+    return client
+
+
+def open_experiment(client: "MlflowClient", home: Path, name: str) -> str:
+    """The id of the experiment, made where there is none. Raises InputError where it has been deleted."""
+    from mlflow.exceptions import MlflowException
+
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        try:
+            return client.create_experiment(name, artifact_location=_artifact_location(home))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            experiment = client.get_experiment_by_name(name)  # another driver was faster
+    if experiment.lifecycle_stage == "deleted":
+        raise InputError(f"MLflow experiment `{name}` has been deleted; restore it in MLflow, or choose another name")
+    return experiment.experiment_id
+
+
+def ui_command(home: Path) -> str:
+    """The command that shows the store in a browser; for a tracking server, its address."""
+    uri = _uri(home)
+    if uri.startswith(("http://", "https://")):
+        return _without_password(uri)
+    # the variable's name, not its value, which may hold a password
+    shown = '"$MLFLOW_TRACKING_URI"' if _uri_given() else shlex.quote(uri)
+    return f"mlflow ui --backend-store-uri {shown}"
+
+
+def retried(call: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Try an idempotent call again while the store is down, about 15 seconds in all; then raise StoreUnavailable."""
+
+    @functools.wraps(call)
+    def patient(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        for wait in _WAITS:
+            try:
+                return call(*args, **kwargs)
+            except Exception as error:
+                if not _passes(error):
+                    raise
+            time.sleep(wait)
+        try:
+            return call(*args, **kwargs)
+        except Exception as error:
+            if not _passes(error):
+                raise
+            reason = _without_password(str(error).splitlines()[0])
+            raise StoreUnavailable(f"the MLflow store failed {len(_WAITS) + 1} times in a row ({reason})") from error
+
+    return patient
+
+
+def _passes(error: Exception) -> bool:
+    """Whether waiting may help: a locked or restarting database, a lost connection."""
+    if isinstance(error, OSError):
+        return not isinstance(error, FileNotFoundError)
+    return getattr(error, "error_code", None) in _PASSING
+
+
+def _uri_given() -> bool:
+    return bool(os.environ.get("MLFLOW_TRACKING_URI"))
+
+
+def _uri(home: Path) -> str:
+    path = (home / "mlflow.db").resolve().as_posix()
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{quote(path, safe='/:')}"
+
+
+def _artifact_location(home: Path) -> str | None:
+    """A server keeps artifacts itself; with a bare database MLflow would drop them into the current folder."""
+    if _uri_given() and not re.match(r"(sqlite|mysql|postgresql|mssql)\b", os.environ["MLFLOW_TRACKING_URI"]):
+        return None
+    return (home / "artifacts").resolve().as_uri()
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"//[^/@\s]+@", "//…@", text)
+
+
+def _hush() -> None:
+    """Keep MLflow's own log lines off the terminal: its failures reach us as exceptions."""
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)

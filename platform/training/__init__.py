@@ -1,0 +1,1 @@
+"""Training: the protocols around a method's fit, checkpoints, saved models, and the one trainable."""

@@ -1,0 +1,34 @@
+"""Checkpoints: one safetensors file with a JSON record, replaced whole."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+    """Write to a temporary name, then rename: a kill leaves the former checkpoint or the new one, whole."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(contiguous, partial, metadata={"record": json.dumps(record)})
+    partial.replace(path)
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Tensors on the CPU and the record, or None where there is no checkpoint."""
+    if not path.exists():
+        return None
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["record"])  # noqa: SIM118
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON to a temporary name, then rename."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps(value, indent=1, default=str) + "\n")
+    partial.replace(path)

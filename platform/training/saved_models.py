@@ -1,0 +1,39 @@
+"""Models on disk: model.safetensors and model.json in one folder."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+
+from platform.errors import InputError
+from platform.method import Model, load_method
+from platform.zeroshot.gate import Gate, Stacking
+
+
+def save_model(method_name: str, model: Model, folder: Path, record: Mapping[str, Any]) -> None:
+    """Write model.safetensors and model.json; `record` is kept beside the model's own values."""
+    tensors, values = model.state()
+    combination = model.combination and {"type": type(model.combination).__name__, **asdict(model.combination)}
+    values |= {"seen": model.seen, "unseen": model.unseen, "combination": combination}
+    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, folder / "model.safetensors")
+    text = json.dumps({"method": method_name, "record": dict(record), "values": values}, indent=1)
+    (folder / "model.json").write_text(text + "\n")
+
+
+def load_model(folder: Path) -> tuple[Model, dict[str, Any]]:
+    """The model of a folder, and the record saved with it. Raises InputError where there is none."""
+    if not (folder / "model.json").exists():
+        raise InputError(f"{folder} holds no model: it has no model.json")
+    saved = json.loads((folder / "model.json").read_text())
+    values = saved["values"]
+    if values["combination"] is not None:
+        fields = dict(values["combination"])
+        kind = {"Gate": Gate, "Stacking": Stacking}[fields.pop("type")]
+        fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+        values["combination"] = kind(**fields)
+    values["seen"], values["unseen"] = tuple(values["seen"]), tuple(values["unseen"])
+    model = load_method(saved["method"]).Model.from_state(load_file(folder / "model.safetensors"), values)
+    return model, saved["record"]

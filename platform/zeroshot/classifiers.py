@@ -1,0 +1,85 @@
+"""Single-layer softmax classifiers: on latents generated for the unseen classes, and on the seen classes' features."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from platform.population.adam import PopulationAdam
+from platform.population.layers import stack_padded
+
+
+@dataclass(frozen=True)
+class SoftmaxClassifier:
+    """Logits x·weight + bias, cut off at zero where `relu`. weight: (in, classes), bias: (classes,)."""
+
+    weight: Tensor
+    bias: Tensor
+    relu: bool = False
+
+    def log_probabilities(self, x: Tensor) -> Tensor:
+        """x: (N, in); gives (N, classes)."""
+        logits = x @ self.weight + self.bias
+        return torch.log_softmax(logits.relu() if self.relu else logits, dim=1)
+
+
+def fit_on_latents(
+    latents: Sequence[Tensor],
+    labels: Tensor,
+    classes: int,
+    steps: int,
+    learning_rate: float,
+    relu: bool,
+    draws: Sequence[torch.Generator],
+) -> list[SoftmaxClassifier]:
+    """One classifier a member, by full-batch Adam on generated latents (SynSE, Section 2.4; SA-DVAE, Eq. 8).
+
+    latents: one (N, z) a member, whose widths may differ; labels: (N,), shared; draws: one CPU generator a member, for
+    the starting weights, uniform in ±1/√z. `relu` cuts the logits off at zero, as the released code does.
+    """
+    members, device = len(latents), labels.device
+    starts = [
+        (2 * torch.rand(classes, z.shape[1] + 1, generator=draw) - 1) * z.shape[1] ** -0.5
+        for z, draw in zip(latents, draws, strict=True)
+    ]
+    # classes stand before samples, (members, classes, N): few classes as a product's last axis are several times slower
+    x = stack_padded(latents)
+    x_transposed = x.transpose(1, 2).contiguous()
+    weight = stack_padded([s[:, :-1] for s in starts]).to(device)
+    bias = stack_padded([s[:, -1:] for s in starts]).to(device)
+    targets = torch.nn.functional.one_hot(labels, classes).T.to(x.dtype)
+    optimiser = PopulationAdam({"weight": weight, "bias": bias}, [learning_rate] * members)
+    for _ in range(steps):
+        logits = torch.baddbmm(bias, weight, x_transposed)
+        slope = torch.softmax(logits.relu() if relu else logits, dim=1).sub_(targets).div_(len(labels))
+        if relu:
+            slope *= logits > 0
+        optimiser.step([torch.bmm(slope, x), slope.sum(dim=2, keepdim=True)])
+    return [
+        SoftmaxClassifier(weight[m, :, : z.shape[1]].T.contiguous(), bias[m, :, 0], relu) for m, z in enumerate(latents)
+    ]
+
+
+def fit_on_features(features: Tensor, labels: Tensor, classes: int, inverse_penalty: float) -> SoftmaxClassifier:
+    """The seen classifier C_s (SA-DVAE, Eq. 10): multinomial logistic regression by L-BFGS.
+
+    features: (N, D), labels: (N,). Minimises mean cross-entropy + ‖weight‖² / (2 N inverse_penalty), scikit-learn's
+    objective with C = inverse_penalty. Features are standardised while fitting, for conditioning.
+    """
+    shift, scale = features.mean(0), features.std(0, correction=0).clamp_min(1e-6)
+    x = (features - shift) / scale
+    weight = torch.zeros(x.shape[1], classes, device=x.device, requires_grad=True)
+    bias = torch.zeros(classes, device=x.device, requires_grad=True)
+    optimiser = torch.optim.LBFGS([weight, bias], max_iter=100, history_size=10, line_search_fn="strong_wolfe")
+
+    def objective() -> Tensor:
+        optimiser.zero_grad()
+        loss = torch.nn.functional.cross_entropy(x @ weight + bias, labels)
+        loss = loss + weight.square().sum() / (2 * len(x) * inverse_penalty)
+        loss.backward()
+        return loss
+
+    optimiser.step(objective)
+    folded = weight.detach() / scale[:, None]
+    return SoftmaxClassifier(folded, bias.detach() - shift @ folded)

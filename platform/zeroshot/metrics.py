@@ -1,0 +1,66 @@
+"""Zero-shot metrics. Scores are log-probabilities over classes numbered seen first, then unseen."""
+
+import torch
+from torch import Tensor
+
+
+def per_sample_accuracy(predicted: Tensor, labels: Tensor) -> float:
+    """Share of samples predicted right. predicted, labels: (N,)."""
+    return (predicted == labels).double().mean().item()
+
+
+def per_class_accuracy(predicted: Tensor, labels: Tensor) -> float:
+    """Mean over the classes that occur in `labels` of the share predicted right (Xian et al., 2018). Both: (N,).
+
+    torchmetrics' macro average also counts classes that occur only among the predictions; in the generalised setting,
+    where a seen sample may be taken for an unseen class, that would lower the seen accuracy.
+    """
+    counts = torch.bincount(labels)
+    right = torch.bincount(labels[predicted == labels], minlength=len(counts))
+    occurs = counts > 0
+    return (right[occurs].double() / counts[occurs].double()).mean().item()
+
+
+def harmonic_mean(seen: Tensor, unseen: Tensor) -> Tensor:
+    """H = 2su / (s + u), zero where both are zero (SA-DVAE, Table 4). seen, unseen: accuracies in [0, 1], one shape."""
+    total = seen + unseen
+    return torch.where(total > 0, 2 * seen * unseen / total.clamp_min(torch.finfo(total.dtype).tiny), 0.0)
+
+
+def seen_unseen_curve(scores: Tensor, labels: Tensor, seen_classes: int) -> tuple[Tensor, Tensor]:
+    """Per-class seen and unseen accuracy as a bias moves from all-seen to all-unseen decisions (Chao et al., 2016).
+
+    scores: (N, C), labels: (N,). Gives two (K,) tensors: seen accuracy falls along them, unseen accuracy rises.
+    """
+    best_seen, seen_class = scores[:, :seen_classes].max(1)
+    best_unseen, unseen_class = scores[:, seen_classes:].max(1)
+    is_seen = labels < seen_classes
+    right = torch.where(is_seen, seen_class == labels, unseen_class + seen_classes == labels)
+    counts = torch.bincount(labels, minlength=scores.shape[1]).double()
+    weight = right.double() / counts[labels]
+    # a sample turns from its best seen to its best unseen class once the bias exceeds this margin
+    order = torch.argsort(best_seen - best_unseen)
+    seen_total = (counts[:seen_classes] > 0).sum().clamp_min(1)
+    unseen_total = (counts[seen_classes:] > 0).sum().clamp_min(1)
+    gained = torch.cumsum(torch.where(is_seen, 0.0, weight)[order], 0) / unseen_total
+    lost = torch.cumsum(torch.where(is_seen, weight, 0.0)[order], 0) / seen_total
+    zero = gained.new_zeros(1)
+    return lost[-1] - torch.cat([zero, lost]), torch.cat([zero, gained])
+
+
+def area_under_seen_unseen_curve(scores: Tensor, labels: Tensor, seen_classes: int) -> float:
+    """AUSUC: the area under the seen-unseen curve, in [0, 1]. scores: (N, C), labels: (N,)."""
+    seen, unseen = seen_unseen_curve(scores, labels, seen_classes)
+    return torch.trapezoid(unseen.flip(0), seen.flip(0)).item()
+
+
+def generalised_metrics(scores: Tensor, labels: Tensor, seen_classes: int) -> dict[str, float]:
+    """Seen, unseen and harmonic mean of decisions over all classes, per class and per sample. scores: (N, C)."""
+    predicted, is_seen = scores.argmax(1), labels < seen_classes
+    metrics = {}
+    for suffix, accuracy in (("", per_class_accuracy), ("_per_sample", per_sample_accuracy)):
+        seen = accuracy(predicted[is_seen], labels[is_seen])
+        unseen = accuracy(predicted[~is_seen], labels[~is_seen])
+        metrics[f"seen{suffix}"], metrics[f"unseen{suffix}"] = seen, unseen
+        metrics[f"harmonic_mean{suffix}"] = harmonic_mean(torch.tensor(seen), torch.tensor(unseen)).item()
+    return metrics

@@ -1,0 +1,122 @@
+"""From a data folder to a task, the test samples that it does not hold, and the folds to validate on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from platform.datasets.contents import ClassSplit, Normalisation
+from platform.datasets.folder import Dataset
+from platform.datasets.text import ClassText, class_semantics
+from platform.errors import InputError
+from platform.population.draws import generator
+from platform.zeroshot.normaliser import Normaliser
+from platform.zeroshot.task import Samples, Task, draw_pseudo_unseen, hold_out
+
+
+class ProblemOptions(BaseModel):
+    """Which data, split, features and class text a problem is made from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: Path
+    split: str
+    features: str | None = Field(None, description="feature set; the card's first by default")
+    text: ClassText = ClassText()
+    normalise: Normalisation | None = Field(None, description="of features; the card's choice by default")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One validation task with its samples to score, and the normaliser that was fitted on its training samples."""
+
+    task: Task
+    samples: Samples
+    normaliser: Normaliser
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A task, its test samples, and what validation needs. Features are raw: each fold fits its own normaliser."""
+
+    task: Task
+    test: Samples
+    normalise: Normalisation
+    published_folds: Sequence[Sequence[str]]
+    separate_validation: "tuple[Task, Samples] | None"  # from an extractor that never saw the pseudo-unseen classes
+
+    def final(self) -> Fold:
+        """All seen training samples, and the test samples."""
+        return self._normalised(self.task, self.test)
+
+    def validation_folds(self, count: int, seen_fraction: float, seed: int) -> list[Fold]:
+        """Folds that see no test class: from separate validation features, published, or drawn by `seed`."""
+        folds = [self.separate_validation] if self.separate_validation else []
+        for index in range(len(folds), count):
+            draw = generator(seed, "fold", index)
+            published = index < len(self.published_folds)
+            names = self.published_folds[index] if published else draw_pseudo_unseen(self.task, draw)
+            folds.append(hold_out(self.task, names, seen_fraction, draw))
+        return [self._normalised(task, samples) for task, samples in folds[:count]]
+
+    def _normalised(self, task: Task, samples: Samples) -> Fold:
+        normaliser = Normaliser.fit(self.normalise, task.features)
+        return Fold(*normaliser.apply(task, samples), normaliser)
+
+
+def load_problem(options: ProblemOptions) -> Problem:
+    """Read a problem from its data folder. Raises InputError where the split leaves nothing to train or test on."""
+    dataset = Dataset(options.dataset)
+    split = dataset.split(options.split)
+    task, test = _task(dataset, split, options)
+    separate = None
+    if dataset.validation is not None:
+        separate = _task(dataset.validation, dataset.validation.split("given"), options)
+        if set(separate[0].unseen) & set(task.unseen):
+            separate = None  # made for another class split than the one asked for
+    card = dataset.card.features[dataset.feature_set(options.features)]
+    return Problem(task, test, options.normalise or card.normalise, split.pseudo_unseen, separate)
+
+
+def _task(dataset: Dataset, split: ClassSplit, options: ProblemOptions) -> tuple[Task, Samples]:
+    unseen = set(split.unseen)
+    seen_classes = [i for i, name in enumerate(dataset.class_names) if name not in unseen]
+    occurring = set(np.unique(dataset.labels[dataset.train]).tolist())
+    seen_classes = [i for i in seen_classes if i in occurring]
+    unseen_classes = [dataset.class_names.index(name) for name in split.unseen]
+    order = np.array(seen_classes + unseen_classes)
+    number = np.full(len(dataset.class_names), -1)
+    number[order] = np.arange(len(order))
+    labels = number[dataset.labels]
+
+    training = np.flatnonzero(dataset.train & (labels >= 0) & (labels < len(seen_classes)))
+    testing = np.flatnonzero(~dataset.train & (labels >= 0))
+    where = f"{dataset.folder}: split `{options.split}`"
+    if len(seen_classes) < 2:
+        raise InputError(f"{where} leaves {len(seen_classes)} seen classes with training samples; two are needed")
+    if not (labels[testing] >= len(seen_classes)).any():
+        raise InputError(f"{where} has no test sample of an unseen class")
+    if not (labels[testing] < len(seen_classes)).any():
+        raise InputError(f"{where} has no test sample of a seen class")
+
+    features = dataset.features(options.features)
+    semantics = torch.from_numpy(class_semantics(dataset, options.text)[order])
+    logits = None if dataset.logits is None else dataset.logits[:, seen_classes]
+    task = Task(
+        seen=tuple(dataset.class_names[i] for i in seen_classes),
+        unseen=tuple(dataset.class_names[i] for i in unseen_classes),
+        features=torch.from_numpy(features[training]),
+        labels=torch.from_numpy(labels[training]),
+        semantics=semantics.float(),
+        logits=None if logits is None else torch.from_numpy(logits[training]),
+        groups=torch.from_numpy(dataset.groups[training]) if (dataset.groups >= 0).all() else None,
+    )
+    test = Samples(
+        features=torch.from_numpy(features[testing]),
+        labels=torch.from_numpy(labels[testing]),
+        logits=None if logits is None else torch.from_numpy(logits[testing]),
+    )
+    return task, test

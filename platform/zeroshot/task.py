@@ -1,0 +1,116 @@
+"""A task: what a method may see. It holds no sample of an unseen class, so no method can leak one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from platform.errors import InputError
+
+_FEWEST_GROUPS = 3  # with fewer, leaving a whole group out would cost too much of the training data
+
+
+@dataclass(frozen=True)
+class Task:
+    """Training samples of the seen classes, and the semantics of all classes.
+
+    Classes are numbered seen first, then unseen: S seen, U unseen, C = S + U.
+    features: (N, D) float32; labels: (N,) int64 in 0 … S − 1; semantics: (C, T) float32; logits: (N, S) of a given
+    seen-class classifier, a row of NaN where a sample has none, or None; groups: (N,) subject or scene, or None.
+    """
+
+    seen: tuple[str, ...]
+    unseen: tuple[str, ...]
+    features: Tensor
+    labels: Tensor
+    semantics: Tensor
+    logits: Tensor | None = None
+    groups: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Task":
+        """The same task on a device; the groups stay, they only serve to hold samples out."""
+        return replace(
+            self,
+            features=self.features.to(device),
+            labels=self.labels.to(device),
+            semantics=self.semantics.to(device),
+            logits=None if self.logits is None else self.logits.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Labelled samples to score: features (N, D), labels (N,) in 0 … C − 1, logits (N, S) or None."""
+
+    features: Tensor
+    labels: Tensor
+    logits: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Samples":
+        logits = None if self.logits is None else self.logits.to(device)
+        return Samples(self.features.to(device), self.labels.to(device), logits)
+
+    def where(self, mask: Tensor) -> "Samples":
+        """The samples at which mask (N,) is true."""
+        return Samples(self.features[mask], self.labels[mask], None if self.logits is None else self.logits[mask])
+
+
+def hold_out(
+    task: Task, pseudo_unseen: Sequence[str], seen_fraction: float, draw: torch.Generator
+) -> tuple[Task, Samples]:
+    """A smaller task in which `pseudo_unseen`, some of the seen classes, play the unseen ones, and samples to score.
+
+    The scored samples are every training sample of the pseudo-unseen classes, and `seen_fraction` of the others: whole
+    groups where there are some, since a subject that was trained on is recognised too easily; else a share of each
+    class. Raises InputError where a name is not a seen class or none would stay.
+    """
+    unknown = sorted(set(pseudo_unseen) - set(task.seen))
+    if unknown:
+        raise InputError(f"pseudo-unseen class `{unknown[0]}` is not among the seen classes")
+    held = [i for i, name in enumerate(task.seen) if name in set(pseudo_unseen)]
+    kept = [i for i in range(len(task.seen)) if i not in set(held)]
+    if len(kept) < 2 or not held:
+        raise InputError(f"{len(held)} pseudo-unseen of {len(task.seen)} seen classes; at least two must stay seen")
+    order = kept + held
+    renumbered = torch.empty(len(task.seen), dtype=torch.long)
+    renumbered[torch.tensor(order)] = torch.arange(len(order))
+    labels = renumbered[task.labels]
+
+    scored = (labels >= len(kept)) | _held_out_seen(task, labels, len(kept), seen_fraction, draw)
+    logits = None if task.logits is None else task.logits[:, kept]
+    smaller = Task(
+        seen=tuple(task.seen[i] for i in kept),
+        unseen=tuple(task.seen[i] for i in held),
+        features=task.features[~scored],
+        labels=labels[~scored],
+        semantics=task.semantics[torch.tensor(order)],
+        logits=None if logits is None else logits[~scored],
+        groups=None if task.groups is None else task.groups[~scored],
+    )
+    return smaller, Samples(task.features[scored], labels[scored], None if logits is None else logits[scored])
+
+
+def draw_pseudo_unseen(task: Task, draw: torch.Generator) -> list[str]:
+    """As many seen classes as there are unseen ones, but at most half of the seen classes, drawn at random."""
+    count = min(len(task.unseen), len(task.seen) // 2)
+    return [task.seen[i] for i in sorted(torch.randperm(len(task.seen), generator=draw)[:count].tolist())]
+
+
+def _held_out_seen(task: Task, labels: Tensor, classes: int, fraction: float, draw: torch.Generator) -> Tensor:
+    """(N,) True at the held-out samples of classes 0 … classes − 1; every class keeps a sample on either side."""
+    groups = torch.unique(task.groups) if task.groups is not None else torch.empty(0)
+    if len(groups) >= _FEWEST_GROUPS:
+        count = max(1, round(fraction * len(groups)))
+        chosen = groups[torch.randperm(len(groups), generator=draw)[:count]]
+        held = torch.isin(task.groups, chosen) & (labels < classes)
+        sizes = torch.bincount(labels[labels < classes], minlength=classes)
+        taken = torch.bincount(labels[held], minlength=classes)
+        if ((taken > 0) & (taken < sizes)).all():
+            return held
+    held = torch.zeros(len(labels), dtype=torch.bool)
+    for label in range(classes):
+        rows = torch.nonzero(labels == label).flatten()
+        count = min(max(1, round(fraction * len(rows))), len(rows) - 1)
+        held[rows[torch.randperm(len(rows), generator=draw)[:count]]] = True
+    return held

@@ -1,0 +1,207 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from platform.datasets import folder as folder_module
+from platform.datasets.contents import ClassInfo, ClassSplit, Contents, FeatureArray, Skeletons
+from platform.datasets.folder import Dataset, write_dataset
+from platform.errors import InputError
+
+NAMES = ["bow", "clap", "drop", "wave"]
+
+
+@pytest.fixture
+def contents():
+    rng = np.random.default_rng(0)
+    labels = np.tile(np.arange(4), 3)
+    logits = rng.normal(size=(12, 4))
+    logits[:6] = np.nan
+    small = Contents(
+        name="small",
+        modality="skeleton",
+        licence="none",
+        source="made here",
+        classes=[ClassInfo(name=n, descriptions={"llm": [f"to {n}"]}, attributes=[1.0, 2.0]) for n in NAMES],
+        labels=labels,
+        train=np.arange(12) < 6,
+        features={
+            "double": FeatureArray(rng.normal(size=(12, 3)), "one"),
+            "half": FeatureArray(rng.normal(size=(12, 5)).astype(np.float16), "two", "l2"),
+        },
+        ids=[f"clip {i}" for i in range(12)],
+        groups=np.arange(12) % 3,
+        splits={"ours": ClassSplit(unseen=["clap"], pseudo_unseen=[["drop"]], source="made up")},
+        embeddings={"names": np.eye(4)},
+        logits=logits,
+        skeletons=Skeletons([rng.normal(size=(2 + i, 1, 20, 3)) for i in range(12)], "kinect_v1"),
+    )
+    return replace(small, validation=replace(small, name="small, validation"))
+
+
+def test_everything_written_is_read_back(contents, tmp_path):
+    written = write_dataset(contents, tmp_path / "small")
+    for dataset in (written, Dataset(tmp_path / "small"), Dataset(tmp_path / "small").validation):
+        assert dataset.class_names == NAMES
+        assert dataset.classes == contents.classes
+        assert dataset.ids.to_pylist() == contents.ids
+        np.testing.assert_array_equal(dataset.labels, contents.labels)
+        np.testing.assert_array_equal(dataset.groups, contents.groups)
+        np.testing.assert_array_equal(dataset.train, contents.train)
+        np.testing.assert_array_equal(dataset.features(), contents.features["double"].values.astype(np.float32))
+        np.testing.assert_array_equal(dataset.features("half"), contents.features["half"].values)
+        np.testing.assert_array_equal(dataset.logits, contents.logits.astype(np.float32))
+        np.testing.assert_array_equal(dataset.embedding("names"), np.eye(4))
+        np.testing.assert_array_equal(dataset.skeleton(4), contents.skeletons.clips[4].astype(np.float32))
+        assert dataset.split("ours") == contents.splits["ours"]
+    assert written.validation.card.name == "small, validation"
+    assert written.card.features["half"].normalise == "l2"
+    assert written.card.train_samples == 6
+
+
+def test_what_is_not_given_is_filled_in(contents, tmp_path):
+    bare = replace(contents, ids=None, groups=None, logits=None, skeletons=None, embeddings={}, validation=None)
+    dataset = write_dataset(bare, tmp_path / "bare")
+    assert len(set(dataset.ids.to_pylist())) == 12
+    assert (dataset.groups == -1).all()
+    assert dataset.logits is None
+    assert dataset.validation is None
+    with pytest.raises(InputError, match="holds no raw skeletons"):
+        dataset.skeleton(0)
+
+
+def test_an_existing_folder_is_left_alone(contents, tmp_path):
+    (tmp_path / "small").mkdir()
+    with pytest.raises(InputError, match="small exists already"):
+        write_dataset(contents, tmp_path / "small")
+
+
+def test_a_failure_leaves_nothing_behind(contents, tmp_path, monkeypatch):
+    def fail(path):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(folder_module, "_checksum", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_dataset(contents, tmp_path / "new" / "small")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def _features(values):
+    return lambda c: replace(c, features={"f": FeatureArray(values, "x")})
+
+
+def _row_of_nan(shape, row):
+    values = np.ones(shape)
+    values[row, 0] = np.nan
+    return values
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_features(_row_of_nan((12, 3), 7)), "`small`: feature set `f`: row 7 holds NaN or infinity"),
+        (_features(np.ones((11, 3))), "feature set `f`: 11 rows, expected 12"),
+        (_features(np.ones((12, 3, 2))), r"feature set `f`: shape \(12, 3, 2\)"),
+        (lambda c: replace(c, features={}), "no feature set"),
+        (lambda c: replace(c, labels=c.labels + 1), "label 4 is outside the 4 classes"),
+        (lambda c: replace(c, labels=c.labels[:0]), "no samples"),
+        (lambda c: replace(c, ids=["one"] * 12), "sample ids repeat"),
+        (lambda c: replace(c, groups=np.zeros(3)), "3 groups for 12 labels"),
+        (lambda c: replace(c, classes=[*c.classes[:3], c.classes[0]]), "class `bow` is named twice"),
+        (lambda c: replace(c, classes=[*c.classes[:3], ClassInfo(name="wave")]), "3 of 4 classes have attributes"),
+        (lambda c: replace(c, classes=[*c.classes[:3], ClassInfo(name=" ")]), "class 3 has no text"),
+        (lambda c: replace(c, logits=c.logits[:, :2]), r"logits are \(12, 2\), expected \(12, 4\)"),
+        (lambda c: replace(c, logits=_row_of_nan((12, 4), 2)), "logits row 2 must be finite, or NaN throughout"),
+        (lambda c: replace(c, embeddings={"names": np.eye(3)}), "class embedding `names`: 3 rows, expected 4"),
+        (lambda c: replace(c, splits={"s": ClassSplit(unseen=["fly"], source="")}), "unknown class `fly`"),
+        (lambda c: replace(c, splits={"s": ClassSplit(unseen=NAMES, source="")}), "4 unseen of 4 classes"),
+        (
+            lambda c: replace(c, splits={"s": ClassSplit(unseen=["bow"], pseudo_unseen=[["bow"]], source="")}),
+            "class `bow` is both unseen and pseudo-unseen",
+        ),
+        (lambda c: replace(c, validation=replace(c.validation, features={})), "`small, validation`: no feature set"),
+    ],
+)
+def test_what_would_spoil_a_result_is_refused_before_anything_is_written(contents, tmp_path, change, message):
+    with pytest.raises(InputError, match=message):
+        write_dataset(change(contents), tmp_path / "small")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_format_version_is_refused(contents, tmp_path):
+    write_dataset(contents, tmp_path / "small")
+    card = tmp_path / "small" / "dataset.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"format_version": 2}))
+    with pytest.raises(InputError, match="format version 2; this release reads version 1"):
+        Dataset(tmp_path / "small")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format_version": 1}'])
+def test_a_damaged_card_is_named(contents, tmp_path, text):
+    write_dataset(contents, tmp_path / "small")
+    (tmp_path / "small" / "dataset.json").write_text(text)
+    with pytest.raises(InputError, match=r"dataset\.json: not a data card"):
+        Dataset(tmp_path / "small")
+
+
+def test_a_folder_of_something_else_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"is no data folder: it has no dataset\.json"):
+        Dataset(tmp_path)
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+@pytest.mark.parametrize(
+    ("file", "use"),
+    [
+        ("samples.arrow", lambda d: d),
+        ("classes.json", lambda d: d),
+        ("splits.json", lambda d: d.splits),
+        ("features/double.arrow", lambda d: d.features()),
+        ("logits.arrow", lambda d: d.logits),
+        ("embeddings/names.arrow", lambda d: d.embedding("names")),
+    ],
+)
+def test_a_truncated_file_is_named_where_it_is_used(contents, tmp_path, file, use):
+    write_dataset(contents, tmp_path / "small")
+    _cut(tmp_path / "small" / file)
+    with pytest.raises(InputError, match=rf"{file}: missing or (truncated|damaged).*import the data again"):
+        use(Dataset(tmp_path / "small"))
+
+
+def test_checksums_find_changed_and_missing_files(contents, tmp_path):
+    dataset = write_dataset(contents, tmp_path / "small")
+    assert dataset.damaged() == []
+    path = tmp_path / "small" / "features" / "half.arrow"
+    changed = bytearray(path.read_bytes())
+    changed[len(changed) // 2] ^= 1
+    path.write_bytes(bytes(changed))
+    (tmp_path / "small" / "skeletons.arrow").unlink()
+    assert dataset.damaged() == ["features/half.arrow", "skeletons.arrow"]
+
+
+def test_features_are_mapped_and_cannot_be_changed(contents, tmp_path):
+    features = write_dataset(contents, tmp_path / "small").features()
+    with pytest.raises(ValueError, match="read-only"):
+        features[0, 0] = 1
+
+
+def test_unknown_names_are_answered_with_the_known_ones(contents, tmp_path):
+    dataset = write_dataset(contents, tmp_path / "small")
+    with pytest.raises(InputError, match="no feature set `i3d`; it has double, half"):
+        dataset.features("i3d")
+    with pytest.raises(InputError, match="no class embedding `clip`; it has names"):
+        dataset.embedding("clip")
+    with pytest.raises(InputError, match="no class split `55_5`; it has ours, and random:UNSEEN:SEED"):
+        dataset.split("55_5")
+
+
+def test_an_embedding_can_be_added_and_replaced(contents, tmp_path):
+    dataset = write_dataset(contents, tmp_path / "small")
+    dataset.add_embedding("clip", np.zeros((4, 2)))
+    dataset.add_embedding("clip", np.ones((4, 2)))
+    assert dataset.embedding_names == ["clip", "names"]
+    np.testing.assert_array_equal(dataset.embedding("clip"), np.ones((4, 2)))

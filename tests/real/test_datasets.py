@@ -1,0 +1,123 @@
+"""Readers on the data as their makers publish them, from the folder named by UNSEEN_DATA."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from platform.datasets.folder import write_dataset
+from platform.datasets.readers import ImportOptions, read
+from platform.datasets.readers.class_files import class_names, descriptions
+from platform.datasets.readers.label_splits import read_label_splits
+from platform.datasets.splits import published_splits
+from platform.errors import InputError
+
+DATA = Path(os.environ.get("UNSEEN_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")).resolve()
+
+pytestmark = pytest.mark.real
+
+
+def real(path):
+    """A path in the real data; the test is skipped, saying so, where it is absent."""
+    if not (DATA / path).exists():
+        pytest.skip(f"no {path} in UNSEEN_DATA ({DATA})")
+    return DATA / path
+
+
+def test_utd_mhad_skeletons_and_features_stand_side_by_side(tmp_path):
+    real("utd_mhad/Skeleton.zip")
+    features = np.load(real("utd_mhad/utd_shiftgcn.npz"))
+    dataset = write_dataset(read("utd_mhad", DATA / "utd_mhad", ImportOptions()), tmp_path / "utd")
+    assert list(dataset.card.features) == ["shiftgcn", "ntu60_logits", "pose"]
+    np.testing.assert_array_equal(dataset.features("shiftgcn"), features["f"])
+    assert dataset.card.samples == 861
+    assert dataset.card.train_samples == int((features["s"] % 2 == 1).sum())
+    assert {"ru5", "ru9", "ru13"} <= set(dataset.splits)
+    lengths = [dataset.skeleton(i).shape[0] for i in range(861)]
+    assert (min(lengths), max(lengths)) == (41, 125)
+    assert dataset.skeleton(0).shape[1:] == (1, 20, 3)
+
+
+def test_utd_mhad_class_names_are_the_makers(tmp_path):
+    assert class_names(real("utd_mhad/classes.csv"), "utd_mhad") == class_names(None, "utd_mhad")
+
+
+def test_utd_mhad_label_splits_are_the_built_in_ones():
+    names = class_names(None, "utd_mhad")
+    for name, split in read_label_splits(real("splits/utd_mhad"), names, "utd_mhad").items():
+        assert f"the same unseen classes as the published split utd_mhad/{name}" in split.source
+
+
+def test_awa1_as_plain_features():
+    contents = read("npz", real("awa1/awa1_bow_pca512.npz"), ImportOptions())
+    contents.check()
+    assert contents.features["features"].values.shape == (30475, 512)
+    assert len(contents.splits["official"].unseen) == 10
+    assert len(contents.classes[0].attributes) == 85
+
+
+def test_awa1_features_in_another_row_order_than_the_proposed_splits_expect():
+    features, source = real("awa1/awa1_bow_pca512.npz"), real("attributes/AWA1")
+    with pytest.raises(
+        InputError, match=r"not in the order.*trainval_loc and test_unseen_loc share.*--locations ignore"
+    ):
+        read("xian", source, ImportOptions(features=features))
+    contents = read("xian", source, ImportOptions(features=features, locations="ignore"))
+    contents.check()
+    assert len(contents.splits["proposed"].unseen) == 10
+    assert [len(fold) for fold in contents.splits["proposed"].pseudo_unseen] == [13, 13, 13]
+
+
+@pytest.mark.parametrize(
+    ("data_set", "class_list"), [("AWA1", "awa2"), ("AWA2", "awa2"), ("CUB", "cub"), ("SUN", "sun"), ("APY", "apy")]
+)
+def test_proposed_splits_hold_the_published_classes(tmp_path, data_set, class_list):
+    source = real(f"attributes/{data_set}")
+    names = class_names(None, class_list)
+    labels = np.arange(len(names)).repeat(2)
+    np.savez(tmp_path / "features.npz", features=np.ones((len(labels), 2)), labels=labels)
+    contents = read("xian", source, ImportOptions(features=tmp_path / "features.npz", locations="ignore"))
+    contents.check()
+    assert contents.class_list == class_list
+    built_in = published_splits(class_list, names)["proposed"]
+    assert set(contents.splits["proposed"].unseen) == set(built_in.unseen)
+
+
+def test_awa2_sample_labels_fit_the_proposed_positions(tmp_path):
+    labels = np.load(real("attributes/AWA2/labels_0based_xlsa17_order.npy"))
+    np.savez(tmp_path / "features.npz", features=np.ones((len(labels), 2), np.float32), labels=labels)
+    contents = read("xian", real("attributes/AWA2"), ImportOptions(features=tmp_path / "features.npz"))
+    contents.check()
+    unseen = np.isin([c.name for c in contents.classes], contents.splits["proposed"].unseen)
+    assert (int(contents.train.sum()), int(unseen[contents.labels].sum())) == (23527, 7913)
+
+
+def test_synse_label_splits_and_the_superseded_one():
+    folder = real("class_text/synse/label_splits")
+    splits = read_label_splits(folder, class_names(None, "ntu60"), "ntu60")
+    assert list(splits) == ["ru12-superseded", "ru5"]
+    assert "SUPERSEDED" in splits["ru12-superseded"].source
+    assert "published split ntu60/55_5" in splits["ru5"].source
+    assert len(splits["ru5"].pseudo_unseen[0]) == 5
+    larger = read_label_splits(folder, class_names(None, "ntu120"), "ntu120")
+    assert list(larger) == ["ru24"]
+    assert "published split ntu120/96_24" in larger["ru24"].source
+
+
+@pytest.mark.parametrize(
+    ("file", "class_list"),
+    [
+        ("sadvae/ntu60_llm.txt", "ntu60"),
+        ("sadvae/ntu120_llm.txt", "ntu120"),
+        ("sadvae/ntu60.csv", "ntu60"),
+        ("sadvae/pku51.csv", "pku51"),
+        ("smie/pku_des.txt", "pku51"),
+        ("elaborative/UCF101.json", "ucf101"),
+        ("elaborative/HMDB51.json", "hmdb51"),
+        ("elaborative/OlympicSports16.json", "olympic16"),
+    ],
+)
+def test_published_class_text_gives_every_class_a_text(file, class_list):
+    texts = descriptions(real(f"class_text/{file}"), class_names(None, class_list))
+    assert all(texts)

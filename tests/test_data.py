@@ -1,0 +1,107 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from platform.data import app
+from platform.datasets.folder import Dataset
+from platform.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+
+
+def invoke(*arguments):
+    """The standard output of a verb; an error is raised, as the caller of `app` sees it."""
+    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False, env={"COLUMNS": "200"})
+    return result.stdout
+
+
+@pytest.fixture
+def source(tmp_path):
+    labels = np.repeat(np.arange(4), 5)
+    names = np.array(["bow", "clap", "drop", "wave"])
+    np.savez(tmp_path / "small.npz", features=np.ones((20, 3)), labels=labels, classes=names, unseen=[1])
+    np.save(tmp_path / "lb_4.npy", np.eye(4))
+    return tmp_path / "small.npz"
+
+
+def test_an_import_ends_with_what_to_do_next(source, tmp_path):
+    output = invoke("import", "npz", source, tmp_path / "out", "--name", "tiny", "--licence", "CC0", "--seed", 4)
+    last = output.rstrip().splitlines()[-1]
+    assert last == f"Next: python -m platform.train methods.sadvae --dataset {tmp_path / 'out'} --split official"
+    card = Dataset(tmp_path / "out").card
+    assert (card.name, card.licence, card.train_samples) == ("tiny", "CC0", 16)
+
+
+def test_class_text_options_repeat_and_take_names(source, tmp_path):
+    np.save(tmp_path / "ad_4.npy", np.ones((4, 2)))
+    (tmp_path / "llm.txt").write_text("a\nb\nc\nd\n")
+    invoke(
+        *("import", "npz", source, tmp_path / "out", "--text", tmp_path / "lb_4.npy"),
+        *("--text", f"actions={tmp_path / 'ad_4.npy'}", "--descriptions", f"llm={tmp_path / 'llm.txt'}"),
+    )
+    dataset = Dataset(tmp_path / "out")
+    assert dataset.embedding_names == ["actions", "lb_4"]
+    assert dataset.classes[3].descriptions == {"llm": ["d"]}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--text", "a/b=x.npy"], "expected NAME=FILE, where NAME holds no slash"),
+        (["--text", "x.npy", "--text", "y/x.npy"], "`x` is given twice"),
+        (["--validation", "val"], "--validation does not apply to layout npz"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(source, tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        invoke("import", "npz", source, tmp_path / "out", *options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_existing_folder_is_refused_before_the_source_is_read(tmp_path):
+    with pytest.raises(InputError, match="exists already"):
+        invoke("import", "npz", tmp_path / "missing.npz", tmp_path)
+
+
+def test_info_says_what_there_is(source, tmp_path):
+    invoke("import", "npz", source, tmp_path / "out", "--text", tmp_path / "lb_4.npy")
+    output = invoke("info", tmp_path / "out", "--verify")
+    for words in ("20: 16 train, 4 test", "4: bow, clap, drop, wave", "lb_4", "official", "as they were written"):
+        assert words in output
+    assert "SIMULATED" not in output
+
+
+def test_info_as_json_is_one_object(source, tmp_path):
+    invoke("import", "npz", source, tmp_path / "out")
+    facts = json.loads(invoke("info", tmp_path / "out", "--json", "--verify"))
+    assert facts["class_names"] == ["bow", "clap", "drop", "wave"]
+    assert facts["splits"]["official"]["unseen"] == ["clap"]
+    assert facts["damaged"] == []
+    assert facts["simulated"] is False
+
+
+def test_verify_names_a_changed_file(source, tmp_path):
+    invoke("import", "npz", source, tmp_path / "out")
+    (tmp_path / "out" / "classes.json").write_text((tmp_path / "out" / "classes.json").read_text() + " ")
+    with pytest.raises(InputError, match=r"damaged: classes\.json; import the data again"):
+        invoke("info", tmp_path / "out", "--verify")
+
+
+def test_simulated_data_say_so(tmp_path):
+    output = invoke("simulate", tmp_path / "sim", "--subjects", 2, "--cameras", 1, "--repetitions", 1, "--seed", 5)
+    assert "SIMULATED" in output
+    assert f"--dataset {tmp_path / 'sim'} --split" in output
+    assert json.loads(invoke("info", tmp_path / "sim", "--json"))["simulated"] is True
+
+
+def test_as_a_process_a_wrong_file_is_one_line_and_exit_code_2(tmp_path):
+    command = [sys.executable, "-m", "platform.data", "import", "npz", str(tmp_path / "no.npz"), str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [f"error: {tmp_path / 'no.npz'}: no such file or folder"]
+    assert done.stdout == ""
