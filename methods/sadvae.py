@@ -236,7 +236,7 @@ class _Population:
             if due:
                 self._train_adversary(z_x.detach(), order, lambda_d, due, totals[5])
         self.finished_epochs = epoch + 1
-        return self._report(totals, steps)
+        return self._report(self.run.average([totals])[0], steps)
 
     def models(self) -> list[SADVAEModel]:
         """The members as they are now, each with its classifiers."""

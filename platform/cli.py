@@ -4,6 +4,7 @@ import json
 import sys
 import traceback
 from collections.abc import Mapping
+from typing import NoReturn
 
 import typer
 from rich.console import Console
@@ -39,6 +40,12 @@ def run(app: typer.Typer, name: str) -> None:
             traceback.print_exc()
         _errors.print(f"error: {error}", style="red", markup=False)
         sys.exit(2)
+
+
+def stopped(resume: str) -> NoReturn:
+    """Say how to go on, and end the process as Ctrl-C does."""
+    _errors.print(f"stopped; go on with: {resume}")
+    raise typer.Exit(130)
 
 
 def event(kind: str, values: Mapping[str, object]) -> None:

@@ -41,7 +41,7 @@ def encoder_id(spelling: str) -> str:
 
 
 def encode(spelling: str, texts: Sequence[str]) -> np.ndarray:
-    """(N, T) float32, one row a text, not normalised by us. Always on the CPU: the same numbers on every machine.
+    """(N, T) float32, one row a text, not normalised by us. On the CPU, so that a GPU changes nothing.
 
     Raises InputError where the spelling has no known form or the model cannot be loaded.
     """
@@ -49,25 +49,26 @@ def encode(spelling: str, texts: Sequence[str]) -> np.ndarray:
         raise InputError(f"unknown text encoder `{spelling}`; write {ENCODER_FORMS}")
     library, _, model = spelling.partition(":")
     path = _local_path(spelling)
-    if path is not None and path.is_absolute() and not path.exists():
+    local = path is not None and path.exists()
+    if path is not None and path.is_absolute() and not local:
         raise InputError(f"encoder `{spelling}`: {path} does not exist")
     if spelling == "minilm":
         library, model = "sentence-transformers", _minilm_folder()
     import torch
 
+    # a local open_clip model may still name a tokenizer on the hub
+    offline = spelling == "minilm" or (local and library != "open_clip")
     # a random initialisation that weights then overwrite must not move the caller's generator
-    with torch.random.fork_rng(devices=[]), _quiet(), _hub(offline=spelling == "minilm" or _exists(path)):
+    with torch.random.fork_rng(devices=[]), _quiet(), _hub(offline=offline):
         try:
             model_encode = _LIBRARIES[library](model)
         except InputError:
             raise
         except Exception as error:  # each library raises its own, and those of the download beneath it
             reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
-            where = "open_clip:local-dir:FOLDER" if library == "open_clip" else f"{library}:FOLDER"
-            raise InputError(
-                f"encoder `{spelling}` cannot be loaded ({reason}); where there is no network, name a local folder: "
-                f"{where}"
-            ) from error
+            folder = "open_clip:local-dir:FOLDER" if library == "open_clip" else f"{library}:FOLDER"
+            advice = "" if local else f"; where there is no network, name a local folder: {folder}"
+            raise InputError(f"encoder `{spelling}` cannot be loaded ({reason}){advice}") from error
         with torch.inference_mode():
             return np.asarray(model_encode(list(texts)), dtype=np.float32)
 
@@ -148,10 +149,6 @@ def _local_path(spelling: str) -> Path | None:
     if library == "open_clip":
         model = model.partition("/")[2]
     return Path(model) if model else None
-
-
-def _exists(path: Path | None) -> bool:
-    return path is not None and path.exists()
 
 
 def _batches(texts: list[str]) -> Iterator[list[str]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -14,8 +15,11 @@ from torch import Tensor
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
     """Write to a temporary name, then rename: a kill leaves the former checkpoint or the new one, whole."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(contiguous, partial, metadata={"record": json.dumps(record)})
+    # copies, because members may share a tensor and the format wants each name its own memory
+    copies = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
+    save_file(copies, partial, metadata={"record": json.dumps(record)})
     partial.replace(path)
 
 

@@ -1,6 +1,8 @@
 """Models on disk: model.safetensors and model.json in one folder."""
 
 import json
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,13 +16,18 @@ from platform.zeroshot.gate import Gate, Stacking
 
 
 def save_model(method_name: str, model: Model, folder: Path, record: Mapping[str, Any]) -> None:
-    """Write model.safetensors and model.json; `record` is kept beside the model's own values."""
+    """Write a model's folder whole, in place of a former one; `record` is kept beside the model's own values."""
     tensors, values = model.state()
     combination = model.combination and {"type": type(model.combination).__name__, **asdict(model.combination)}
-    values |= {"seen": model.seen, "unseen": model.unseen, "combination": combination}
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, folder / "model.safetensors")
+    values = {**values, "seen": model.seen, "unseen": model.unseen, "combination": combination}
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, partial / "model.safetensors")
     text = json.dumps({"method": method_name, "record": dict(record), "values": values}, indent=1)
-    (folder / "model.json").write_text(text + "\n")
+    (partial / "model.json").write_text(text + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
 
 
 def load_model(folder: Path) -> tuple[Model, dict[str, Any]]:

@@ -1,6 +1,8 @@
 """Feature normalisation, fitted on the training samples of the seen classes alone."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,6 +33,14 @@ class Normaliser:
         """features: (N, D), on any device."""
         scaled = (features - self.shift.to(features.device)) / self.scale.to(features.device)
         return torch.nn.functional.normalize(scaled, dim=1) if self.unit else scaled
+
+    def record(self) -> dict[str, Any]:
+        """JSON values from which `from_record` makes the normaliser again."""
+        return {"shift": self.shift.tolist(), "scale": self.scale.tolist(), "unit": self.unit}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Normaliser":
+        return cls(torch.tensor(record["shift"]), torch.tensor(record["scale"]), record["unit"])
 
     def apply(self, task: Task, samples: Samples) -> tuple[Task, Samples]:
         return (

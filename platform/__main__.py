@@ -1,0 +1,16 @@
+"""`python -m platform`: the verbs, a line each."""
+
+from platform.cli import console
+
+VERBS = {
+    "data": "import a published layout as a data folder, look at one, or simulate one",
+    "train": "train a method and test it, over seeds",
+    "tune": "search a method's hyperparameters, then test the best configuration",
+    "evaluate": "test a trained model on a data folder",
+    "predict": "give samples a class among names that the model was never trained on",
+}
+
+console.print("Unseen: train, tune and compare zero-shot recognition methods.\n", highlight=False)
+for verb, summary in VERBS.items():
+    console.print(f"  python -m platform.{verb:<10} {summary}", highlight=False)
+console.print("\nEach takes --help.", highlight=False)

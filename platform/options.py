@@ -1,0 +1,104 @@
+"""Options that several verbs share, and what they mean together."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from platform.configuration import assignments
+from platform.datasets.default import DEFAULT_SPLIT, default_dataset
+from platform.datasets.folder import Dataset
+from platform.datasets.text import ClassText
+from platform.errors import InputError
+from platform.method import load_method
+from platform.training.protocols import ProtocolOptions
+from platform.zeroshot.problem import ProblemOptions
+
+DatasetFolder = Annotated[Path | None, typer.Option("--dataset", help="data folder; the simulated default if absent")]
+Split = Annotated[str | None, typer.Option(help="class split, by name or as random:UNSEEN:SEED")]
+Features = Annotated[str | None, typer.Option(help="feature set; the folder's first if absent")]
+Encoder = Annotated[str, typer.Option(help="class semantics: a text encoder, `attributes`, or an embedding's name")]
+Text = Annotated[str, typer.Option(help="texts of a class: name, or description sets joined by +")]
+Combine = Annotated[str, typer.Option(help="several texts of a class: mean or concatenate")]
+Normalise = Annotated[
+    str | None, typer.Option(help="features: none, standard, minmax or l2; the folder's choice if absent")
+]
+Assignments = Annotated[list[str] | None, typer.Option("--set", help="a field's value, FIELD=VALUE; may be repeated")]
+Preset = Annotated[str | None, typer.Option(help="named values from the paper's tables")]
+Folds = Annotated[int, typer.Option(min=1, help="draws of pseudo-unseen classes that validation averages over")]
+Protocol = Annotated[str, typer.Option(help="of the test: clean, or both with the released, leaking one")]
+Runs = Annotated[Path, typer.Option(help="where runs and MLflow's store stand")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
+Address = Annotated[str | None, typer.Option(help="a Ray cluster's address, or `auto`; this machine alone if absent")]
+Json = Annotated[bool, typer.Option("--json", help="one line of JSON an event, in place of tables")]
+
+
+def problem_options(
+    dataset: Path | None,
+    split: str | None,
+    features: str | None,
+    encoder: str,
+    text: str,
+    combine: str,
+    normalise: str | None,
+) -> ProblemOptions:
+    """Raises InputError where the folder, the split or an option is wrong."""
+    for name, value, allowed in (
+        ("--combine", combine, ("mean", "concatenate")),
+        ("--normalise", normalise, ("none", "standard", "minmax", "l2")),
+    ):
+        if value is not None and value not in allowed:
+            raise InputError(f"{name} {value}: expected one of {', '.join(allowed)}")
+    if dataset is None:
+        dataset, split = default_dataset(), split or DEFAULT_SPLIT
+    opened = Dataset(dataset)
+    if split is None:
+        if len(opened.splits) != 1:
+            raise InputError(
+                f"--split is needed: {dataset} has {', '.join(opened.splits) or 'none'}, and random:UNSEEN:SEED"
+            )
+        split = next(iter(opened.splits))
+    opened.split(split)
+    return ProblemOptions(
+        dataset=dataset.resolve(),
+        split=split,
+        features=opened.feature_set(features),
+        text=ClassText(encoder=encoder, text=text, combine=combine),
+        normalise=normalise,
+    )
+
+
+def protocol_options(name: str, folds: int) -> ProtocolOptions:
+    """`clean`, or `both`: the released protocol needs the clean one's gate, and so comes beside it."""
+    known = {"clean": ("clean",), "both": ("clean", "released")}
+    if name not in known:
+        raise InputError(f"--protocol {name}: expected clean, or both (clean and the papers' released, leaking one)")
+    return ProtocolOptions(protocols=known[name], folds=folds)
+
+
+def base_values(method: str, preset: str | None, assigned: Sequence[str] | None) -> dict[str, Any]:
+    """The fields that a preset and --set give, checked against the method's Config."""
+    loaded, values = load_method(method), assignments(assigned or [])
+    loaded.configure(values, preset)
+    return {**(loaded.presets[preset] if preset else {}), **values}
+
+
+def data_tags(problem: ProblemOptions) -> dict[str, str]:
+    """What MLflow says of the data."""
+    card = Dataset(problem.dataset).card
+    return {
+        "data.name": card.name,
+        "data.split": problem.split,
+        "data.features": problem.features or "",
+        "data.text": f"{problem.text.encoder}, {problem.text.text}",
+        "data.simulated": str(card.simulated).lower(),
+        "data.licence": card.licence,
+    }
+
+
+def run_folder(runs: Path, verb: str, method: str, dataset: str) -> Path:
+    """A new folder's path, named for what runs in it and when."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    return (runs / f"{verb}-{method.rpartition('.')[2]}-{dataset}-{stamp}").resolve()

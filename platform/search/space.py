@@ -1,0 +1,141 @@
+"""Search-space files: what is searched, in which stages, checked against the method's Config before anything starts."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from platform.configuration import check_field, validated
+from platform.errors import InputError
+from platform.method import MethodConfig
+
+METRICS = (
+    "harmonic_mean", "zsl", "seen", "unseen", "ausuc",
+    "harmonic_mean_per_sample", "zsl_per_sample", "seen_per_sample", "unseen_per_sample",
+)  # fmt: skip
+
+
+class Dimension(BaseModel):
+    """How one field is sampled: exactly one of the five kinds, perhaps only `when` other fields have given values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uniform: tuple[float, float] | None = None
+    log_uniform: tuple[float, float] | None = None
+    integer: tuple[int, int] | tuple[int, int, int] | None = None  # low, high and perhaps a step
+    choice: tuple[int | float | str | bool, ...] | None = None
+    same_as: str | None = None
+    when: dict[str, list[Any]] = {}
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Dimension":
+        if len(self.kinds()) != 1:
+            raise ValueError("expected exactly one of uniform, log_uniform, integer, choice, same_as")
+        return self
+
+    def kinds(self) -> dict[str, Any]:
+        named = {name: getattr(self, name) for name in ("uniform", "log_uniform", "integer", "choice", "same_as")}
+        return {name: value for name, value in named.items() if value is not None}
+
+    def ends(self) -> list[Any]:
+        """The values that must be valid for every sample to be."""
+        (kind, value), *_ = self.kinds().items()
+        return [] if kind == "same_as" else list(value) if kind == "choice" else list(value[:2])
+
+    def sample(self, name: str, trial: optuna.Trial, values: Mapping[str, Any]) -> Any:  # whatever the field holds
+        (kind, value), *_ = self.kinds().items()
+        if kind == "same_as":
+            return values[value]
+        if kind == "choice":
+            return trial.suggest_categorical(name, value)
+        if kind == "integer":
+            return trial.suggest_int(name, value[0], value[1], step=value[2] if len(value) == 3 else 1)
+        return trial.suggest_float(name, *value, log=kind == "log_uniform")
+
+
+class Stage(BaseModel):
+    """One stage: `fixed` fields, and `sampled` ones, whose best values the later stages keep."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[\w-]+$")
+    trials: int = Field(ge=1)
+    demo: int | None = Field(None, ge=1)  # trials on the embedded data set, where --trials says nothing
+    fixed: dict[str, Any] = {}
+    sampled: dict[str, Dimension]
+
+    def sample(self, trial: optuna.Trial, kept: Mapping[str, Any]) -> dict[str, Any]:
+        """A configuration's values: those kept from before, the fixed ones, and this trial's."""
+        values = {**self.fixed, **kept}
+        for name, dimension in self.sampled.items():
+            if all(values.get(other) in allowed for other, allowed in dimension.when.items()):
+                values[name] = dimension.sample(name, trial, values)
+        return values
+
+
+class SearchSpace(BaseModel):
+    """A search-space file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str  # the paper's table that it states
+    metric: Literal[METRICS] = "harmonic_mean"
+    mode: Literal["max", "min"] = "max"
+    sampler: str = "random"
+    stages: list[Stage] = Field(min_length=1)
+
+
+def read_space(path: Path, config: type[MethodConfig]) -> SearchSpace:
+    """Read and check a space file. Raises InputError naming the file, the stage and the field that is wrong."""
+    if not path.exists():
+        raise InputError(f"{path}: no such search-space file; give one with --space")
+    try:
+        space = SearchSpace(**(yaml.safe_load(path.read_text()) or {}))
+    except (yaml.YAMLError, TypeError) as error:
+        raise InputError(f"{path}: not a search-space file ({str(error).splitlines()[0]})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{path}: {where}: {first['msg']}") from error
+    names = [stage.name for stage in space.stages]
+    if len(set(names)) != len(names):
+        raise InputError(f"{path}: two stages have one name; their names must differ")
+    for stage in space.stages:
+        where = f"{path}: stage `{stage.name}`"
+        for name, value in stage.fixed.items():
+            _check_value(where, config, name, value)
+        for name, dimension in stage.sampled.items():
+            _check_dimension(where, config, name, dimension)
+            known = {*stage.fixed, *stage.sampled, *config.model_fields}
+            for other in [*dimension.when, *([dimension.same_as] if dimension.same_as else [])]:
+                if other not in known:
+                    raise InputError(f"{where}: `{name}` depends on an unknown field `{other}`")
+    return space
+
+
+def _check_dimension(where: str, config: type[MethodConfig], name: str, dimension: Dimension) -> None:
+    (kind, value), *_ = dimension.kinds().items()
+    try:
+        check_field(config, name)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    if kind in ("uniform", "log_uniform") and config.model_fields[name].annotation is int:
+        raise InputError(f"{where}: `{name}` is an integer; sample it with integer or choice, not {kind}")
+    if kind == "integer" and config.model_fields[name].annotation is not int:
+        raise InputError(f"{where}: `{name}` is no integer; sample it with uniform, log_uniform or choice")
+    if (kind == "choice" and not value) or (kind in ("uniform", "log_uniform", "integer") and value[0] > value[1]):
+        raise InputError(f"{where}: `{name}` has an empty range: {kind} {list(value)}")
+    if kind == "log_uniform" and value[0] <= 0:
+        raise InputError(f"{where}: `{name}`: log_uniform starts at {value[0]}; it must start above 0")
+    for end in dimension.ends():
+        _check_value(where, config, name, end)
+
+
+def _check_value(where: str, config: type[MethodConfig], name: str, value: object) -> None:
+    try:
+        validated(config, {name: value})
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None

@@ -1,0 +1,149 @@
+"""Train a method and test it, over seeds: `python -m platform.train methods.sadvae --dataset FOLDER --split NAME`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import Progress
+
+from platform import cli, options
+from platform.errors import InputError
+from platform.tune import test_table
+
+if TYPE_CHECKING:
+    from platform.training.trainable import Experiment, Outcome
+
+app = cli.application(__doc__)
+
+
+@app.command(no_args_is_help=True)
+def train(
+    method: Annotated[str | None, typer.Argument(help="module of the method, such as methods.sadvae")] = None,
+    dataset: options.DatasetFolder = None,
+    split: options.Split = None,
+    features: options.Features = None,
+    encoder: options.Encoder = "minilm",
+    text: options.Text = "name",
+    combine: options.Combine = "mean",
+    normalise: options.Normalise = None,
+    assigned: options.Assignments = None,
+    preset: options.Preset = None,
+    seed: Annotated[int, typer.Option(min=0, help="the first seed")] = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="how many seeds; they train side by side")] = 1,
+    folds: options.Folds = 1,
+    protocol: options.Protocol = "both",
+    workers: Annotated[int, typer.Option(min=1, help="data-parallel workers of Ray Train; none is started for 1")] = 1,
+    device: options.Device = "auto",
+    address: options.Address = None,
+    runs: options.Runs = Path("runs"),
+    resume: Annotated[Path | None, typer.Option(help="folder of a training that was stopped or killed: go on")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Train a method and test it, over seeds."""
+    from platform.training.trainable import Experiment
+
+    if resume is not None:
+        folder = resume.resolve()
+        if not (folder / "experiment.json").exists():
+            raise InputError(f"--resume {resume}: no training stands there (it has no experiment.json)")
+        experiment = Experiment.model_validate_json((folder / "experiment.json").read_bytes())
+    elif method is None:
+        raise InputError("give a METHOD, such as methods.sadvae, or --resume FOLDER")
+    else:
+        problem = options.problem_options(dataset, split, features, encoder, text, combine, normalise)
+        experiment = Experiment(
+            method=method,
+            problem=problem,
+            protocol=options.protocol_options(protocol, folds),
+            configs=(options.base_values(method, preset, assigned),) * seeds,
+            seeds=tuple(range(seed, seed + seeds)),
+            test=True,
+            device=device,
+        )
+        folder = options.run_folder(runs, "train", method, problem.dataset.name)
+    _run(experiment, folder, workers, address, as_json)
+
+
+def _run(experiment: "Experiment", folder: Path, workers: int, address: str | None, as_json: bool) -> None:
+    from platform.search.search import record_of
+    from platform.tracking.environment import environment_tags
+    from platform.tracking.record import Tracker
+    from platform.tracking.store import ui_command
+    from platform.training.checkpoints import write_json
+    from platform.training.devices import device_of
+    from platform.zeroshot.problem import load_problem
+
+    device_of(experiment.device)
+    load_problem(experiment.problem)  # what a user can get wrong shows here, before a folder is made
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "experiment.json", experiment.model_dump(mode="json"))
+    tracker = Tracker(folder.parent, "unseen")
+    tracker.parent(
+        folder.name,
+        folder.name,
+        {"method": experiment.method, "seeds": list(experiment.seeds), **experiment.configs[0]},
+        {**environment_tags(), **options.data_tags(experiment.problem)},
+        [experiment.problem.dataset / "dataset.json"],
+    )
+    try:
+        outcomes = _outcomes(experiment, folder, workers, address, as_json)
+    except KeyboardInterrupt:
+        tracker.finish("KILLED")
+        cli.stopped(f"python -m platform.train --resume {folder}")
+    except BaseException:
+        tracker.finish("FAILED")
+        raise
+    for outcome in outcomes:
+        tracker.child(record_of(f"seed-{outcome.seed}", outcome, folder))
+    sound = [o for o in outcomes if o.status == "finished"]
+    tracker.finish("FINISHED" if sound else "FAILED")
+    if not sound:
+        raise InputError(f"no seed came to an end: {outcomes[0].reason}; try a smaller learning_rate")
+    if as_json:
+        for outcome in outcomes:
+            cli.event("outcome", outcome.model_dump())
+        return
+    tests = {p: {n: [o.test[p][n] for o in sound] for n in metrics} for p, metrics in sound[0].test.items()}
+    cli.console.print(test_table(tests))
+    cli.console.print(f"models {folder / 'models'}", soft_wrap=True)
+    cli.console.print(f"\nCompare the runs in MLflow: {ui_command(folder.parent)}", soft_wrap=True, highlight=False)
+
+
+def _outcomes(
+    experiment: "Experiment", folder: Path, workers: int, address: str | None, as_json: bool
+) -> "list[Outcome]":
+    from platform.training.trainable import train
+
+    if workers > 1 or address is not None:
+        from platform import runtime
+        from platform.training.workers import train_on_workers
+
+        runtime.connect(address)
+        _, gpus, _ = runtime.resources()
+        return train_on_workers(experiment, folder, workers, gpus=1.0 if gpus >= workers else 0.0)
+    if as_json:
+        return train(experiment, folder, lambda *said: cli.event("epoch", _epoch(*said)))
+    with Progress(console=cli.console, transient=True) as progress:
+        bars = {}
+
+        def report(stage: str, epoch: int, metrics: Sequence[Mapping[str, float]]) -> None:
+            if stage not in bars:
+                bars[stage] = progress.add_task(stage, total=_epochs(experiment))
+            progress.update(bars[stage], completed=epoch + 1)
+
+        return train(experiment, folder, report)
+
+
+def _epochs(experiment: "Experiment") -> int | None:
+    from platform.method import load_method
+
+    return getattr(load_method(experiment.method).configure(experiment.configs[0]), "epochs", None)
+
+
+def _epoch(stage: str, epoch: int, metrics: Sequence[Mapping[str, float]]) -> dict[str, object]:
+    return {"stage": stage, "epoch": epoch, "metrics": metrics}
+
+
+if __name__ == "__main__":
+    cli.run(app, "platform.train")

@@ -1,0 +1,42 @@
+"""The trainable on Ray Train: one experiment, data-parallel over several workers."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from platform.training.trainable import Experiment, Outcome, read_outcomes, train
+
+
+def train_on_workers(experiment: Experiment, folder: Path, workers: int, gpus: float) -> list[Outcome]:
+    """Each worker takes its share of every batch, and gradients are averaged. Ray must be connected.
+
+    Results differ from one worker's only in the pairs that D_T-like penalties permute within a share, and in rounding.
+    `folder` must be one that all workers reach. A lost worker starts the group again from the last checkpoint.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    TorchTrainer(
+        _work,
+        train_loop_config={"experiment": experiment.model_dump_json(), "folder": str(folder.resolve())},
+        scaling_config=ScalingConfig(
+            num_workers=workers, use_gpu=gpus > 0, resources_per_worker={"GPU": gpus} if gpus else {"CPU": 1}
+        ),
+        run_config=RunConfig(
+            name="train",
+            storage_path=str((folder / "ray-train").resolve()),
+            failure_config=FailureConfig(max_failures=3),
+        ),
+    ).fit()
+    outcomes = read_outcomes(folder)
+    if outcomes is None:
+        raise RuntimeError(f"{folder}: the workers ended without an outcome")
+    return outcomes
+
+
+def _work(config: Mapping[str, Any]) -> None:
+    from ray import train as ray_train
+
+    context = ray_train.get_context()
+    experiment = Experiment.model_validate_json(config["experiment"])
+    train(experiment, Path(config["folder"]), rank=context.get_world_rank(), world_size=context.get_world_size())
