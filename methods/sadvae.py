@@ -182,7 +182,7 @@ class SADVAE(Method):
             population.load(saved)
         for epoch in range(population.finished_epochs, members[0].config.epochs):
             losses = population.train_epoch(epoch)
-            if not run.epoch_end(epoch, losses, population.models, population.state) or not population.alive:
+            if not run.epoch_end(epoch, losses, population.models, population.state) or not population.alive.any():
                 break
 
 
@@ -208,7 +208,9 @@ class _Population:
         adversary = {n: p for n, p in self.parameters.items() if n.startswith("discriminator")}
         rates = [c.learning_rate for c in self.configs]
         self.optimiser, self.adversary_optimiser = PopulationAdam(vae, rates), PopulationAdam(adversary, rates)
-        self.alive = set(range(len(members)))  # a member that is no longer finite is frozen
+        self.discriminator_steps = torch.tensor([c.n_d for c in self.configs], device=self.device)
+        self.adversarial = torch.tensor([c.alignment == "fd+tc" for c in self.configs], device=self.device)
+        self.alive = torch.ones_like(self.adversarial)  # a member that is no longer finite is frozen
         self.finished_epochs = 0
 
     def train_epoch(self, epoch: int) -> list[dict[str, float]]:
@@ -219,29 +221,30 @@ class _Population:
         rows = rows[:, :, mine]
         weights = self._loss_weights(epoch, steps)  # (longest, 5, members)
         draws = _Draws(self.members, epoch, batch_size, mine, self.z_r, self.z_v, self.device)
-        totals = torch.zeros(len(_LOSSES), len(self.members), device=self.device)
+        active, due = self._taking_part(epoch, steps)
+        adversary_steps = due.any(dim=1).tolist()
         adversarial = any(c.alignment == "fd+tc" for c in self.configs)
+        totals = torch.zeros(len(_LOSSES), len(self.members), device=self.device)
 
         for step in range(len(rows)):
             x, y = self.data.batch(rows[step])
             noise_x, noise_y, order = draws.step(step)
-            active = [m for m in sorted(self.alive) if step < steps[m]]
             terms, z_x = self._terms(x, y, noise_x, noise_y, order if adversarial else None)
             beta_x, beta_y, lambda_1, lambda_2, lambda_d = weights[step]
             coefficients = torch.stack([torch.ones_like(beta_x), lambda_1, beta_x, beta_y, lambda_2])
             gradients = torch.autograd.grad((coefficients * terms).sum(), list(self.optimiser.parameters.values()))
-            self.optimiser.step(self.run.average(gradients), active)
-            totals[:5] += terms.detach()
-            due = [m for m in active if self._adversary_is_due(m, epoch * steps[m] + step)]
-            if due:
-                self._train_adversary(z_x.detach(), order, lambda_d, due, totals[5])
+            self.optimiser.step(self.run.average(gradients), active[step])
+            totals[:5] += torch.where(active[step], terms.detach(), 0.0)
+            if adversary_steps[step]:
+                self._train_adversary(z_x.detach(), order, lambda_d, due[step], totals[5])
         self.finished_epochs = epoch + 1
-        return self._report(self.run.average([totals])[0], steps)
+        counts = torch.stack([active.sum(dim=0)] * 5 + [due.sum(dim=0).clamp_min(1)])
+        return self._report(self.run.average([totals])[0] / counts)
 
     def models(self) -> list[SADVAEModel]:
         """The members as they are now, each with its classifiers."""
         weights = [self._weights(m) for m in range(len(self.members))]
-        unseen = [self.data.unseen_semantics(m) for m in self.members]
+        unseen = [self.data.unseen_semantics(m) for m in range(len(self.members))]
         seeds = [m.seed for m in self.members]
         models = []
         for m, classifier in enumerate(_unseen_classifiers(weights, unseen, self.configs, seeds)):
@@ -264,7 +267,7 @@ class _Population:
         """All that the next epoch depends on, under flat names."""
         return {
             "epochs": torch.tensor(self.finished_epochs),
-            "alive": torch.tensor(sorted(self.alive)),
+            "alive": self.alive,
             **{f"parameter.{n}": p.detach() for n, p in self.parameters.items()},
             **{f"optimiser.{n}": t for n, t in self.optimiser.state.items()},
             **{f"adversary.{n}": t for n, t in self.adversary_optimiser.state.items()},
@@ -277,7 +280,8 @@ class _Population:
                 parameter.copy_(state[f"parameter.{name}"])
         self.optimiser.load({n.removeprefix("optimiser."): t for n, t in state.items()})
         self.adversary_optimiser.load({n.removeprefix("adversary."): t for n, t in state.items()})
-        self.alive, self.finished_epochs = set(state["alive"].tolist()), int(state["epochs"])
+        self.alive.copy_(state["alive"])
+        self.finished_epochs = int(state["epochs"])
 
     def _terms(
         self, x: Tensor, y: Tensor, noise_x: Tensor, noise_y: Tensor, order: Tensor | None
@@ -296,7 +300,9 @@ class _Population:
         error_x = self._error("decoder_x", torch.cat([z_x, torch.cat([z_v, z_y], dim=-1)], dim=1), x)
         error_y = self._error("decoder_y", torch.cat([z_y, z_r], dim=1), y)
         own, crossed = (error_x + error_y).unbind(1)
-        correlation = torch.zeros_like(own) if order is None else self._total_correlation(z_x, order)
+        correlation = torch.zeros_like(own)
+        if order is not None:
+            correlation = torch.where(self.adversarial, self._total_correlation(z_x, order), correlation)
         return torch.stack(
             [own, crossed, _divergence(mean_x, logvar_x), _divergence(mean_y, logvar_y), correlation]
         ), z_x
@@ -315,7 +321,7 @@ class _Population:
             return joint.sigmoid().mean(dim=1)
         return (logsigmoid(joint) + logsigmoid(-self._discriminate(self._permuted(z_x, order)))).mean(dim=1)
 
-    def _train_adversary(self, z_x: Tensor, order: Tensor, weight: Tensor, due: list[int], total: Tensor) -> None:
+    def _train_adversary(self, z_x: Tensor, order: Tensor, weight: Tensor, due: Tensor, total: Tensor) -> None:
         """One step of D_T for the members that are due, maximising Eq. 6."""
         logits = torch.cat([self._discriminate(z_x), self._discriminate(self._permuted(z_x, order))], dim=1)
         targets = torch.zeros_like(logits)
@@ -323,7 +329,7 @@ class _Population:
         loss = binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
         gradients = torch.autograd.grad((weight * loss).sum(), list(self.adversary_optimiser.parameters.values()))
         self.adversary_optimiser.step(self.run.average(gradients), due)
-        total += loss.detach()
+        total += torch.where(due, loss.detach(), 0.0)
 
     def _discriminate(self, z_x: Tensor) -> Tensor:
         """(members, batch) logits of D_T, a two-layer network."""
@@ -336,9 +342,12 @@ class _Population:
         z_v = z_x[..., : self.z_v]
         return torch.cat([z_v.gather(1, order[..., None].expand_as(z_v)), z_x[..., self.z_v :]], dim=-1)
 
-    def _adversary_is_due(self, member: int, steps_before: int) -> bool:
-        config = self.configs[member]
-        return config.alignment == "fd+tc" and (steps_before + 1) % config.n_d == 0
+    def _taking_part(self, epoch: int, steps: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Two (longest, members) bool: whom each step of the VAEs and of D_T moves. A shorter member idles at the end."""
+        count = torch.tensor(steps, device=self.device)
+        step = torch.arange(max(steps), device=self.device)[:, None]
+        active = self.alive & (step < count)
+        return active, active & self.adversarial & ((epoch * count + step + 1) % self.discriminator_steps == 0)
 
     def _loss_weights(self, epoch: int, steps: Sequence[int]) -> Tensor:
         """(longest, 5, members): β_x', β_y', λ1', λ2' and the weight of D_T's own loss at each step (Eq. 13)."""
@@ -353,14 +362,13 @@ class _Population:
                 first = ramp(progress, 10 / 17)
                 second = ramp(progress, 0.8) * (epoch > 1)
                 cross, discriminator = (progress > 0.8).float(), second * config.lambda_2
-            correlation = config.lambda_2 * second * (config.alignment == "fd+tc")
             columns.append(
                 torch.stack(
                     [
                         config.beta_x * first,
                         config.beta_y * second,
                         config.lambda_1 * cross,
-                        correlation,
+                        config.lambda_2 * second,
                         discriminator,
                     ],
                     dim=1,
@@ -368,13 +376,10 @@ class _Population:
             )
         return torch.stack(columns, dim=2).to(self.device)
 
-    def _report(self, totals: Tensor, steps: Sequence[int]) -> list[dict[str, float]]:
-        finite = totals.isfinite().all(dim=0).tolist()
-        self.alive -= {m for m, is_finite in enumerate(finite) if not is_finite}
-        columns = totals.T.tolist()
-        return [
-            dict(zip(_LOSSES, (value / steps[m] for value in column), strict=True)) for m, column in enumerate(columns)
-        ]
+    def _report(self, means: Tensor) -> list[dict[str, float]]:
+        """Each member's losses, and who lives on. means: (losses, members), NaN for a member frozen before (0 / 0)."""
+        self.alive &= means.isfinite().all(dim=0)
+        return [dict(zip(_LOSSES, column, strict=True)) for column in means.T.tolist()]
 
     def _weights(self, member: int) -> dict[str, Tensor]:
         """One member's parameters, cut to its own widths."""
@@ -431,8 +436,8 @@ class _Data:
         """f_x (members, batch, D) and f_y (members, batch, T) of rows (members, batch)."""
         return self.features[rows], self.semantics[self.classes[rows]]
 
-    def unseen_semantics(self, member: Member) -> Tensor:
-        task = self.tasks[self.members.index(member)]
+    def unseen_semantics(self, index: int) -> Tensor:
+        task = self.tasks[index]
         return task.semantics[len(task.seen) :]
 
     def seen_classifier(self, index: int, model: SADVAEModel) -> SoftmaxClassifier | None:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from platform.errors import InputError
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 140)
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

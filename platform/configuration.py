@@ -58,4 +58,8 @@ def number_or_yaml(text: str) -> Any:
     try:
         return float(text)
     except ValueError:
+        pass
+    try:
         return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise InputError(f"`{text}` is neither a number nor YAML") from None

@@ -31,16 +31,19 @@ class PopulationAdam:
         self._rates = torch.tensor(self.learning_rates, dtype=first.dtype, device=first.device)
         self._members = [self._views(m) for m in range(len(self.learning_rates))] if self.on_cpu else []
 
-    def step(self, gradients: Sequence[Tensor], active: Sequence[int] | None = None) -> None:
-        """One update. gradients: in the order of `parameters`; active: the members that take part, all by default."""
+    def step(self, gradients: Sequence[Tensor], active: Tensor | None = None) -> None:
+        """One update. gradients: in the order of `parameters`; active: (members,) bool, who takes part; all by default.
+
+        `active` is on the parameters' device, so that a step there waits for nothing.
+        """
         if self.on_cpu:
-            self._step_each(gradients, range(len(self.learning_rates)) if active is None else active)
+            self._step_each(gradients, active)
         else:
             self._step_together(gradients, active)
 
-    def _step_each(self, gradients: Sequence[Tensor], active: Sequence[int]) -> None:
+    def _step_each(self, gradients: Sequence[Tensor], active: Tensor | None) -> None:
         # torch's fused kernel reads and writes each number once, but knows one learning rate a call
-        for m in active:
+        for m in range(len(self.learning_rates)) if active is None else active.nonzero().flatten().tolist():
             parameters, mean, square, steps = self._members[m]
             torch_adam(
                 parameters, [g[m] for g in gradients], mean, square, [], steps,
@@ -48,11 +51,9 @@ class PopulationAdam:
                 lr=self.learning_rates[m], weight_decay=0.0, eps=self.epsilon, maximize=False,
             )  # fmt: skip
 
-    def _step_together(self, gradients: Sequence[Tensor], active: Sequence[int] | None) -> None:
+    def _step_together(self, gradients: Sequence[Tensor], active: Tensor | None) -> None:
         beta1, beta2 = self.betas
-        taking_part = torch.ones_like(self._rates)
-        if active is not None and len(active) < len(self.learning_rates):
-            taking_part.zero_()[list(active)] = 1.0
+        taking_part = torch.ones_like(self._rates) if active is None else active.to(self._rates.dtype)
         self.steps += taking_part
         steps = self.steps[0].clamp_min(1.0)
         size = self._rates * taking_part / (1 - beta1**steps)

@@ -11,7 +11,7 @@ from rich.table import Table
 from platform.cli import event
 
 _SHOWN = 5
-_COLUMNS = ("harmonic_mean", "seen", "unseen", "zsl", "ausuc")
+_COLUMNS = {"harmonic_mean": "H", "seen": "s", "unseen": "u", "zsl": "ZSL", "ausuc": "AUSUC"}
 
 
 class Watch(Protocol):
@@ -88,8 +88,8 @@ def leaderboard(rows: Sequence[tuple[str, Mapping[str, Any], Mapping[str, float]
     """Trials with their metrics, in percent, on pseudo-unseen validation classes, and the sampled fields."""
     table = Table(title="best trials, on pseudo-unseen validation classes, %", title_justify="left")
     table.add_column("trial")
-    for column in _COLUMNS:
-        table.add_column(column.replace("_", " "), justify="right")
+    for heading in _COLUMNS.values():
+        table.add_column(heading, justify="right")
     for field in fields:
         table.add_column(field, justify="right")
     for key, values, metrics in rows:

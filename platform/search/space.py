@@ -63,7 +63,6 @@ class Stage(BaseModel):
 
     name: str = Field(pattern=r"^[\w-]+$")
     trials: int = Field(ge=1)
-    demo: int | None = Field(None, ge=1)  # trials on the embedded data set, where --trials says nothing
     fixed: dict[str, Any] = {}
     sampled: dict[str, Dimension]
 

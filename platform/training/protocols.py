@@ -124,6 +124,9 @@ def validate(
             for model, s in zip(models, samples, strict=True)
         ]
         seen, unseen, labels = _pooled(scored)
+        if seen.isnan().any() or unseen.isnan().any():  # the last step overflowed: no loss has shown it
+            found.append(None)
+            continue
         combination, scores, curve = _combine(candidate.config, seen, unseen, labels)
         epoch = epoch_of_best(fitting.history, group, "zsl")
         zero_shot = {name: epochs[epoch][name] for name in ("zsl", "zsl_per_sample")}

@@ -95,7 +95,9 @@ def fit_gate(
 def fit_stacking(seen: Tensor, unseen: Tensor, labels: Tensor) -> Stacking:
     """The bias with the highest harmonic mean on held-out samples. Shapes as for `fit_gate`."""
     margin = (seen.max(1).values - unseen.max(1).values).sort().values
-    candidates = torch.unique(margin[:: max(1, len(margin) // 500)])
+    margin = torch.unique(margin[:: max(1, len(margin) // 500)])
+    # between the samples' margins: at one of them the decision hangs on a rounding error
+    candidates = torch.cat([margin[:1] - 1, (margin[1:] + margin[:-1]) / 2, margin[-1:] + 1])
     values = [_accuracy(torch.cat([seen - bias, unseen], 1).argmax(1), labels, seen.shape[1]) for bias in candidates]
     return Stacking(float(candidates[int(np.argmax(values))]))
 

@@ -39,13 +39,14 @@ def seen_unseen_curve(scores: Tensor, labels: Tensor, seen_classes: int) -> tupl
     counts = torch.bincount(labels, minlength=scores.shape[1]).double()
     weight = right.double() / counts[labels]
     # a sample turns from its best seen to its best unseen class once the bias exceeds this margin
-    order = torch.argsort(best_seen - best_unseen)
+    margin, order = (best_seen - best_unseen).sort()
     seen_total = (counts[:seen_classes] > 0).sum().clamp_min(1)
     unseen_total = (counts[seen_classes:] > 0).sum().clamp_min(1)
     gained = torch.cumsum(torch.where(is_seen, 0.0, weight)[order], 0) / unseen_total
     lost = torch.cumsum(torch.where(is_seen, weight, 0.0)[order], 0) / seen_total
-    zero = gained.new_zeros(1)
-    return lost[-1] - torch.cat([zero, lost]), torch.cat([zero, gained])
+    zero, last = gained.new_zeros(1), torch.ones_like(is_seen)
+    last[:-1] = margin[1:] > margin[:-1]  # samples of one margin turn together
+    return lost[-1] - torch.cat([zero, lost[last]]), torch.cat([zero, gained[last]])
 
 
 def area_under_seen_unseen_curve(scores: Tensor, labels: Tensor, seen_classes: int) -> float:
@@ -62,5 +63,5 @@ def generalised_metrics(scores: Tensor, labels: Tensor, seen_classes: int) -> di
         seen = accuracy(predicted[is_seen], labels[is_seen])
         unseen = accuracy(predicted[~is_seen], labels[~is_seen])
         metrics[f"seen{suffix}"], metrics[f"unseen{suffix}"] = seen, unseen
-        metrics[f"harmonic_mean{suffix}"] = harmonic_mean(torch.tensor(seen), torch.tensor(unseen)).item()
+        metrics[f"harmonic_mean{suffix}"] = harmonic_mean(*torch.tensor([seen, unseen], dtype=torch.float64)).item()
     return metrics

@@ -75,10 +75,16 @@ def load_problem(options: ProblemOptions) -> Problem:
     separate = None
     if dataset.validation is not None:
         separate = _task(dataset.validation, dataset.validation.split("given"), options)
-        if set(separate[0].unseen) & set(task.unseen):
+        if {*separate[0].seen, *separate[0].unseen} & set(task.unseen):
             separate = None  # made for another class split than the one asked for
     card = dataset.card.features[dataset.feature_set(options.features)]
     return Problem(task, test, options.normalise or card.normalise, split.pseudo_unseen, separate)
+
+
+def class_semantics_of(dataset: Dataset, options: ProblemOptions, names: Sequence[str]) -> torch.Tensor:
+    """(len(names), T) semantics of some of a data set's classes, as `options` says."""
+    rows = [dataset.class_names.index(name) for name in names]
+    return torch.from_numpy(class_semantics(dataset, options.text)[rows]).float()
 
 
 def _task(dataset: Dataset, split: ClassSplit, options: ProblemOptions) -> tuple[Task, Samples]:
@@ -103,14 +109,14 @@ def _task(dataset: Dataset, split: ClassSplit, options: ProblemOptions) -> tuple
         raise InputError(f"{where} has no test sample of a seen class")
 
     features = dataset.features(options.features)
-    semantics = torch.from_numpy(class_semantics(dataset, options.text)[order])
+    names = [dataset.class_names[i] for i in order]
     logits = None if dataset.logits is None else dataset.logits[:, seen_classes]
     task = Task(
-        seen=tuple(dataset.class_names[i] for i in seen_classes),
-        unseen=tuple(dataset.class_names[i] for i in unseen_classes),
+        seen=tuple(names[: len(seen_classes)]),
+        unseen=tuple(names[len(seen_classes) :]),
         features=torch.from_numpy(features[training]),
         labels=torch.from_numpy(labels[training]),
-        semantics=semantics.float(),
+        semantics=class_semantics_of(dataset, options, names),
         logits=None if logits is None else torch.from_numpy(logits[training]),
         groups=torch.from_numpy(dataset.groups[training]) if (dataset.groups >= 0).all() else None,
     )

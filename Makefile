@@ -1,0 +1,34 @@
+# make tune | test | ui | lint. The first call makes .venv and installs everything that constraints.txt pins.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help setup tune test ui lint clean
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 8
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[text,dev]'
+	@touch $@
+
+setup: .venv/installed  ## make .venv and install
+
+tune: setup  ## search SA-DVAE's hyperparameters on the simulated data set
+	$(BIN)/python -m platform.tune methods.sadvae
+
+test: setup  ## lint, then every test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+ui: setup  ## open MLflow on the default store
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/runs/mlflow.db
+
+lint: setup  ## format and lint
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove the environment and caches; runs/ and data/ stay
+	rm -rf .venv .pytest_cache .ruff_cache *.egg-info

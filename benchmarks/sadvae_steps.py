@@ -1,0 +1,223 @@
+"""SA-DVAE's training steps a second against a textbook loop of the same model: `python -m benchmarks.sadvae_steps`.
+
+Input like NTU-60's: 36,000 × 256 features, 60 classes with 1024-d text, z_r 160, z_v 8, batch 32. The textbook loop has
+one module per network, a single-process DataLoader and a default Adam. The floor is the time of the step's matrix
+products and of a fused Adam step alone, with the shapes of one member.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, mse_loss
+from torch.optim.adam import adam
+from torch.utils.data import DataLoader, TensorDataset
+
+from benchmarks.record import keep
+from methods.sadvae import SADVAEConfig, method
+from platform.method import Member, Model
+from platform.training.devices import device_of
+from platform.zeroshot.task import Task
+
+SAMPLES, FEATURES, TEXT, SEEN, UNSEEN = 36_000, 256, 1024, 55, 5
+CONFIG = SADVAEConfig(z_r=160, z_v=8, batch_size=32, n_d=5, learning_rate=3.39e-5, epochs=1)
+
+
+def task_of(samples: int, seed: int = 0) -> Task:
+    draw = torch.Generator().manual_seed(seed)
+    semantics = nn.functional.normalize(torch.randn(SEEN + UNSEEN, TEXT, generator=draw), dim=1)
+    return Task(
+        seen=tuple(f"seen {i}" for i in range(SEEN)),
+        unseen=tuple(f"unseen {i}" for i in range(UNSEEN)),
+        features=torch.rand(samples, FEATURES, generator=draw),
+        labels=torch.randint(SEEN, (samples,), generator=draw),
+        semantics=semantics,
+    )
+
+
+class Textbook:
+    """The loop that one would write first; epoch 1 of Eq. 13, when every loss is on."""
+
+    def __init__(self, task: Task, device: torch.device) -> None:
+        z = CONFIG.z_r + CONFIG.z_v
+        self.device, self.semantics = device, task.semantics.to(device)
+        self.encoder_x = nn.ModuleDict({n: nn.Linear(FEATURES, w) for n, w in self.heads().items()}).to(device)
+        self.encoder_y = nn.ModuleDict({n: nn.Linear(TEXT, CONFIG.z_r) for n in ("mean", "logvar")}).to(device)
+        self.decoder_x = nn.Linear(z, FEATURES).to(device)
+        self.decoder_y = nn.Linear(CONFIG.z_r, TEXT).to(device)
+        self.discriminator = nn.Sequential(nn.Linear(z, z // 4), nn.ReLU(), nn.Linear(z // 4, 1)).to(device)
+        vae = [self.encoder_x, self.encoder_y, self.decoder_x, self.decoder_y]
+        self.optimiser = torch.optim.Adam([p for m in vae for p in m.parameters()], lr=CONFIG.learning_rate)
+        self.adversary = torch.optim.Adam(self.discriminator.parameters(), lr=CONFIG.learning_rate)
+        self.loader = DataLoader(TensorDataset(task.features, task.labels), CONFIG.batch_size, shuffle=True)
+
+    @staticmethod
+    def heads() -> dict[str, int]:
+        return {"mean_v": CONFIG.z_v, "logvar_v": CONFIG.z_v, "mean_r": CONFIG.z_r, "logvar_r": CONFIG.z_r}
+
+    def epoch(self) -> None:
+        steps = len(self.loader)
+        for step, (x, labels) in enumerate(self.loader):
+            x, y = x.to(self.device), self.semantics[labels.to(self.device)]
+            ramp = max(0.0, 1.5 * (step / steps - 1 / 3))
+            h = {name: layer(x) for name, layer in self.encoder_x.items()}
+            mean_y, logvar_y = self.encoder_y["mean"](y), self.encoder_y["logvar"](y)
+            z_v = h["mean_v"] + (0.5 * h["logvar_v"]).exp() * torch.randn_like(h["mean_v"])
+            z_r = h["mean_r"] + (0.5 * h["logvar_r"]).exp() * torch.randn_like(h["mean_r"])
+            z_y = mean_y + (0.5 * logvar_y).exp() * torch.randn_like(mean_y)
+            z_x = torch.cat([z_v, z_r], 1)
+            kl_x = divergence(h["mean_v"], h["logvar_v"]) + divergence(h["mean_r"], h["logvar_r"])
+            own = mse_loss(self.decoder_x(z_x), x) + mse_loss(self.decoder_y(z_y), y)
+            crossed = mse_loss(self.decoder_x(torch.cat([z_v, z_y], 1)), x) + mse_loss(self.decoder_y(z_r), y)
+            altered = torch.cat([z_v[torch.randperm(len(z_v))], z_r], 1)
+            correlation = logsigmoid(self.discriminator(z_x)) + logsigmoid(-self.discriminator(altered))
+            loss = (
+                own
+                + crossed
+                + ramp
+                * (
+                    CONFIG.beta_x * kl_x
+                    + CONFIG.beta_y * divergence(mean_y, logvar_y)
+                    + CONFIG.lambda_2 * correlation.mean()
+                )
+            )
+            self.optimiser.zero_grad()
+            loss.backward()
+            self.optimiser.step()
+            if (step + 1) % CONFIG.n_d == 0:
+                joint, apart = self.discriminator(z_x.detach()), self.discriminator(altered.detach())
+                loss = binary_cross_entropy_with_logits(joint, torch.ones_like(joint))
+                loss = 0.5 * (loss + binary_cross_entropy_with_logits(apart, torch.zeros_like(apart)))
+                self.adversary.zero_grad()
+                loss.backward()
+                self.adversary.step()
+
+
+def divergence(mean: Tensor, logvar: Tensor) -> Tensor:
+    return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).sum(1).mean()
+
+
+@dataclass
+class Timed:
+    """A Run that times the second epoch, in which every loss is on."""
+
+    device: torch.device
+    rank: int = 0
+    world_size: int = 1
+    seconds: float = 0.0
+
+    def resume(self) -> None:
+        self._start()
+
+    def epoch_end(
+        self,
+        epoch: int,
+        losses: Sequence[Mapping[str, float]],
+        models: Callable[[], Sequence[Model]],
+        state: Callable[[], Mapping[str, Tensor]],
+    ) -> bool:
+        self._wait()
+        self.seconds = time.perf_counter() - self.started
+        self._start()
+        return True
+
+    def average(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+        return gradients
+
+    def _start(self) -> None:
+        self._wait()
+        self.started = time.perf_counter()
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def population_rate(task: Task, members: int, device: torch.device) -> float:
+    """Member-steps a second of a pack."""
+    run = Timed(device)
+    config = CONFIG.model_copy(update={"epochs": 2})
+    method.fit_population([Member(task, config, seed) for seed in range(members)], run)
+    return members * -(-len(task.labels) // CONFIG.batch_size) / run.seconds
+
+
+def textbook_rate(task: Task, device: torch.device) -> float:
+    loop = Textbook(task, device)
+    loop.epoch()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    loop.epoch()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return len(loop.loader) / (time.perf_counter() - started)
+
+
+def floor_rate(device: torch.device, repeats: int = 300) -> float:
+    """Steps a second if only the products and a fused Adam took time."""
+    b, z = CONFIG.batch_size, CONFIG.z_r + CONFIG.z_v
+    layers = [(b, FEATURES, 2 * z, False), (b, TEXT, 2 * CONFIG.z_r, False)]  # the encoders need no input gradient
+    layers += [(2 * b, z, FEATURES, True), (2 * b, CONFIG.z_r, TEXT, True)]
+    tensors = [
+        (torch.randn(r, i, device=device), torch.randn(i, o, device=device), torch.randn(r, o, device=device), g)
+        for r, i, o, g in layers
+    ]
+    weights = [w for _, w, _, _ in tensors]
+    gradients, mean, square = ([torch.zeros_like(w) for w in weights] for _ in range(3))
+    steps = [torch.zeros((), device=device) for _ in weights]
+
+    def step() -> None:
+        for x, weight, slope, input_gradient in tensors:
+            x @ weight
+            x.T @ slope
+            if input_gradient:
+                slope @ weight.T
+        adam(weights, gradients, mean, square, [], steps, fused=True, foreach=False, amsgrad=False, beta1=0.9,
+             beta2=0.999, lr=1e-4, weight_decay=0.0, eps=1e-8, maximize=False)  # fmt: skip
+
+    for _ in range(20):
+        step()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    for _ in range(repeats):
+        step()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return repeats / (time.perf_counter() - started)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--packs", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="of a pack of one; larger packs take a share")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", default="auto")
+    asked = parser.parse_args()
+    device = device_of(asked.device)
+    textbook = statistics.median(textbook_rate(task_of(asked.samples), device) for _ in range(asked.repeats))
+    floor = statistics.median(floor_rate(device) for _ in range(asked.repeats))
+    rows = [["textbook loop", f"{textbook:.0f}", "1.00"]]
+    for members in asked.packs:
+        task = task_of(max(asked.samples // members, 100 * CONFIG.batch_size))
+        rate = statistics.median(population_rate(task, members, device) for _ in range(asked.repeats))
+        rows.append([f"pack of {members}", f"{rate:.0f}", f"{rate / textbook:.2f}"])
+    rows.append(["floor of one member", f"{floor:.0f}", f"{floor / textbook:.2f}"])
+    keep(
+        "sadvae_steps",
+        "SA-DVAE: member-steps a second",
+        ["", "member-steps a second", "times the textbook loop"],
+        rows,
+        [
+            f"Medians of {asked.repeats}; {torch.get_num_threads()} threads.",
+            "Packs of more than one train on a share of the samples.",
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Give samples a class, among names that the model was never trained on if you like.
+
+`python -m platform.predict MODEL FEATURES.npy --classes "wave with both hands, jump on one leg"`
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+
+from platform import cli, options
+from platform.errors import InputError
+
+app = cli.application(__doc__)
+
+
+@app.command(no_args_is_help=True)
+def predict(
+    model: Annotated[Path, typer.Argument(help="folder of a model, such as RUN/models/0-clean", metavar="MODEL")],
+    features: Annotated[Path, typer.Argument(help="(N, D) features, .npy", metavar="FEATURES")],
+    classes: Annotated[str | None, typer.Option(help="new unseen classes, by name, separated by commas")] = None,
+    generalised: Annotated[bool, typer.Option(help="choose among the seen classes too")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Give samples a class. Features must come from the extractor that the model was trained on."""
+    from platform.datasets.readers.arrays import load_npy
+    from platform.datasets.text import ClassText, encode_names
+    from platform.training.saved_models import load_model
+    from platform.zeroshot.normaliser import Normaliser
+
+    trained, record = load_model(model)
+    if classes is not None:
+        names = [name.strip() for name in classes.split(",") if name.strip()]
+        if len(names) < 2:
+            raise InputError(f"--classes {classes!r}: give at least two names, separated by commas")
+        if trained_on := sorted(set(names) & set(trained.seen)):
+            raise InputError(
+                f"--classes: the model was trained on `{trained_on[0]}`; with --generalised it is among the answers"
+            )
+        text = ClassText(**record["problem"]["text"])
+        trained = trained.with_classes(names, torch.from_numpy(encode_names(text.encoder, names, text)))
+    normaliser = Normaliser.from_record(record["normaliser"])
+    x = torch.from_numpy(np.array(load_npy(features), dtype=np.float32))
+    if x.dim() != 2 or x.shape[1] != len(normaliser.shift):
+        raise InputError(f"{features}: shape {tuple(x.shape)}, expected (samples, {len(normaliser.shift)})")
+    scores = trained.scores(normaliser(x)) if generalised else trained.unseen_scores(normaliser(x))
+    names = (*trained.seen, *trained.unseen) if generalised else trained.unseen
+    probabilities, chosen = scores.softmax(dim=1).max(dim=1)
+    for row, (probability, index) in enumerate(zip(probabilities.tolist(), chosen.tolist(), strict=True)):
+        if as_json:
+            cli.event("prediction", {"row": row, "class": names[index], "probability": round(probability, 4)})
+        else:
+            cli.console.print(f"{row}\t{names[index]}\t{probability:.3f}", highlight=False)
+
+
+if __name__ == "__main__":
+    cli.run(app, "platform.predict")
