@@ -6,7 +6,8 @@ member axis, and one model is a population of one.
 
 Where the paper and its released code differ, the paper is the default and the preset `released` gives the code's
 choices. Two things the paper leaves open are taken from the code: a reconstruction error is the mean over elements, a
-KL divergence the sum over latent dimensions, and single layers start Xavier-uniform with gain 0.5.
+KL divergence the sum over latent dimensions, and single layers start Xavier-uniform with gain 0.5. One thing that the
+code has and the paper has not is left out: the code also trains D_T on the text latents.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,11 +23,20 @@ from platform.errors import InputError
 from platform.method import Member, Method, MethodConfig, Model, Run
 from platform.population.adam import PopulationAdam
 from platform.population.draws import generator, shuffled_rows
-from platform.population.layers import stack_padded, stacked_linear, xavier
+from platform.population.layers import stacked_linear, xavier
 from platform.population.schedules import epoch_progress, ramp
 from platform.zeroshot.classifiers import SoftmaxClassifier, fit_on_features, fit_on_latents
 
 _NOISE_STEPS = 16  # noise is drawn for this many steps at once; a constant, so that what is drawn never depends on it
+# rows and columns of each layer's matrix, part by part; an encoder's columns are its means, then its log-variances
+_LAYERS = {
+    "encoder_x": (("features",), ("z_v", "z_r", "z_v", "z_r")),
+    "encoder_y": (("text",), ("z_r", "z_r")),
+    "decoder_x": (("z_v", "z_r"), ("features",)),
+    "decoder_y": (("z_r",), ("text",)),
+    "discriminator_1": (("z_v", "z_r"), ("hidden",)),
+    "discriminator_2": (("hidden",), ("one",)),
+}
 _LOSSES = ("reconstruction", "cross_alignment", "kl_x", "kl_y", "total_correlation", "discriminator")
 
 
@@ -71,7 +81,10 @@ class SADVAEConfig(MethodConfig):
 
 @dataclass(frozen=True)
 class SADVAEModel(Model):
-    """A trained SA-DVAE of one member. weights: see `_initial_weights`, cut to the member's own widths."""
+    """A trained SA-DVAE of one member.
+
+    weights: the matrices of `_LAYERS` at the member's own widths, and their biases (1, columns) as `LAYER_bias`.
+    """
 
     config: SADVAEConfig
     seed: int
@@ -175,7 +188,15 @@ class SADVAE(Method):
     }
 
     def fit_population(self, members: Sequence[Member], run: Run) -> None:
-        """Train the members side by side. They share `pack_by`; task, seed and every other field may differ."""
+        """Train the members side by side. They share `pack_by`; task, seed and every other field may differ.
+
+        Raises InputError where given logits are wanted and there are none, or the workers cannot share a batch evenly.
+        """
+        if any(m.config.seen_classifier == "logits" and m.task.logits is None for m in members):
+            raise InputError("seen_classifier=logits: the data folder has no logits; use seen_classifier=features")
+        if members[0].config.batch_size % run.world_size:
+            size = members[0].config.batch_size
+            raise InputError(f"batch_size={size}: {run.world_size} workers need a multiple of {run.world_size}")
         population = _Population(members, run)
         saved = run.resume()
         if saved is not None:
@@ -196,14 +217,13 @@ class _Population:
         self.members, self.run, self.device = members, run, run.device
         self.configs: list[SADVAEConfig] = [m.config for m in members]
         self.config = self.configs[0]  # for the fields of `pack_by`
-        self.z_r = max(c.z_r for c in self.configs)
-        self.z_v = max(_z_v(c) for c in self.configs)
+        self.widths = [_widths(m) for m in members]
+        self.widest = {part: max(w[part] for w in self.widths) for part in self.widths[0]}
+        self.z_v, self.z_r = self.widest["z_v"], self.widest["z_r"]
         self.data = _Data(members, self.device)
-        starts = [_initial_weights(m) for m in members]
-        self.parameters = {}
-        for name in starts[0]:
-            self.parameters[name] = _stack(name, [s[name] for s in starts], self.configs).to(self.device)
-            self.parameters[name].requires_grad_()
+        self.parameters = self._stacked([_initial_weights(m) for m in members])
+        for parameter in self.parameters.values():
+            parameter.requires_grad_()
         vae = {n: p for n, p in self.parameters.items() if not n.startswith("discriminator")}
         adversary = {n: p for n, p in self.parameters.items() if n.startswith("discriminator")}
         rates = [c.learning_rate for c in self.configs]
@@ -220,7 +240,7 @@ class _Population:
         steps, rows = self.data.batches(epoch, batch_size)  # steps: one count a member; rows: (longest, members, batch)
         rows = rows[:, :, mine]
         weights = self._loss_weights(epoch, steps)  # (longest, 5, members)
-        draws = _Draws(self.members, epoch, batch_size, mine, self.z_r, self.z_v, self.device)
+        draws = _Draws(self.members, self.widths, self.widest, epoch, mine, self.device)
         active, due = self._taking_part(epoch, steps)
         adversary_steps = due.any(dim=1).tolist()
         adversarial = any(c.alignment == "fd+tc" for c in self.configs)
@@ -343,7 +363,7 @@ class _Population:
         return torch.cat([z_v.gather(1, order[..., None].expand_as(z_v)), z_x[..., self.z_v :]], dim=-1)
 
     def _taking_part(self, epoch: int, steps: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Two (longest, members) bool: whom each step of the VAEs and of D_T moves. A shorter member idles at the end."""
+        """Two (longest, members) bool: whom a step of the VAEs and of D_T moves. A shorter member idles at the end."""
         count = torch.tensor(steps, device=self.device)
         step = torch.arange(max(steps), device=self.device)[:, None]
         active = self.alive & (step < count)
@@ -383,24 +403,25 @@ class _Population:
 
     def _weights(self, member: int) -> dict[str, Tensor]:
         """One member's parameters, cut to its own widths."""
-        config = self.configs[member]
-        keep_v, keep_r = torch.arange(_z_v(config)), self.z_v + torch.arange(config.z_r)
-        latent = torch.cat([keep_v, keep_r]).to(self.device)  # positions of the member's own z_v and z_r
-        heads_x = torch.cat([latent, self.z_v + self.z_r + latent])
-        text = torch.arange(config.z_r, device=self.device)
-        heads_y = torch.cat([text, self.z_r + text])
-        hidden = torch.arange(_hidden(config), device=self.device)
-        rows = {"decoder_x": latent, "decoder_y": text, "discriminator_1": latent, "discriminator_2": hidden}
-        columns = {"encoder_x": heads_x, "encoder_y": heads_y, "discriminator_1": hidden}
-        weights = {}
-        for name, stacked in self.parameters.items():
-            tensor, layer = stacked.detach()[member], name.removesuffix("_bias")
-            if layer in rows and layer == name:
-                tensor = tensor[rows[layer]]
-            if layer in columns:
-                tensor = tensor[:, columns[layer]]
-            weights[name] = tensor.clone()
-        return weights
+        return {
+            name: stacked.detach()[member][self._places(member, name)].clone()
+            for name, stacked in self.parameters.items()
+        }
+
+    def _stacked(self, matrices: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Members' matrices as one tensor a name, (members, rows, columns), zero beyond a member's own widths."""
+        stacked = {}
+        for name in matrices[0]:
+            shape = [sum(self.widest[part] for part in parts) for parts in _parts(name)]
+            stacked[name] = torch.zeros(len(matrices), *shape, device=self.device)
+            for member, own in enumerate(matrices):
+                stacked[name][member][self._places(member, name)] = own[name].to(self.device)
+        return stacked
+
+    def _places(self, member: int, name: str) -> tuple[Tensor, Tensor]:
+        """Rows (own, 1) and columns (own,) of a member's own numbers among the padded ones."""
+        rows, columns = (_own_places(parts, self.widths[member], self.widest) for parts in _parts(name))
+        return rows[:, None].to(self.device), columns.to(self.device)
 
 
 class _Data:
@@ -461,48 +482,43 @@ class _Draws:
     def __init__(
         self,
         members: Sequence[Member],
+        widths: Sequence[Mapping[str, int]],
+        widest: Mapping[str, int],
         epoch: int,
-        batch_size: int,
         mine: slice,
-        z_r: int,
-        z_v: int,
         device: torch.device,
     ) -> None:
-        self.configs, self.batch_size, self.mine, self.z_r, self.z_v = (
-            [m.config for m in members], batch_size, mine, z_r, z_v,
-        )  # fmt: skip
+        self.members, self.widths, self.widest, self.mine = members, widths, widest, mine
         self.noise = [generator(m.seed, "noise", epoch, device=device) for m in members]
         self.orders = [generator(m.seed, "permutation", epoch, mine.start, device=device) for m in members]
-        self.local = mine.stop - mine.start
 
     def step(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Noise for z_x (members, batch, z_v + z_r) and z_y (members, batch, z_r); a permutation (members, batch)."""
         position = step % _NOISE_STEPS
         if position == 0:
-            blocks = [self._block(c, draw) for c, draw in zip(self.configs, self.noise, strict=True)]
-            self._noise = torch.stack(blocks, dim=1)  # (_NOISE_STEPS, members, batch, z_v + 2·z_r)
-            shape = (_NOISE_STEPS, self.local)
+            # (_NOISE_STEPS, members, batch, z_v + 2·z_r), and (_NOISE_STEPS, members, batch)
+            self._noise = torch.stack([self._block(m) for m in range(len(self.members))], dim=1)
+            shape = (_NOISE_STEPS, self.mine.stop - self.mine.start)
             keys = [torch.rand(shape, generator=draw, device=draw.device) for draw in self.orders]
             self._orders = torch.stack(keys, dim=1).argsort(dim=-1)
-        noise_x, noise_y = self._noise[position].split([self.z_v + self.z_r, self.z_r], dim=-1)
+        z_r = self.widest["z_r"]
+        noise_x, noise_y = self._noise[position].split([self.widest["z_v"] + z_r, z_r], dim=-1)
         return noise_x, noise_y, self._orders[position]
 
-    def _block(self, config: SADVAEConfig, draw: torch.Generator) -> Tensor:
+    def _block(self, member: int) -> Tensor:
         """(_NOISE_STEPS, batch, z_v + 2·z_r): z_x^v, z_x^r and z_y, zero beyond the member's own widths."""
-        widths, padded = (_z_v(config), config.z_r, config.z_r), (self.z_v, self.z_r, self.z_r)
-        shape = (_NOISE_STEPS, self.batch_size)
-        drawn = sum(widths) if config.noise == "dimension" else len(widths)
-        noise = torch.randn(*shape, drawn, generator=draw, device=draw.device)[:, self.mine]
-        if config.noise == "dimension" and widths == padded:
+        parts, config, draw = ("z_v", "z_r", "z_r"), self.members[member].config, self.noise[member]
+        own, widest = ([widths[part] for part in parts] for widths in (self.widths[member], self.widest))
+        drawn = own if config.noise == "dimension" else [1, 1, 1]
+        shape = (_NOISE_STEPS, config.batch_size, sum(drawn))
+        noise = torch.randn(shape, generator=draw, device=draw.device)[:, self.mine]
+        if drawn == widest:
             return noise
-        parts = noise.split(widths if config.noise == "dimension" else [1, 1, 1], dim=-1)
-        return torch.cat(
-            [
-                torch.nn.functional.pad(part.expand(*part.shape[:2], width), (0, full - width))
-                for part, width, full in zip(parts, widths, padded, strict=True)
-            ],
-            dim=-1,
-        )
+        padded = [
+            torch.nn.functional.pad(part.expand(*part.shape[:2], width), (0, full - width))
+            for part, width, full in zip(noise.split(drawn, dim=-1), own, widest, strict=True)
+        ]
+        return torch.cat(padded, dim=-1)
 
 
 def _divergence(mean: Tensor, logvar: Tensor) -> Tensor:
@@ -510,53 +526,42 @@ def _divergence(mean: Tensor, logvar: Tensor) -> Tensor:
     return 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).sum(dim=-1).mean(dim=-1)
 
 
-def _z_v(config: SADVAEConfig) -> int:
-    return 0 if config.alignment == "naive" else config.z_v
+def _widths(member: Member) -> dict[str, int]:
+    """The width of each part of which `_LAYERS` puts rows and columns together."""
+    config = member.config
+    z_v = 0 if config.alignment == "naive" else config.z_v
+    return {
+        "features": member.task.features.shape[1],
+        "text": member.task.semantics.shape[1],
+        "z_v": z_v,
+        "z_r": config.z_r,
+        "hidden": max(1, (z_v + config.z_r) // 4),
+        "one": 1,
+    }
 
 
-def _hidden(config: SADVAEConfig) -> int:
-    return max(1, (_z_v(config) + config.z_r) // 4)
+def _parts(name: str) -> tuple[Sequence[str], Sequence[str]]:
+    rows, columns = _LAYERS[name.removesuffix("_bias")]
+    return (("one",), columns) if name.endswith("_bias") else (rows, columns)
+
+
+def _own_places(parts: Sequence[str], own: Mapping[str, int], widest: Mapping[str, int]) -> Tensor:
+    places, start = [], 0
+    for part in parts:
+        places.append(start + torch.arange(own[part]))
+        start += widest[part]
+    return torch.cat(places)
 
 
 def _initial_weights(member: Member) -> dict[str, Tensor]:
-    """One member's parameters at its own widths, on the CPU.
-
-    encoder_x: (D, 2·(z_v + z_r)), columns mean z_v, mean z_r, then both log-variances; encoder_y: (T, 2·z_r);
-    decoder_x: (z_v + z_r, D); decoder_y: (z_r, T); discriminator_1: (z_v + z_r, hidden); discriminator_2: (hidden, 1);
-    biases zero.
-    """
-    config, draw = member.config, generator(member.seed, "weights")
-    features, text = member.task.features.shape[1], member.task.semantics.shape[1]
-    z_v, z_r, hidden = _z_v(config), config.z_r, _hidden(config)
-
-    def layer(rows: int, columns: int) -> Tensor:
-        return xavier(rows, columns, 0.5, draw)
-
-    weights = {
-        "encoder_x": torch.cat([layer(features, width) for width in (z_v, z_r, z_v, z_r)], dim=1),
-        "encoder_y": torch.cat([layer(text, z_r), layer(text, z_r)], dim=1),
-        "decoder_x": layer(z_v + z_r, features),
-        "decoder_y": layer(z_r, text),
-        "discriminator_1": layer(z_v + z_r, hidden),
-        "discriminator_2": layer(hidden, 1),
-    }
-    return weights | {f"{name}_bias": torch.zeros(1, w.shape[1]) for name, w in weights.items()}
-
-
-def _stack(name: str, matrices: Sequence[Tensor], configs: Sequence[SADVAEConfig]) -> Tensor:
-    """Members' matrices as one, each latent part (z_v, z_r and their log-variances) padded on its own."""
-    widths = [(_z_v(c), c.z_r) for c in configs]
-    layer = name.removesuffix("_bias")
-    if layer == "encoder_x":
-        parts = [m.split([z_v, z_r, z_v, z_r], dim=1) for m, (z_v, z_r) in zip(matrices, widths, strict=True)]
-    elif layer == "encoder_y":
-        parts = [m.split([z_r, z_r], dim=1) for m, (_, z_r) in zip(matrices, widths, strict=True)]
-    elif name in ("decoder_x", "discriminator_1"):
-        parts = [m.split([z_v, z_r], dim=0) for m, (z_v, z_r) in zip(matrices, widths, strict=True)]
-        return torch.cat([stack_padded(part) for part in zip(*parts, strict=True)], dim=1)
-    else:
-        return stack_padded(matrices)
-    return torch.cat([stack_padded(part) for part in zip(*parts, strict=True)], dim=2)
+    """One member's parameters at its own widths, on the CPU: see `_LAYERS`. Each head starts by itself; biases zero."""
+    widths, draw = _widths(member), generator(member.seed, "weights")
+    weights = {}
+    for layer, (rows, columns) in _LAYERS.items():
+        fan_in = sum(widths[part] for part in rows)
+        weights[layer] = torch.cat([xavier(fan_in, widths[head], 0.5, draw) for head in columns], dim=1)
+        weights[f"{layer}_bias"] = torch.zeros(1, weights[layer].shape[1])
+    return weights
 
 
 def _unseen_classifiers(

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import torch
 import typer
 from rich.table import Table
 
@@ -26,6 +25,8 @@ def evaluate(
 
     With another split, the model is given that split's unseen classes; none of them may be one that it was trained on.
     """
+    import torch
+
     from platform.training.saved_models import load_model
     from platform.zeroshot.evaluation import all_metrics
     from platform.zeroshot.normaliser import Normaliser

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,9 +13,10 @@ from platform.datasets.default import DEFAULT_SPLIT, default_dataset
 from platform.datasets.folder import Dataset
 from platform.datasets.text import ClassText
 from platform.errors import InputError
-from platform.method import load_method
-from platform.training.protocols import ProtocolOptions
-from platform.zeroshot.problem import ProblemOptions
+
+if TYPE_CHECKING:  # PyTorch stands behind them, and a verb's help should not wait for it
+    from platform.training.protocols import ProtocolOptions
+    from platform.zeroshot.problem import ProblemOptions
 
 DatasetFolder = Annotated[Path | None, typer.Option("--dataset", help="data folder; the simulated default if absent")]
 Split = Annotated[str | None, typer.Option(help="class split, by name or as random:UNSEEN:SEED")]
@@ -43,8 +45,10 @@ def problem_options(
     text: str,
     combine: str,
     normalise: str | None,
-) -> ProblemOptions:
+) -> "ProblemOptions":
     """Raises InputError where the folder, the split or an option is wrong."""
+    from platform.zeroshot.problem import ProblemOptions
+
     for name, value, allowed in (
         ("--combine", combine, ("mean", "concatenate")),
         ("--normalise", normalise, ("none", "standard", "minmax", "l2")),
@@ -70,8 +74,10 @@ def problem_options(
     )
 
 
-def protocol_options(name: str, folds: int) -> ProtocolOptions:
+def protocol_options(name: str, folds: int) -> "ProtocolOptions":
     """`clean`, or `both`: the released protocol needs the clean one's gate, and so comes beside it."""
+    from platform.training.protocols import ProtocolOptions
+
     known = {"clean": ("clean",), "both": ("clean", "released")}
     if name not in known:
         raise InputError(f"--protocol {name}: expected clean, or both (clean and the papers' released, leaking one)")
@@ -80,12 +86,14 @@ def protocol_options(name: str, folds: int) -> ProtocolOptions:
 
 def base_values(method: str, preset: str | None, assigned: Sequence[str] | None) -> dict[str, Any]:
     """The fields that a preset and --set give, checked against the method's Config."""
+    from platform.method import load_method
+
     loaded, values = load_method(method), assignments(assigned or [])
     loaded.configure(values, preset)
     return {**(loaded.presets[preset] if preset else {}), **values}
 
 
-def data_tags(problem: ProblemOptions) -> dict[str, str]:
+def data_tags(problem: "ProblemOptions") -> dict[str, str]:
     """What MLflow says of the data."""
     card = Dataset(problem.dataset).card
     return {
@@ -101,4 +109,6 @@ def data_tags(problem: ProblemOptions) -> dict[str, str]:
 def run_folder(runs: Path, verb: str, method: str, dataset: str) -> Path:
     """A new folder's path, named for what runs in it and when."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    return (runs / f"{verb}-{method.rpartition('.')[2]}-{dataset}-{stamp}").resolve()
+    folder = (runs / f"{verb}-{method.rpartition('.')[2]}-{dataset}-{stamp}").resolve()
+    numbered = (folder.with_name(f"{folder.name}-{n}") for n in count(2))  # for one started within the same second
+    return next(path for path in chain([folder], numbered) if not path.exists())

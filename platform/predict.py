@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import torch
 import typer
 
 from platform import cli, options
@@ -25,6 +24,8 @@ def predict(
     as_json: options.Json = False,
 ) -> None:
     """Give samples a class. Features must come from the extractor that the model was trained on."""
+    import torch
+
     from platform.datasets.readers.arrays import load_npy
     from platform.datasets.text import ClassText, encode_names
     from platform.training.saved_models import load_model

@@ -99,7 +99,7 @@ def _run(experiment: "Experiment", folder: Path, workers: int, address: str | No
     sound = [o for o in outcomes if o.status == "finished"]
     tracker.finish("FINISHED" if sound else "FAILED")
     if not sound:
-        raise InputError(f"no seed came to an end: {outcomes[0].reason}; try a smaller learning_rate")
+        raise InputError(f"no seed came to an end: {outcomes[0].reason}")
     if as_json:
         for outcome in outcomes:
             cli.event("outcome", outcome.model_dump())

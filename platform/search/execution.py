@@ -1,5 +1,6 @@
 """Ray Tune carries out experiments that a source hands out one by one, on however many machines there are."""
 
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from platform.training.trainable import Experiment, Outcome, train
 
 _OUTCOMES = TypeAdapter(list[Outcome])
 _REPORT_SECONDS = 2.0  # Tune answers a report in about as long as a small trial's epoch takes
+_TUNES_FILES = "tune-"
 _FAILURES = 3  # a worker may be lost that often before its trial counts as failed
 
 
@@ -53,7 +55,7 @@ class Resources:
 
 
 def execute(source: Source, resources: Resources, concurrent: int, storage: Path) -> None:
-    """Carry out all jobs of a source. Ray must be connected; storage: a folder for Tune's own files."""
+    """Carry out all jobs of a source. Ray must be connected; storage: a folder for Tune's own files, which go again."""
     tuner = tune.Tuner(
         tune.with_resources(_trial, {"CPU": resources.cpus, "GPU": resources.gpus}),
         tune_config=tune.TuneConfig(
@@ -65,13 +67,20 @@ def execute(source: Source, resources: Resources, concurrent: int, storage: Path
             trial_dirname_creator=_name,
         ),
         run_config=tune.RunConfig(
-            name=f"tune-{time.time_ns()}",
+            name=f"{_TUNES_FILES}{time.time_ns()}",
             storage_path=str(storage.resolve()),
             failure_config=tune.FailureConfig(max_failures=_FAILURES),
             verbose=0,
         ),
     )
+    _remove_tunes_files(storage)  # of a driver that was killed
     tuner.fit()
+    _remove_tunes_files(storage)
+
+
+def _remove_tunes_files(storage: Path) -> None:
+    for folder in storage.glob(f"{_TUNES_FILES}*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _name(trial: "tune.experiment.Trial") -> str:

@@ -1,8 +1,15 @@
 """Optuna's samplers by name."""
 
 import hashlib
+import importlib.util
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
 
 from platform.configuration import nearest
 from platform.errors import InputError
@@ -15,21 +22,62 @@ _SAMPLERS = {
     "qmc": optuna.samplers.QMCSampler,
     "nsgaii": optuna.samplers.NSGAIISampler,
 }
+_OPTIONS = {"tpe": {"constant_liar": True, "multivariate": True}, "qmc": {"scramble": True}}
 
 
 def check_sampler(name: str) -> None:
-    """Raise InputError unless Optuna's sampler of that name is known here."""
+    """Raise InputError unless Optuna's sampler of that name is known here and can be used."""
     if name not in _SAMPLERS:
         raise InputError(f"sampler `{name}`{nearest(name, _SAMPLERS)}")
+    if name == "cmaes" and importlib.util.find_spec("cmaes") is None:
+        raise InputError("sampler `cmaes` needs the package cmaes: pip install cmaes")
 
 
-def sampler_for(name: str, seed: int, stage: str, trial: int) -> optuna.samplers.BaseSampler:
+def sampler_for(name: str, seed: int, stage: str, trial: int) -> BaseSampler:
     """A sampler whose draws are named by the search's seed, the stage and the trial.
 
     A search that was killed and resumed so draws what it would have drawn; one sampler seeded once would repeat its
-    first points. `qmc` is one sequence, in which a trial's number is its place: its seed is the stage's.
+    first points. `qmc` is one sequence, in which each trial takes the next place: its seed is the stage's.
     """
     names = (seed, stage) if name == "qmc" else (seed, stage, trial)
-    number = int.from_bytes(hashlib.sha256(repr(names).encode()).digest()[:4], "big")
-    options = {"constant_liar": True, "multivariate": True} if name == "tpe" else {}
-    return _SAMPLERS[name](seed=number, **options)
+
+    def named(*field: str) -> BaseSampler:
+        number = int.from_bytes(hashlib.sha256(repr((*names, *field)).encode()).digest()[:4], "big")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return _SAMPLERS[name](seed=number, **_OPTIONS.get(name, {}))
+
+    return _NamedDraws(named)
+
+
+class _NamedDraws(BaseSampler):
+    """A sampler that names the draw of a single field by the field too.
+
+    Optuna stores field by field: a trial that was killed between two of them goes on with the draws it would have had.
+    """
+
+    def __init__(self, named: Callable[..., BaseSampler]) -> None:
+        self.named, self.joint = named, named()
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self.joint.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self.joint.sample_relative(study, trial, dict(search_space))
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:  # whatever the field holds
+        return self.named(str(trial.number), param_name).sample_independent(
+            study, trial, param_name, param_distribution
+        )
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self.joint.before_trial(study, trial)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        self.joint.after_trial(study, trial, state, values)

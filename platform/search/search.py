@@ -199,8 +199,8 @@ class _StageSource:
         self._take(self.proposals[job.key], outcomes)
 
     def leaders(self) -> list[tuple[str, dict[str, Any], dict[str, float]]]:
-        """Successful trials, the best first."""
-        rows = [(k, self.proposals[k].values, o.validation) for k, o in self.outcomes.items() if o.validation]
+        """Successful trials, the best first; of equal ones the first proposed, whichever ended first."""
+        rows = [(k, self.proposals[k].values, o.validation) for k, o in sorted(self.outcomes.items()) if o.validation]
         metric, high = self.search.space.metric, self.search.space.mode == "max"
         return sorted(rows, key=lambda row: row[2][metric], reverse=high)
 

@@ -70,6 +70,8 @@ class Stage(BaseModel):
         """A configuration's values: those kept from before, the fixed ones, and this trial's."""
         values = {**self.fixed, **kept}
         for name, dimension in self.sampled.items():
+            if dimension.same_as and dimension.same_as not in values:
+                continue  # that one was not sampled, by its own condition
             if all(values.get(other) in allowed for other, allowed in dimension.when.items()):
                 values[name] = dimension.sample(name, trial, values)
         return values
@@ -102,16 +104,19 @@ def read_space(path: Path, config: type[MethodConfig]) -> SearchSpace:
     names = [stage.name for stage in space.stages]
     if len(set(names)) != len(names):
         raise InputError(f"{path}: two stages have one name; their names must differ")
+    sampled_before: set[str] = set()
     for stage in space.stages:
         where = f"{path}: stage `{stage.name}`"
         for name, value in stage.fixed.items():
             _check_value(where, config, name, value)
         for name, dimension in stage.sampled.items():
             _check_dimension(where, config, name, dimension)
-            known = {*stage.fixed, *stage.sampled, *config.model_fields}
             for other in [*dimension.when, *([dimension.same_as] if dimension.same_as else [])]:
-                if other not in known:
-                    raise InputError(f"{where}: `{name}` depends on an unknown field `{other}`")
+                if other not in stage.fixed and other not in sampled_before:
+                    raise InputError(
+                        f"{where}: `{name}` depends on `{other}`, which must be fixed in the stage or sampled before"
+                    )
+            sampled_before.add(name)
     return space
 
 
@@ -127,10 +132,15 @@ def _check_dimension(where: str, config: type[MethodConfig], name: str, dimensio
         raise InputError(f"{where}: `{name}` is no integer; sample it with uniform, log_uniform or choice")
     if (kind == "choice" and not value) or (kind in ("uniform", "log_uniform", "integer") and value[0] > value[1]):
         raise InputError(f"{where}: `{name}` has an empty range: {kind} {list(value)}")
+    if kind == "integer" and len(value) == 3 and value[2] < 1:
+        raise InputError(f"{where}: `{name}`: integer has the step {value[2]}; it must be 1 or more")
     if kind == "log_uniform" and value[0] <= 0:
         raise InputError(f"{where}: `{name}`: log_uniform starts at {value[0]}; it must start above 0")
     for end in dimension.ends():
         _check_value(where, config, name, end)
+    for other, allowed in dimension.when.items():
+        for value_of_other in allowed:
+            _check_value(where, config, other, value_of_other)
 
 
 def _check_value(where: str, config: type[MethodConfig], name: str, value: object) -> None:

@@ -98,6 +98,11 @@ def validate(
     folds = problem.validation_folds(options.folds, options.seen_fraction, options.fold_seed)
     members = [Member(fold.task, c.config, c.seed) for c in candidates for fold in folds]
     groups = [list(range(i * len(folds), (i + 1) * len(folds))) for i in range(len(candidates))]
+    # the epoch belongs to a configuration: its seeds choose it together, since one seed's few pseudo-unseen samples
+    # choose it badly
+    together = [
+        [m for c, g in zip(candidates, groups, strict=True) if c.config == own.config for m in g] for own in candidates
+    ]
     samples = [fold.samples.to(place.device) for fold in folds]
 
     def evaluate(member: int, model: Model) -> dict[str, float]:
@@ -109,11 +114,11 @@ def validate(
         members,
         last_epoch=candidates[0].config.epochs - 1,
         evaluate=evaluate,
-        keepers={"best": best_epoch(groups, "zsl")},
+        keepers={"best": best_epoch(together, "zsl")},
     )
     fitting.fit()
     found = []
-    for candidate, group in zip(candidates, groups, strict=True):
+    for candidate, group, choosing in zip(candidates, groups, together, strict=True):
         epochs = [_mean([epoch[m] for m in group]) for epoch in fitting.history]
         if not all(math.isfinite(value) for value in epochs[-1].values()):
             found.append(None)
@@ -123,12 +128,12 @@ def validate(
             (model.seen_scores(s.features, s.logits), model.unseen_scores(s.features), s.labels)
             for model, s in zip(models, samples, strict=True)
         ]
-        seen, unseen, labels = _pooled(scored)
+        seen, unseen, labels = (part.cpu() for part in _pooled(scored))  # the gate's many small fits run there
         if seen.isnan().any() or unseen.isnan().any():  # the last step overflowed: no loss has shown it
             found.append(None)
             continue
         combination, scores, curve = _combine(candidate.config, seen, unseen, labels)
-        epoch = epoch_of_best(fitting.history, group, "zsl")
+        epoch = epoch_of_best(fitting.history, choosing, "zsl")
         zero_shot = {name: epochs[epoch][name] for name in ("zsl", "zsl_per_sample")}
         metrics = {**zero_shot, **joint_metrics(scores, curve, labels, seen.shape[1])}
         found.append(Validation(epochs, epoch, metrics, combination))
@@ -142,8 +147,8 @@ def test(
     validations: Sequence[Validation],
     options: ProtocolOptions,
     place: Workplace,
-) -> list[Test]:
-    """Fit candidates on all seen classes, side by side, and test each protocol's choice.
+) -> list[Test | None]:
+    """Fit candidates on all seen classes, side by side, and test each protocol's choice; None for one that diverged.
 
     The clean protocol's model is the one after the validated epoch; `released` also evaluates every epoch on the unseen
     test classes and takes the best.
@@ -165,6 +170,9 @@ def test(
     fitting.fit()
     tests = []
     for m, validation in enumerate(validations):
+        if not all(math.isfinite(value) for value in fitting.history[-1][m].values()):
+            tests.append(None)
+            continue
         models = {p: fitting.kept[p][m].joined_by(validation.combination) for p in options.protocols}
         metrics = {p: all_metrics(model, samples) for p, model in models.items()}
         tests.append(Test([epoch[m] for epoch in fitting.history], metrics, models))

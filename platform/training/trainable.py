@@ -76,6 +76,9 @@ def train(
             method, fold, [candidates[i] for i in sound], [validations[i] for i in sound], experiment.protocol, place
         )
         for i, tested in zip(sound, tests, strict=True):
+            if tested is None:
+                outcomes[i] = _failed(candidates[i], "on all seen classes")
+                continue
             models = {p: f"models/{i}-{p}" for p in tested.models}
             if rank == 0:
                 for protocol, model in tested.models.items():
@@ -99,17 +102,21 @@ def read_outcomes(folder: Path) -> list[Outcome] | None:
 
 
 def _outcome(candidate: Candidate, validation: Validation | None) -> Outcome:
-    config = candidate.config.model_dump()
     if validation is None:
-        return Outcome(config=config, seed=candidate.seed, status="failed", reason="the losses were no longer finite")
+        return _failed(candidate, "in validation")
     return Outcome(
-        config=config,
+        config=candidate.config.model_dump(),
         seed=candidate.seed,
         status="finished",
         epochs=list(validation.epochs),
         epoch=validation.epoch,
         validation=dict(validation.metrics),
     )
+
+
+def _failed(candidate: Candidate, where: str) -> Outcome:
+    reason = f"its losses were no longer finite {where}; a smaller learning_rate may help"
+    return Outcome(config=candidate.config.model_dump(), seed=candidate.seed, status="failed", reason=reason)
 
 
 def _record(experiment: Experiment, fold: Fold, protocol: str) -> dict[str, Any]:

@@ -65,12 +65,14 @@ def fit_on_features(features: Tensor, labels: Tensor, classes: int, inverse_pena
     """The seen classifier C_s (SA-DVAE, Eq. 10): multinomial logistic regression by L-BFGS.
 
     features: (N, D), labels: (N,). Minimises mean cross-entropy + ‖weight‖² / (2 N inverse_penalty), scikit-learn's
-    objective with C = inverse_penalty. Features are standardised while fitting, for conditioning.
+    objective with C = inverse_penalty, on standardised features. Features that are not finite give NaN.
     """
     shift, scale = features.mean(0), features.std(0, correction=0).clamp_min(1e-6)
     x = (features - shift) / scale
     weight = torch.zeros(x.shape[1], classes, device=x.device, requires_grad=True)
     bias = torch.zeros(classes, device=x.device, requires_grad=True)
+    if not x.isfinite().all():  # latents of a member that diverged, on which L-BFGS would raise
+        return SoftmaxClassifier(weight.detach() + torch.nan, bias.detach() + torch.nan)
     optimiser = torch.optim.LBFGS([weight, bias], max_iter=100, history_size=10, line_search_fn="strong_wolfe")
 
     def objective() -> Tensor:

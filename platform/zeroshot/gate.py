@@ -1,15 +1,16 @@
 """Joining a seen and an unseen classifier: the seen/unseen gate, and calibrated stacking."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
 
 from platform.zeroshot.metrics import harmonic_mean
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 TEMPERATURES = tuple(float(t) for t in range(1, 10))  # the released code's range
 THRESHOLDS = tuple(round(0.25 + 0.01 * i, 2) for i in range(50))  # the released code's range
@@ -68,8 +69,8 @@ def fit_gate(
     """Fit a gate on held-out samples of which some have pseudo-unseen classes; temperature and threshold too.
 
     seen: (N, S), unseen: (N, U) log-probabilities; labels: (N,) in 0 … S + U − 1, at least two samples a side. The
-    temperature and the threshold are those with the highest harmonic mean of out-of-fold decisions, so that few
-    held-out samples serve both for fitting and for choosing. Gives the gate, fitted on all samples, and the (N,)
+    temperature and the threshold are those with the highest per-sample harmonic mean of out-of-fold decisions; few
+    held-out samples so serve both for fitting and for choosing. Gives the gate, fitted on all samples, and the (N,)
     out-of-fold p_d, from which an honest validation metric can be taken.
     """
     classes = seen.shape[1]
@@ -118,12 +119,16 @@ def _joined(seen: Tensor, unseen: Tensor, p_seen: Tensor) -> Tensor:
     return torch.cat([seen + p_seen.log(), unseen + (1 - p_seen).log()], dim=1)
 
 
-def _regression() -> LogisticRegression:
+def _regression() -> "LogisticRegression":
+    from sklearn.linear_model import LogisticRegression  # here, because a verb's help should not wait a second for it
+
     # both sides weigh the same, as the papers' code has by drawing as many seen samples as there are unseen ones
     return LogisticRegression(C=1.0, solver="lbfgs", max_iter=5000, class_weight="balanced")
 
 
 def _out_of_fold(inputs: np.ndarray, is_seen: np.ndarray) -> np.ndarray:
+    from sklearn.model_selection import StratifiedKFold
+
     folds = min(_FOLDS, int(is_seen.sum()), int((~is_seen).sum()))
     p_seen = np.empty(len(inputs))
     for fitted, left_out in StratifiedKFold(folds, shuffle=True, random_state=0).split(inputs, is_seen):

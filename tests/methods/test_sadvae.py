@@ -1,0 +1,475 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+from torch.nn.functional import binary_cross_entropy, mse_loss
+
+from methods import sadvae
+from methods.sadvae import SADVAEConfig, method
+from platform.errors import InputError
+from platform.method import Member
+from platform.training.fitting import Fitting, best_epoch, chosen_epoch
+from platform.zeroshot.evaluation import zero_shot_metrics
+from platform.zeroshot.gate import Gate
+
+EPOCHS = 4
+SMALL = {"epochs": EPOCHS, "z_r": 8, "z_v": 4, "learning_rate": 2e-3, "n_d": 2, "classifier_samples": 20}
+SMALL |= {"classifier_steps": 30}
+DIFFERENT = (  # whatever members of one population may differ in
+    {},
+    {"z_r": 12, "z_v": 2, "n_d": 3, "learning_rate": 5e-3, "beta_x": 0.3, "beta_y": 0.1, "lambda_2": 0.5},
+    {"alignment": "naive", "z_r": 5, "noise": "sample"},
+    {"alignment": "fd", "z_v": 7, "annealing": "released", "lambda_1": 0.4, "seen_classifier": "latent"},
+    {"annealing": "released", "z_r": 10, "n_d": 1, "noise": "sample", "seen_classifier_c": 0.1},
+)
+
+
+def config(**values):
+    return method.configure({**SMALL, **values})
+
+
+@pytest.fixture
+def members(make_problem):
+    """Members of different configurations and seeds, on tasks with other counts of samples and unseen classes."""
+    long, short, other = (make_problem(count, seed).task for seed, count in enumerate((30, 17, 24)))
+    short = replace(short, unseen=short.unseen[:2], semantics=short.semantics[:-1])
+    tasks = [long, short, long, short, other]
+    return [Member(task, config(**c), 10 + i) for i, (task, c) in enumerate(zip(tasks, DIFFERENT, strict=True))]
+
+
+@pytest.fixture
+def fit(problem):
+    """A function to a finished Fitting; its `last` models are those after the last epoch."""
+
+    def fit(members, **options):
+        last = members[0].config.epochs - 1
+        keepers = {"last": chosen_epoch([last] * len(members))}
+        options = {"evaluate": None, "keepers": keepers, "last_epoch": last} | options
+        fitting = Fitting(method, members, torch.device("cpu"), **options)
+        fitting.fit()
+        return fitting
+
+    return fit
+
+
+def population(*members):
+    run = Fitting(method, members, torch.device("cpu"), evaluate=None, keepers={}, last_epoch=EPOCHS - 1)
+    return sadvae._Population(members, run)
+
+
+def assert_same(model, other, x, exact=True):
+    tolerance = {"rtol": 0, "atol": 0} if exact else {"rtol": 1e-3, "atol": 1e-4}
+    assert model.weights.keys() == other.weights.keys()
+    for name, weight in model.weights.items():
+        torch.testing.assert_close(weight, other.weights[name], **tolerance)
+    torch.testing.assert_close(model.unseen_scores(x), other.unseen_scores(x), **tolerance)
+    if not exact:  # L-BFGS stops where its line search ends
+        tolerance = {"rtol": 1e-2, "atol": 1e-2}
+    torch.testing.assert_close(model.seen_scores(x), other.seen_scores(x), **tolerance)
+
+
+# The losses, written once more from the equations
+
+
+def reference_losses(w, z_v, x, y, noise_x, noise_y, order):
+    """Own and cross reconstruction, both KL terms and Eq. 6, sample by sample. w: a member's weights."""
+
+    def layer(z, name):
+        return z @ w[name] + w[f"{name}_bias"][0]
+
+    def posterior(hidden):
+        mean, logvar = hidden.chunk(2)
+        return Normal(mean, (logvar / 2).exp())
+
+    prior = Normal(0.0, 1.0)
+    own, crossed, kl_x, kl_y, latents = [], [], [], [], []
+    for f_x, f_y, e_x, e_y in zip(x, y, noise_x, noise_y, strict=True):
+        q_x, q_y = posterior(layer(f_x, "encoder_x")), posterior(layer(f_y, "encoder_y"))
+        z_x, z_y = q_x.mean + q_x.stddev * e_x, q_y.mean + q_y.stddev * e_y
+        own.append(mse_loss(layer(z_x, "decoder_x"), f_x) + mse_loss(layer(z_y, "decoder_y"), f_y))
+        swapped = torch.cat([z_x[:z_v], z_y])
+        crossed.append(mse_loss(layer(z_x[z_v:], "decoder_y"), f_y) + mse_loss(layer(swapped, "decoder_x"), f_x))
+        kl_x.append(kl_divergence(q_x, prior).sum())
+        kl_y.append(kl_divergence(q_y, prior).sum())
+        latents.append(z_x)
+    z_x = torch.stack(latents)
+    together, altered = reference_discriminator(w, z_x), reference_discriminator(w, shuffled(z_x, z_v, order))
+    correlation = together.log() + (1 - altered).log()
+    return [torch.stack(v).mean() for v in (own, crossed, kl_x, kl_y)] + [correlation.mean()], z_x
+
+
+def shuffled(z_x, z_v, order):
+    return torch.cat([z_x[order, :z_v], z_x[:, z_v:]], dim=1)
+
+
+def reference_discriminator(w, z_x):
+    hidden = (z_x @ w["discriminator_1"] + w["discriminator_1_bias"]).relu()
+    return (hidden @ w["discriminator_2"] + w["discriminator_2_bias"]).sigmoid()[:, 0]
+
+
+def annealed(k, n, weight):
+    """Eq. 13."""
+    return 0.0 if k < n / 3 else 1.5 * (k / n - 1 / 3) * weight
+
+
+def reference_fit(member, start, epochs):
+    """Section 3 by autograd and torch's Adam, one model; the samples and the noise are the population's."""
+    c, task = member.config, member.task
+    w = {name: weight.clone().requires_grad_() for name, weight in start.items()}
+    adversary = [p for n, p in w.items() if n.startswith("discriminator")]
+    vae = [p for n, p in w.items() if not n.startswith("discriminator")]
+    vae_adam, adversary_adam = (torch.optim.Adam(p, lr=c.learning_rate) for p in (vae, adversary))
+    data, step_count = sadvae._Data([member], torch.device("cpu")), 0
+    for epoch in range(epochs):
+        _, rows = data.batches(epoch, c.batch_size)
+        whole = slice(0, c.batch_size)
+        widths = sadvae._widths(member)
+        draws = sadvae._Draws([member], [widths], widths, epoch, whole, torch.device("cpu"))
+        for step, batch in enumerate(rows[:, 0]):
+            noise_x, noise_y, order = (part[0] for part in draws.step(step))
+            x, y = task.features[batch], task.semantics[task.labels[batch]]
+            terms, z_x = reference_losses(w, c.z_v, x, y, noise_x, noise_y, order)
+            own, crossed, kl_x, kl_y, correlation = terms
+            k = [annealed(step, len(rows), weight) for weight in (c.beta_x, c.beta_y, c.lambda_2)]
+            loss = own + k[0] * kl_x + k[1] * kl_y + (epoch > 0) * c.lambda_1 * crossed + k[2] * correlation
+            vae_adam.zero_grad()
+            loss.backward()
+            vae_adam.step()
+            step_count += 1
+            if step_count % c.n_d == 0:
+                joint = reference_discriminator(w, z_x.detach())
+                altered = reference_discriminator(w, shuffled(z_x.detach(), c.z_v, order))
+                guesses, truth = torch.cat([joint, altered]), torch.cat([torch.ones(len(x)), torch.zeros(len(x))])
+                adversary_adam.zero_grad()
+                binary_cross_entropy(guesses, truth).backward()
+                adversary_adam.step()
+    return {name: weight.detach() for name, weight in w.items()}
+
+
+def test_the_losses_of_a_step_are_those_of_the_equations(members):
+    member = members[1]
+    alone = population(member)
+    _, rows = alone.data.batches(0, member.config.batch_size)
+    x, y = alone.data.batch(rows[0])
+    draws = sadvae._Draws([member], alone.widths, alone.widest, 0, slice(0, 32), torch.device("cpu"))
+    noise_x, noise_y, order = draws.step(0)
+    terms, z_x = alone._terms(x, y, noise_x, noise_y, order)
+    w = alone._weights(0)
+    expected, latents = reference_losses(w, member.config.z_v, x[0], y[0], noise_x[0], noise_y[0], order[0])
+    torch.testing.assert_close(terms[:, 0], torch.stack(expected), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(z_x[0], latents)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_two_epochs_are_those_of_a_textbook_loop(members, fit, index):
+    member = replace(members[index], config=members[index].config.model_copy(update={"epochs": 2}))
+    expected = reference_fit(member, population(member)._weights(0), 2)
+    model = fit([member]).kept["last"][0]
+    for name, weight in expected.items():
+        torch.testing.assert_close(model.weights[name], weight, rtol=1e-3, atol=2e-5)
+
+
+def test_the_weights_follow_the_papers_schedule(members):
+    alone = population(replace(members[0], config=config(beta_x=0.2, beta_y=0.3, lambda_1=0.9, lambda_2=0.4)))
+    first, second = alone._loss_weights(0, [30])[..., 0], alone._loss_weights(1, [30])[..., 0]
+    assert not first[:11, [0, 1, 3]].any()  # k/n up to a third
+    torch.testing.assert_close(first[20, [0, 1, 3]], torch.tensor([0.2, 0.3, 0.4]) / 2)  # at two thirds
+    torch.testing.assert_close(first[29, 0].item(), annealed(29, 30, 0.2))
+    assert first[:, 2].unique().tolist() == [0]  # λ1 in the first epoch, and after
+    assert second[:, 2].unique().tolist() == pytest.approx([0.9])
+    assert first[:, 4].unique().tolist() == [1]
+    assert torch.equal(first[:, [0, 1, 3]], second[:, [0, 1, 3]])
+
+
+def test_the_weights_follow_the_released_schedule(members):
+    released = method.configure(SMALL, "released")
+    count = 1700
+    epochs = [population(replace(members[0], config=released))._loss_weights(e, [count])[..., 0] for e in range(3)]
+    i = torch.arange(count)
+    beta_x = (0.1 * (i - 1000 * count / 1700) / (3000 * count / 1700)).clamp_min(0)
+    beta_2 = (0.1 * (i - 0.8 * count) / (3000 * count / 1700)).clamp_min(0)
+    for epoch, weights in enumerate(epochs):
+        torch.testing.assert_close(weights[:, 0], beta_x, rtol=1e-3, atol=1e-6)
+        for column in (1, 3, 4):  # text KL, total correlation and the discriminator's own loss; none in two epochs
+            torch.testing.assert_close(weights[:, column], beta_2 * (epoch > 1), rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(weights[:, 2], (i > 0.8 * count).float())
+    assert epochs[0][-1, 0].item() == pytest.approx(0.0233, abs=1e-4)
+    assert epochs[2][-1, 3].item() == pytest.approx(0.0113, abs=1e-4)
+
+
+@pytest.mark.parametrize("n_d", [1, 3, 7])
+def test_the_discriminator_moves_every_n_d_steps(members, n_d):
+    member = replace(members[0], config=config(n_d=n_d, epochs=2))
+    alone, moved = population(member), []
+    step = alone.adversary_optimiser.step
+
+    def watched(gradients, active):
+        moved.append(int(alone.optimiser.steps[0, 0]))
+        step(gradients, active)
+
+    alone.adversary_optimiser.step = watched
+    for epoch in range(2):
+        alone.train_epoch(epoch)
+    assert moved == list(range(n_d, 17, n_d))  # eight steps an epoch, counted across epochs
+
+
+# Populations
+
+
+def test_each_member_of_a_population_equals_the_same_configuration_alone(members, fit, problem):
+    together, x = fit(members), problem.test.features
+    for m, member in enumerate(members):
+        alone = fit([member])
+        assert_same(together.kept["last"][m], alone.kept["last"][0], x, exact=False)
+        for epoch in range(EPOCHS):
+            assert together.history[epoch][m] == pytest.approx(alone.history[epoch][0], rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("choice", ["output_relu", "classifier_relu", "adversary"])
+def test_the_released_choices_hold_in_a_population_too(members, fit, problem, choice):
+    values = {choice: "probability" if choice == "adversary" else True}
+    chosen = [replace(m, config=m.config.model_copy(update=values)) for m in members[:3]]
+    together, plain = fit(chosen), fit(members[:3])
+    assert_same(together.kept["last"][1], fit([chosen[1]]).kept["last"][0], problem.test.features, exact=False)
+    scores = [f.kept["last"][0].unseen_scores(problem.test.features) for f in (together, plain)]
+    assert not torch.equal(*scores)
+
+
+@pytest.mark.parametrize("seen_classifier", ["features", "latent"])
+def test_a_member_that_is_no_longer_finite_freezes_alone(members, fit, problem, seen_classifier):
+    wild = Member(members[0].task, config(learning_rate=1e30, seen_classifier=seen_classifier), 0)
+    sound = members[:2]
+    together, apart = fit([sound[0], wild, sound[1]]), fit(sound)
+    assert_same(together.kept["last"][0], apart.kept["last"][0], problem.test.features, exact=False)
+    assert_same(together.kept["last"][2], apart.kept["last"][1], problem.test.features, exact=False)
+    for epoch in range(EPOCHS):
+        assert not all(torch.isfinite(torch.tensor(v)) for v in together.history[epoch][1].values())
+        assert together.history[epoch][2] == pytest.approx(apart.history[epoch][1], rel=1e-3, abs=1e-5)
+
+
+def test_a_population_stops_once_no_member_is_finite(members, fit):
+    wild = Member(members[0].task, config(learning_rate=1e30), 0)
+    assert len(fit([wild], keepers={}).history) == 1
+
+
+def test_seeds_decide(members, fit, problem):
+    same = [replace(members[0], seed=seed) for seed in (3, 3, 4)]
+    first, again, other = fit(same).kept["last"].values()
+    assert_same(first, again, problem.test.features, exact=False)
+    assert not torch.allclose(first.weights["encoder_x"], other.weights["encoder_x"], atol=1e-3)
+
+
+# Going on after a kill
+
+
+class Cut(Exception):
+    """A kill."""
+
+
+def numbers(fitting):
+    """Everything that a fit ends with."""
+    tensors = {}
+    for keeper, models in fitting.kept.items():
+        for m, model in sorted(models.items()):
+            tensors |= {f"{keeper} {m} {name}": t for name, t in model.state()[0].items()}
+    return fitting.history, tensors
+
+
+@pytest.fixture
+def options(members, make_problem, tmp_path):
+    """Of a fit that is evaluated and written at every epoch."""
+    samples = make_problem().test
+
+    def evaluate(m, model):
+        own = samples.where(samples.labels < len(model.seen) + len(model.unseen))
+        return zero_shot_metrics(model, own)
+
+    groups = [[m] for m in range(len(members))]
+    return {
+        "evaluate": evaluate,
+        "keepers": {"best": best_epoch(groups, "zsl"), "last": chosen_epoch([EPOCHS - 1] * len(members))},
+        "checkpoint": tmp_path / "fit.safetensors",
+        "checkpoint_seconds": 0,
+    }
+
+
+@pytest.fixture
+def whole(members, fit, options):
+    return numbers(fit(members, **{**options, "checkpoint": None}))
+
+
+def assert_resumes(fit, members, options, whole):
+    history, tensors = numbers(fit(members, **options))
+    assert history == whole[0]
+    assert tensors.keys() == whole[1].keys()
+    assert all(torch.equal(tensor, whole[1][name]) for name, tensor in tensors.items())
+
+
+def test_a_fit_cut_off_after_any_epoch_ends_with_the_same_numbers(members, fit, options, whole):
+    for epoch in range(EPOCHS):
+
+        def cut(at, _, epoch=epoch):
+            if at == epoch:
+                raise Cut
+
+        with pytest.raises(Cut):
+            fit(members, **options, on_epoch=cut)
+        assert_resumes(fit, members, options, whole)
+        options["checkpoint"].unlink()
+
+
+def test_a_fit_cut_off_inside_an_epoch_ends_with_the_same_numbers(members, fit, options, whole, monkeypatch):
+    for calls in (1, 9, 25, 40):
+        left = iter(range(calls))
+
+        def cut(_, gradients, left=left):
+            if next(left, None) is None:
+                raise Cut
+            return gradients
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Fitting, "average", cut)
+            with pytest.raises(Cut):
+                fit(members, **options)
+        assert_resumes(fit, members, options, whole)
+        options["checkpoint"].unlink(missing_ok=True)
+
+
+def test_a_frozen_member_stays_frozen_after_a_kill(members, fit, options):
+    mixed = [members[0], Member(members[0].task, config(learning_rate=1e30), 0)]
+    options["keepers"] = {}
+
+    def cut(at, _):
+        if at == 1:
+            raise Cut
+
+    with pytest.raises(Cut):
+        fit(mixed, **options, on_epoch=cut)
+    resumed, unbroken = fit(mixed, **options), fit(mixed, **{**options, "checkpoint": None})
+    assert [e[0] for e in resumed.history] == [e[0] for e in unbroken.history]
+    assert resumed.history[-1][1]["reconstruction"] != resumed.history[-1][1]["reconstruction"]
+
+
+# The ablations
+
+
+def test_naive_alignment_has_no_irrelevant_latent(members, fit, problem):
+    model = fit([replace(members[0], config=config(alignment="naive"))]).kept["last"][0]
+    z_r, z_v = model.latent(problem.test.features)
+    assert (z_r.shape[1], z_v.shape[1]) == (8, 0)
+    assert model.weights["decoder_x"].shape == (8, 24)
+    assert model.weights["encoder_x"].shape == (24, 16)
+
+
+@pytest.mark.parametrize("alignment", ["fd", "naive"])
+def test_without_the_penalty_the_discriminator_is_neither_trained_nor_used(members, fit, problem, alignment):
+    plain, other = (
+        Member(members[0].task, config(alignment=alignment, **c), 1) for c in ({}, {"n_d": 7, "lambda_2": 9})
+    )
+    beside = [plain, members[1], other]
+    start = population(plain)._weights(0)
+    fitting = fit(beside)
+    first, _, last = fitting.kept["last"].values()
+    assert_same(first, last, problem.test.features, exact=False)
+    assert all(torch.equal(first.weights[n], w) for n, w in start.items() if n.startswith("discriminator"))
+    assert {e[m][name] for e in fitting.history for m in (0, 2) for name in ("total_correlation", "discriminator")} == {
+        0
+    }
+    assert fitting.history[0][1]["discriminator"] > 0
+
+
+# The model
+
+
+def test_it_learns(problem, fit):
+    values = {"epochs": 40, "learning_rate": 3e-3, "classifier_samples": 100, "classifier_steps": 300}
+    fitted = [config(**values, classifier_learning_rate=0.02, alignment=a) for a in ("fd+tc", "fd", "naive")]
+    models = fit([Member(problem.task, c, 0) for c in fitted]).kept["last"].values()
+    for model in models:
+        assert zero_shot_metrics(model, problem.test)["zsl"] > 0.8  # chance is 1/3
+        seen = problem.test.where(problem.test.labels < 8)
+        assert (model.seen_scores(seen.features).argmax(1) == seen.labels).double().mean() > 0.9
+
+
+@pytest.fixture
+def model(members, fit):
+    return fit([members[0]]).kept["last"][0]
+
+
+def test_the_same_classes_again_give_the_same_scores(members, fit, problem):
+    for member, model in zip(members, fit(members).kept["last"].values(), strict=True):
+        again = model.with_classes(member.task.unseen, member.task.semantics[8:])
+        assert_same(again, model, problem.test.features, exact=False)
+
+
+def test_other_classes_may_be_more_or_fewer(model, problem):
+    x, joined = problem.test.features, model.joined_by(Gate("soft", 1.0, 0.5, 3, (1.0,) * 6, 0.0))
+    for count in (2, 5):
+        names = tuple(f"new {i}" for i in range(count))
+        renamed = joined.with_classes(names, problem.task.semantics[:count].double())
+        assert renamed.unseen == names
+        assert renamed.unseen_scores(x).shape == (len(x), count)
+        assert renamed.scores(x).shape == (len(x), 8 + count)
+        assert torch.equal(renamed.seen_scores(x), model.seen_scores(x))
+
+
+@pytest.mark.parametrize("shape", [(3, 15), (3, 17), (16,)])
+def test_semantics_of_another_encoder_are_refused(model, shape):
+    with pytest.raises(InputError, match=r"expected \(classes, 16\)"):
+        model.with_classes(["a", "b", "c"], torch.zeros(shape))
+
+
+def test_given_logits_are_used_and_missed(members, fit, problem):
+    task = members[0].task
+    member = Member(replace(task, logits=torch.randn(len(task.labels), 8)), config(seen_classifier="logits"), 10)
+    with pytest.raises(InputError, match="the data folder has no logits"):
+        fit([replace(member, task=task)])
+    model, x = fit([member]).kept["last"][0], problem.test.features
+    logits = torch.randn(len(x), 8)
+    torch.testing.assert_close(model.seen_scores(x, logits), torch.log_softmax(logits, 1))
+    logits[3] = torch.nan
+    for missing in (None, logits):
+        with pytest.raises(InputError, match="these samples have no logits"):
+            model.seen_scores(x, missing)
+
+
+def test_scores_are_log_probabilities_of_the_semantic_means(model, problem):
+    x = problem.test.features
+    for scores in (model.unseen_scores(x), model.seen_scores(x)):
+        torch.testing.assert_close(scores.exp().sum(1), torch.ones(len(x)))
+    z_r, _ = model.latent(x)
+    mean = x @ model.weights["encoder_x"][:, 4:12] + model.weights["encoder_x_bias"][:, 4:12]
+    torch.testing.assert_close(z_r, mean)
+    torch.testing.assert_close(model.unseen_scores(x), model.unseen_classifier.log_probabilities(mean))
+
+
+# Hyperparameters
+
+TABLES = {  # 2, 5 and F: learning rate, n_d, z_r, z_v, batch size
+    "ntu60-synse": (3.39e-5, 5, 160, 8, 32),
+    "ntu120-synse": (3.48e-5, 4, 256, 32, 32),
+    "ntu60-random": (3.60e-5, 7, 224, 16, 32),
+    "ntu120-random": (7.36e-5, 12, 176, 20, 32),
+    "pku51-random": (3.07e-5, 2, 128, 16, 64),
+    "ntu60-llm": (4.94e-5, 4, 96, 8, 32),
+    "ntu120-llm": (2.13e-5, 16, 304, 12, 24),
+}
+
+
+@pytest.mark.parametrize("preset", TABLES)
+def test_presets_are_the_papers_tables(preset):
+    c = method.configure({}, preset)
+    assert (c.learning_rate, c.n_d, c.z_r, c.z_v, c.batch_size) == TABLES[preset]
+    assert (c.epochs, c.beta_x, c.beta_y, c.lambda_1, c.lambda_2) == (10, 0.023, 0.011, 1, 0.011)
+    assert (c.alignment, c.annealing, c.seen_classifier, c.combination) == ("fd+tc", "paper", "features", "soft")
+
+
+def test_the_defaults_are_table_2_for_ntu_60():
+    assert SADVAEConfig() == method.configure({}, "ntu60-synse")
+    assert set(method.presets) == {*TABLES, "released"}
+
+
+def test_every_field_says_what_it_is():
+    assert all(field.description for field in SADVAEConfig.model_fields.values())
+    assert set(method.pack_by) <= set(SADVAEConfig.model_fields)

@@ -1,0 +1,20 @@
+import pytest
+import torch
+
+from platform.population.schedules import epoch_progress, ramp
+
+
+def test_progress_is_the_share_done_before_each_step():
+    assert epoch_progress(4).tolist() == [0, 0.25, 0.5, 0.75]
+
+
+@pytest.mark.parametrize(("k", "expected"), [(0, 0), (299, 0), (300, 0), (600, 0.5), (750, 0.75), (900, 1)])
+def test_the_paper_ramps_from_a_third_of_the_epoch(k, expected):
+    # Eq. 13: 3/2 (k/n − 1/3)
+    assert ramp(torch.tensor([k / 900]), 1 / 3).item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("start", [10 / 17, 0.8])
+def test_other_starts_end_at_one_too(start):
+    values = ramp(torch.tensor([0.0, start, (1 + start) / 2, 1.0]), start)
+    torch.testing.assert_close(values, torch.tensor([0.0, 0.0, 0.5, 1.0]))

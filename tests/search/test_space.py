@@ -1,0 +1,170 @@
+import optuna
+import pytest
+import yaml
+from verbs import ROOT
+
+from methods.sadvae import SADVAEConfig
+from platform.errors import InputError
+from platform.search.space import read_space
+
+SPACES = ROOT / "search_spaces"
+
+
+@pytest.fixture
+def write(tmp_path):
+    """A function of one stage's sampled fields and whatever else, to the file that says so."""
+
+    def written(sampled, stages=1, fixed=None, **top):
+        stage = {"name": "only", "trials": 2, "sampled": sampled, "fixed": fixed or {}}
+        path = tmp_path / "space.yaml"
+        path.write_text(yaml.safe_dump({"source": "a test", "stages": [stage] * stages, **top}, sort_keys=False))
+        return path
+
+    return written
+
+
+def sampled(stage, count=50, kept=None):
+    """Configurations that the stage proposes at random."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    return [stage.sample(study.ask(), kept or {}) for _ in range(count)]
+
+
+def inside(dimension, value):
+    (kind, range_), *_ = dimension.kinds().items()
+    if kind == "choice":
+        return value in range_
+    if kind == "integer":
+        low, high, step = (*range_, 1)[:3]
+        return low <= value <= high and (value - low) % step == 0
+    return range_[0] <= value <= range_[1]
+
+
+@pytest.mark.parametrize("path", sorted(SPACES.glob("sadvae*.yaml")), ids=lambda path: path.stem)
+def test_every_sample_is_inside_its_range_and_a_valid_configuration(path):
+    for stage in read_space(path, SADVAEConfig).stages:
+        for values in sampled(stage):
+            SADVAEConfig(**values)
+            for name, dimension in stage.sampled.items():
+                if dimension.same_as:
+                    assert values[name] == values[dimension.same_as]
+                else:
+                    assert inside(dimension, values[name]), name
+
+
+def test_table_a_is_stated():
+    """SA-DVAE, supplementary material, Table A."""
+    betas, rest = read_space(SPACES / "sadvae.yaml", SADVAEConfig).stages
+    assert betas.sampled["beta_x"].uniform == betas.sampled["beta_y"].uniform == (0, 1)
+    assert rest.sampled["learning_rate"].log_uniform == (1e-6, 1e-3)
+    assert rest.sampled["batch_size"].choice == (32, 64, 128, 256)
+    assert rest.sampled["n_d"].integer == (1, 16)
+    assert rest.sampled["z_r"].integer == (128, 256, 16)
+    assert rest.sampled["z_v"].integer == (8, 32, 4)
+
+
+@pytest.mark.parametrize(
+    ("field", "dimension", "message"),
+    [
+        ("betax", {"uniform": [0, 1]}, "unknown field `betax` of SADVAEConfig; did you mean `beta_x`?"),
+        ("beta_x", {"uniform": [1.0, 0.5]}, r"`beta_x` has an empty range: uniform \[1.0, 0.5\]"),
+        ("batch_size", {"choice": []}, r"`batch_size` has an empty range: choice \[\]"),
+        ("learning_rate", {"log_uniform": [0, 1]}, "`learning_rate`: log_uniform starts at 0.0; it must start above 0"),
+        ("n_d", {"uniform": [1, 16]}, "`n_d` is an integer; sample it with integer or choice, not uniform"),
+        ("beta_x", {"integer": [1, 16]}, "`beta_x` is no integer; sample it with uniform, log_uniform or choice"),
+        ("noise", {"uniform": [0, 1]}, "noise=0.0: input should be 'dimension' or 'sample'"),
+        ("z_r", {"integer": [128, 256, 0]}, "`z_r`: integer has the step 0; it must be 1 or more"),
+        ("beta_x", {"uniform": [-1, 1]}, "beta_x=-1.0: input should be greater than or equal to 0"),
+        ("batch_size", {"choice": [32, 1]}, "batch_size=1: input should be greater than or equal to 2"),
+        ("combination", {"choice": ["soft", "firm"]}, "combination='firm': input should be 'soft', 'hard' or"),
+        ("lambda_2", {"same_as": "beta_y"}, "`lambda_2` depends on `beta_y`, which must be fixed in the stage or"),
+        ("lambda_2", {"uniform": [0, 1], "when": {"noise": ["sample"]}}, "`lambda_2` depends on `noise`, which must"),
+        ("lambda_2", {"uniform": [0, 1], "when": {"aligment": ["fd"]}}, "unknown field `aligment` of SADVAEConfig"),
+        ("lambda_2", {"uniform": [0, 1], "when": {"noise": ["fd"]}}, "noise='fd': input should be 'dimension' or"),
+    ],
+)
+def test_what_a_field_cannot_be_is_one_line_with_file_stage_and_field(write, field, dimension, message):
+    path = write({field: dimension})
+    with pytest.raises(InputError, match=f"^{path}: stage `only`: {message}") as refused:
+        read_space(path, SADVAEConfig)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("dimension", "message"),
+    [
+        ({"uniform": [0, 1], "choice": [0.5]}, "expected exactly one of"),
+        ({}, "expected exactly one of"),
+        ({"normal": [0, 1]}, "Extra inputs are not permitted"),
+        ({"uniform": [0]}, "Field required"),
+        ({"uniform": ["low", 1]}, "valid number"),
+    ],
+)
+def test_a_dimension_that_cannot_be_read_is_named(write, dimension, message):
+    path = write({"beta_x": dimension})
+    with pytest.raises(InputError, match=rf"^{path}: stages\.0\.sampled\.beta_x.*{message}"):
+        read_space(path, SADVAEConfig)
+
+
+def test_a_fixed_value_that_the_configuration_refuses_is_named(write):
+    path = write({"beta_x": {"uniform": [0, 1]}}, fixed={"z_r": 0})
+    with pytest.raises(InputError, match=f"^{path}: stage `only`: z_r=0: input should be greater than"):
+        read_space(path, SADVAEConfig)
+
+
+def test_an_unknown_metric_is_answered_with_the_known_ones(write):
+    path = write({"beta_x": {"uniform": [0, 1]}}, metric="accuracy")
+    with pytest.raises(InputError, match=f"^{path}: metric: Input should be 'harmonic_mean', 'zsl'"):
+        read_space(path, SADVAEConfig)
+
+
+def test_stages_need_names_of_their_own(write):
+    path = write({"beta_x": {"uniform": [0, 1]}}, stages=2)
+    with pytest.raises(InputError, match=f"^{path}: two stages have one name"):
+        read_space(path, SADVAEConfig)
+
+
+@pytest.mark.parametrize("text", ["", "stages: [", "- a list", "only text"])
+def test_a_file_that_is_no_space_is_named(tmp_path, text):
+    path = tmp_path / "space.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=f"^{path}: ") as refused:
+        read_space(path, SADVAEConfig)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"no\.yaml: no such search-space file; give one with --space"):
+        read_space(tmp_path / "no.yaml", SADVAEConfig)
+
+
+def test_a_field_is_sampled_only_when_another_has_the_value(write):
+    weight = {"uniform": [0.5, 1], "when": {"alignment": ["fd+tc"]}}
+    (stage,) = read_space(write({"alignment": {"choice": ["fd+tc", "fd"]}, "lambda_2": weight}), SADVAEConfig).stages
+    several = sampled(stage)
+    assert {v["alignment"] for v in several} == {"fd+tc", "fd"}
+    assert all(("lambda_2" in v) == (v["alignment"] == "fd+tc") for v in several)
+
+
+def test_a_field_equals_another_where_that_one_is_sampled(write):
+    sampled_fields = {
+        "alignment": {"choice": ["fd+tc", "fd"]},
+        "beta_y": {"uniform": [0.5, 1], "when": {"alignment": ["fd"]}},
+        "lambda_2": {"same_as": "beta_y"},
+    }
+    (stage,) = read_space(write(sampled_fields), SADVAEConfig).stages
+    for values in sampled(stage):
+        assert values.get("lambda_2") == values.get("beta_y")
+        assert ("lambda_2" in values) == (values["alignment"] == "fd")
+
+
+def test_a_field_cannot_depend_on_one_that_is_sampled_later(write):
+    path = write({"lambda_2": {"same_as": "beta_y"}, "beta_y": {"uniform": [0, 1]}})
+    with pytest.raises(InputError, match="`lambda_2` depends on `beta_y`"):
+        read_space(path, SADVAEConfig)
+
+
+def test_what_earlier_stages_kept_is_in_every_configuration(write):
+    (stage,) = read_space(write({"beta_x": {"uniform": [0, 1]}}, fixed={"z_r": 192}), SADVAEConfig).stages
+    (values,) = sampled(stage, 1, {"beta_y": 0.25, "z_r": 64})
+    assert (values["beta_y"], values["z_r"]) == (0.25, 64)
+    assert 0 <= values["beta_x"] <= 1

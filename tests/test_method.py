@@ -1,0 +1,79 @@
+import sys
+from typing import ClassVar
+
+import pytest
+from pydantic import Field, ValidationError
+
+from platform.errors import InputError
+from platform.method import Method, MethodConfig, load_method
+
+
+class Config(MethodConfig):
+    width: int = Field(4, ge=1, description="of the one layer")
+
+
+class Plain(Method):
+    """Trains nothing."""
+
+    Config, citation = Config, ""
+    presets: ClassVar = {"wide": {"width": 64, "combination": "soft"}}
+
+    def fit_population(self, members, run):
+        pass
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    """A folder of a user's own modules."""
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for name in [n for n in sys.modules if n.startswith("some_lab")]:
+        del sys.modules[name]
+
+
+def test_values_go_over_a_preset():
+    assert Plain().configure({}) == Config()
+    assert Plain().configure({"width": 8}, "wide") == Config(width=8, combination="soft")
+
+
+@pytest.mark.parametrize(
+    ("values", "preset", "message"),
+    [
+        ({}, "narrow", "no preset `narrow`; there is wide"),
+        ({"widht": 3}, None, "did you mean `width`"),
+        ({"width": 0}, "wide", r"width=0: .* \(of the one layer\)"),
+    ],
+)
+def test_a_wrong_configuration_is_refused(values, preset, message):
+    with pytest.raises(InputError, match=message):
+        Plain().configure(values, preset)
+
+
+def test_a_configuration_cannot_change():
+    with pytest.raises(ValidationError, match="frozen"):
+        Config().width = 5
+
+
+def test_methods_are_found_by_their_modules_name(lab):
+    (lab / "some_lab").mkdir()
+    (lab / "some_lab" / "plain.py").write_text("from methods.sadvae import SADVAE\n\nmethod = SADVAE()\n")
+    assert type(load_method("some_lab.plain")).__name__ == "SADVAE"
+    assert load_method("methods.sadvae").Config.__name__ == "SADVAEConfig"
+
+
+@pytest.mark.parametrize("name", ["some_lab.none", "methods.none", "nothing_at_all"])
+def test_a_method_that_is_not_there_is_a_users_mistake(lab, name):
+    with pytest.raises(InputError, match=f"no method `{name}`"):
+        load_method(name)
+
+
+def test_a_module_without_a_method_is_refused(lab):
+    (lab / "some_lab_empty.py").write_text("method = 3\n")
+    with pytest.raises(InputError, match="`some_lab_empty` is no method"):
+        load_method("some_lab_empty")
+
+
+def test_an_import_that_fails_inside_a_method_is_not_hidden(lab):
+    (lab / "some_lab_broken.py").write_text("import a_module_that_is_missing\n")
+    with pytest.raises(ModuleNotFoundError, match="a_module_that_is_missing"):
+        load_method("some_lab_broken")

@@ -1,0 +1,81 @@
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from platform.errors import InputError
+from platform.method import Model
+from platform.zeroshot.evaluation import all_metrics, joint_metrics, zero_shot_metrics
+from platform.zeroshot.gate import Gate, Stacking
+from platform.zeroshot.task import Samples
+
+
+@dataclass(frozen=True)
+class Columns(Model):
+    """Its features are the scores: seen classes first, then unseen ones."""
+
+    def unseen_scores(self, x):
+        return x[:, len(self.seen) :]
+
+    def seen_scores(self, x, logits=None):
+        return x[:, : len(self.seen)] if logits is None else logits
+
+    def with_classes(self, names, semantics):
+        raise NotImplementedError
+
+    def state(self):
+        raise NotImplementedError
+
+    @classmethod
+    def from_state(cls, tensors, values):
+        raise NotImplementedError
+
+
+LABELS = torch.tensor([0, 1, 2, 2, 2, 3])
+
+
+def model(combination=None):
+    return Columns(("a", "b"), ("x", "y"), combination)
+
+
+def samples(predicted_seen, predicted_unseen):
+    one_hot = torch.nn.functional.one_hot
+    scores = torch.cat([one_hot(torch.tensor(p), 2) for p in (predicted_seen, predicted_unseen)], dim=1)
+    return Samples(torch.log_softmax(5.0 * scores, 1), LABELS)
+
+
+def test_zero_shot_metrics_look_at_unseen_classes_and_their_samples_alone():
+    metrics = zero_shot_metrics(model(), samples([1, 0, 0, 0, 0, 0], [0, 0, 0, 1, 1, 1]))
+    assert metrics == pytest.approx({"zsl": (1 / 3 + 1) / 2, "zsl_per_sample": 0.5})
+
+
+def test_all_metrics_join_both_sides():
+    metrics = all_metrics(model(Stacking(1.0)), samples([0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1]))
+    assert set(metrics) == {
+        *("zsl", "zsl_per_sample", "seen", "unseen", "harmonic_mean"),
+        *("seen_per_sample", "unseen_per_sample", "harmonic_mean_per_sample", "ausuc"),
+    }
+    assert (metrics["seen"], metrics["unseen"], metrics["zsl"]) == (0, 1, 1)  # the bias turns every sample
+    assert metrics["ausuc"] == pytest.approx(0.5)  # a margin of zero at every sample: nothing told apart
+
+
+def test_given_logits_reach_the_seen_side():
+    given = samples([1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1])
+    right = Samples(given.features, LABELS, torch.log_softmax(9.0 * torch.eye(2)[[0, 1, 0, 0, 0, 0]], 1))
+    stacking = model(Stacking(-9.0))
+    assert all_metrics(stacking, given)["seen"] == 0
+    assert all_metrics(stacking, right)["seen"] == 1
+
+
+def test_closed_sides_leave_the_curve_finite():
+    gate = Gate("hard", 1.0, 0.5, 1, (0.0, 0.0), 100.0)  # a soft probability of 1: log(1 − p) is −inf
+    metrics = all_metrics(model(gate), samples([0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1]))
+    assert 0 <= metrics["ausuc"] <= 1
+    assert (metrics["seen"], metrics["unseen"], metrics["harmonic_mean"]) == (1, 0, 0)
+    bare = torch.full((6, 4), torch.nan)
+    assert 0 <= joint_metrics(bare, bare, LABELS, 2)["ausuc"] <= 1
+
+
+def test_a_model_that_joins_nothing_says_so():
+    with pytest.raises(InputError, match="joins no seen and unseen scores"):
+        all_metrics(model(), samples([0] * 6, [0] * 6))

@@ -1,0 +1,56 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.preprocessing import MinMaxScaler, StandardScaler, normalize
+
+from platform.population.draws import generator
+from platform.zeroshot.normaliser import Normaliser
+from platform.zeroshot.task import Samples, Task
+
+TRAINING = torch.randn(20, 4, generator=generator(0)) * torch.tensor([1.0, 5.0, 0.1, 1.0]) + 3
+OTHER = torch.randn(7, 4, generator=generator(1)) * 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("none", lambda x: x),
+        ("standard", StandardScaler().fit(TRAINING.numpy()).transform),
+        ("minmax", MinMaxScaler().fit(TRAINING.numpy()).transform),
+        ("l2", normalize),
+    ],
+)
+def test_other_samples_are_scaled_by_the_training_samples(kind, expected):
+    normaliser = Normaliser.fit(kind, TRAINING)
+    for features in (TRAINING, OTHER):
+        np.testing.assert_allclose(normaliser(features).numpy(), expected(features.numpy()), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["standard", "minmax"])
+def test_a_constant_dimension_stays_finite(kind):
+    constant = TRAINING.clone()
+    constant[:, 2] = 4.0
+    assert Normaliser.fit(kind, constant)(constant)[:, 2].tolist() == [0.0] * 20
+
+
+def test_a_row_of_zeros_stays_one_at_unit_length():
+    assert not Normaliser.fit("l2", TRAINING)(torch.zeros(2, 4)).any()
+
+
+@pytest.mark.parametrize("kind", ["none", "standard", "minmax", "l2"])
+def test_the_record_survives_json(kind):
+    normaliser = Normaliser.fit(kind, TRAINING)
+    again = Normaliser.from_record(json.loads(json.dumps(normaliser.record())))
+    assert torch.equal(again(OTHER), normaliser(OTHER))
+
+
+def test_a_task_and_its_samples_are_scaled_alike():
+    task = Task(("a",), ("b",), TRAINING, torch.zeros(20, dtype=torch.long), torch.eye(2))
+    samples = Samples(OTHER, torch.ones(7, dtype=torch.long))
+    normaliser = Normaliser.fit("standard", TRAINING)
+    scaled_task, scaled_samples = normaliser.apply(task, samples)
+    assert torch.equal(scaled_task.features, normaliser(TRAINING))
+    assert torch.equal(scaled_samples.features, normaliser(OTHER))
+    assert torch.equal(scaled_samples.labels, samples.labels)

@@ -1,0 +1,182 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from platform.datasets.contents import ClassInfo, ClassSplit, Contents, FeatureArray
+from platform.datasets.folder import write_dataset
+from platform.datasets.text import ClassText
+from platform.errors import InputError
+from platform.zeroshot.problem import ProblemOptions, class_semantics_of, load_problem
+
+NAMES = ["bow", "clap", "drop", "eat", "fall", "wave"]
+COUNT = 96
+
+
+@pytest.fixture
+def contents():
+    """Six classes of sixteen samples, half of them for training; feature 0 is the sample's number, 1 its class."""
+    labels = np.arange(COUNT) % 6
+    return Contents(
+        name="small",
+        modality="skeleton",
+        licence="none",
+        source="made here",
+        classes=[ClassInfo(name=n, attributes=[float(i), 1.0]) for i, n in enumerate(NAMES)],
+        labels=labels,
+        train=np.arange(COUNT) % 12 < 6,
+        features={"f": FeatureArray(np.stack([np.arange(COUNT), labels], 1).astype(float), "none", "standard")},
+        groups=np.arange(COUNT) // 12,
+        splits={
+            "ours": ClassSplit(unseen=["drop", "bow"], pseudo_unseen=[["eat", "wave"]], source="made up"),
+            "other": ClassSplit(unseen=["eat"], source="made up"),
+        },
+        logits=labels[:, None] * 10.0 + np.arange(6),
+    )
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(contents, split="ours", **changes):
+        folder = tmp_path / "data"
+        write_dataset(contents, folder)
+        text = ClassText(encoder="attributes", normalise=False)
+        return load_problem(ProblemOptions(dataset=folder, split=split, text=text, **changes))
+
+    return load
+
+
+def class_of(task, samples):
+    """The position in NAMES of each sample's class, by its label."""
+    position = torch.tensor([NAMES.index(name) for name in (*task.seen, *task.unseen)])
+    return position[samples.labels].tolist()
+
+
+def test_a_task_holds_no_sample_of_an_unseen_class(contents, load):
+    # samples of unseen classes stand in the official training partition too
+    problem = load(contents)
+    assert problem.task.features[:, 1].unique().tolist() == [1, 3, 4, 5]
+    assert (problem.task.features[:, 0] % 12 < 6).all()
+    assert len(problem.task.labels) == 4 * 8
+
+
+def test_the_test_samples_were_not_trained_on(contents, load):
+    problem = load(contents)
+    assert (problem.test.features[:, 0] % 12 >= 6).all()
+    assert len(problem.test.labels) == 6 * 8
+    trained, tested = (set(s.features[:, 0].tolist()) for s in (problem.task, problem.test))
+    assert not trained & tested
+
+
+def test_classes_are_numbered_seen_first(contents, load):
+    problem = load(contents)
+    task = problem.task
+    assert (task.seen, task.unseen) == (("clap", "eat", "fall", "wave"), ("drop", "bow"))
+    for samples in (task, problem.test):
+        assert class_of(task, samples) == samples.features[:, 1].int().tolist()
+        assert torch.equal(samples.logits, samples.features[:, 1:] * 10 + torch.tensor([1, 3, 4, 5]))
+    assert task.semantics.tolist() == [[i, 1.0] for i in (1, 3, 4, 5, 2, 0)]
+    assert task.semantics.dtype == task.features.dtype == torch.float32
+
+
+def test_a_class_without_training_samples_is_left_out(contents, load):
+    problem = load(replace(contents, train=contents.train & (contents.labels != 4)))
+    assert problem.task.seen == ("clap", "eat", "wave")
+    assert 4 not in problem.test.features[:, 1]
+    assert class_of(problem.task, problem.test) == problem.test.features[:, 1].int().tolist()
+
+
+def test_subjects_are_known_or_not_used(contents, load):
+    groups = contents.groups.copy()
+    groups[5] = -1
+    assert load(replace(contents, groups=groups)).task.groups is None
+
+
+def test_the_final_fold_is_scaled_by_its_training_samples(contents, load):
+    problem = load(contents)
+    fold = problem.final()
+    torch.testing.assert_close(fold.task.features.mean(0), torch.zeros(2), rtol=0, atol=1e-5)
+    raw = problem.task.features
+    expected = (problem.test.features - raw.mean(0)) / raw.std(0, correction=0)
+    torch.testing.assert_close(fold.samples.features, expected)
+
+
+def test_validation_knows_no_test_class_and_scales_by_its_own_training(contents, load):
+    problem = load(contents, normalise="minmax")
+    folds = problem.validation_folds(3, 0.2, 0)
+    assert set(folds[0].task.unseen) == {"eat", "wave"}  # published
+    for fold in folds:
+        assert set(fold.task.seen) | set(fold.task.unseen) == set(problem.task.seen)
+        assert len(fold.task.labels) + len(fold.samples.labels) == len(problem.task.labels)
+        assert (fold.task.features.amin(0), fold.task.features.amax(0)) == (
+            pytest.approx(torch.zeros(2)),
+            pytest.approx(torch.ones(2)),
+        )
+        raw = fold.samples.features * fold.normaliser.scale + fold.normaliser.shift
+        assert set(raw[:, 0].round().int().tolist()) <= set(problem.task.features[:, 0].int().tolist())
+
+
+def test_drawn_folds_differ_and_repeat(contents, load):
+    problem = load(contents)
+    drawn = [[f.task.unseen for f in problem.validation_folds(8, 0.2, seed)] for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(set(drawn[0][1:])) > 1
+
+
+def separate(contents, unseen, classes):
+    """A validation data set of some classes, with features of its own: the others' plus 1000."""
+    chosen = np.isin(contents.labels, [NAMES.index(n) for n in classes])
+    values = contents.features["f"].values[chosen] + [1000, 0]
+    return replace(
+        contents,
+        labels=contents.labels[chosen],
+        train=contents.train[chosen],
+        groups=contents.groups[chosen],
+        logits=contents.logits[chosen],
+        features={"f": FeatureArray(values, "other")},
+        splits={"given": ClassSplit(unseen=unseen, source="the validation folder")},
+    )
+
+
+def test_separate_validation_features_come_first(contents, load):
+    validation = separate(contents, ["eat", "wave"], ["clap", "eat", "fall", "wave"])
+    problem = load(replace(contents, validation=validation), normalise="none")
+    first, second = problem.validation_folds(2, 0.2, 0)
+    assert first.task.unseen == ("eat", "wave")
+    assert first.task.features[:, 0].min() >= 1000
+    assert second.task.features[:, 0].max() < 1000
+
+
+@pytest.mark.parametrize(
+    ("unseen", "classes"),
+    [
+        (["drop", "wave"], ["clap", "drop", "fall", "wave"]),  # a test class plays the pseudo-unseen one
+        (["eat", "wave"], NAMES),  # a test class is trained on
+    ],
+)
+def test_separate_validation_features_of_another_split_are_not_used(contents, load, unseen, classes):
+    problem = load(replace(contents, validation=separate(contents, unseen, classes)), normalise="none")
+    (fold,) = problem.validation_folds(1, 0.2, 0)
+    assert fold.task.features[:, 0].max() < 1000
+    assert not {"bow", "drop"} & {*fold.task.seen, *fold.task.unseen}
+
+
+def test_the_semantics_of_some_classes(contents, tmp_path):
+    dataset = write_dataset(contents, tmp_path / "data")
+    text = ClassText(encoder="attributes", normalise=False)
+    options = ProblemOptions(dataset=dataset.folder, split="ours", text=text)
+    assert class_semantics_of(dataset, options, ["wave", "bow"]).tolist() == [[5, 1], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("split", "train", "message"),
+    [
+        ("ours", lambda labels: labels == 1, "leaves 1 seen classes"),
+        ("other", lambda labels: (labels == 3) | (np.arange(COUNT) < 48), "no test sample of an unseen class"),
+        ("other", lambda labels: labels != 3, "no test sample of a seen class"),
+    ],
+)
+def test_a_split_that_leaves_nothing_is_refused(contents, load, split, train, message):
+    with pytest.raises(InputError, match=message):
+        load(replace(contents, train=train(contents.labels)), split=split)

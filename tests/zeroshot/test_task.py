@@ -1,0 +1,118 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from platform.errors import InputError
+from platform.population.draws import generator
+from platform.zeroshot.task import Samples, Task, draw_pseudo_unseen, hold_out
+
+COUNT = 60
+
+
+@pytest.fixture
+def task():
+    """Six seen classes, ten samples each, of five subjects; feature 0 is the sample's number, the others its class."""
+    labels = torch.arange(COUNT) % 6
+    features = torch.stack([torch.arange(COUNT), labels], dim=1).float()
+    return Task(
+        seen=("a", "b", "c", "d", "e", "f"),
+        unseen=("x", "y"),
+        features=features,
+        labels=labels,
+        semantics=torch.arange(8.0)[:, None].expand(8, 3),
+        logits=labels[:, None] * 10.0 + torch.arange(6),
+        groups=torch.arange(COUNT) // 12,
+    )
+
+
+def held_out(task, names=("b", "e"), fraction=0.2, seed=0):
+    return hold_out(task, names, fraction, generator(seed))
+
+
+def numbers(samples):
+    return set(samples.features[:, 0].int().tolist())
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_no_sample_of_a_pseudo_unseen_class_stays_in_training(task, grouped):
+    smaller, scored = held_out(task if grouped else replace(task, groups=None))
+    assert smaller.features[:, 1].unique().tolist() == [0, 2, 3, 5]
+    assert (scored.features[:, 1] == 1).sum() == (scored.features[:, 1] == 4).sum() == 10
+    assert numbers(smaller) | numbers(scored) == set(range(COUNT))
+    assert not numbers(smaller) & numbers(scored)
+
+
+def test_labels_semantics_and_logits_follow_the_new_order(task):
+    smaller, scored = held_out(task)
+    assert (smaller.seen, smaller.unseen) == (("a", "c", "d", "f"), ("b", "e"))
+    original = torch.tensor([0, 2, 3, 5, 1, 4])
+    assert smaller.semantics[:, 0].tolist() == original.tolist()
+    for samples in (smaller, scored):
+        assert torch.equal(original[samples.labels].float(), samples.features[:, 1])
+        expected = samples.features[:, 1:] * 10 + original[:4]
+        assert torch.equal(samples.logits, expected)
+    assert smaller.labels.max() == 3
+
+
+def test_whole_groups_are_held_out(task):
+    smaller, scored = held_out(task)
+    seen = scored.where(scored.labels < 4)
+    groups = set((seen.features[:, 0].int() // 12).tolist())
+    assert len(groups) == 1
+    assert not groups & set(smaller.groups.tolist())
+    assert torch.equal(smaller.groups, smaller.features[:, 0].long() // 12)
+
+
+def test_groups_that_would_take_a_whole_class_are_not_used(task):
+    alone = replace(task, groups=task.labels)  # each class has a subject of its own
+    smaller, _ = held_out(alone)
+    assert torch.bincount(smaller.labels).tolist() == [8, 8, 8, 8]
+
+
+def test_without_groups_each_class_gives_its_share(task):
+    _, scored = held_out(replace(task, groups=None), fraction=0.3)
+    assert torch.bincount(scored.labels).tolist() == [3, 3, 3, 3, 10, 10]
+
+
+def test_every_class_keeps_a_sample_in_training(task):
+    rows = torch.arange(12)  # two samples a class
+    few = replace(task, features=task.features[rows], labels=task.labels[rows], logits=None, groups=None)
+    smaller, scored = held_out(few, fraction=0.9)
+    assert torch.bincount(smaller.labels).tolist() == [1, 1, 1, 1]
+    assert torch.bincount(scored.labels).tolist() == [1, 1, 1, 1, 2, 2]
+
+
+def test_the_draw_decides_and_repeats(task):
+    ungrouped = replace(task, groups=None)
+    assert numbers(held_out(ungrouped, seed=1)[0]) == numbers(held_out(ungrouped, seed=1)[0])
+    assert numbers(held_out(ungrouped, seed=1)[0]) != numbers(held_out(ungrouped, seed=2)[0])
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["x"], "`x` is not among the seen classes"),
+        ([], "0 pseudo-unseen of 6"),
+        (["a", "b", "c", "d", "e"], "at least two must stay seen"),
+    ],
+)
+def test_names_that_cannot_be_held_out_are_refused(task, names, message):
+    with pytest.raises(InputError, match=message):
+        held_out(task, names)
+
+
+def test_as_many_pseudo_unseen_classes_as_unseen_ones_are_drawn(task):
+    drawn = {tuple(draw_pseudo_unseen(task, generator(seed))) for seed in range(20)}
+    assert all(len(set(names)) == 2 and set(names) <= set(task.seen) for names in drawn)
+    assert len(drawn) > 5
+    many = replace(task, unseen=tuple("uvwxyz"))
+    assert len(draw_pseudo_unseen(many, generator(0))) == 3  # at most half
+
+
+def test_samples_are_taken_by_a_mask(task):
+    samples = Samples(task.features, task.labels, task.logits)
+    taken = samples.where(samples.labels == 3)
+    assert taken.labels.unique().tolist() == [3]
+    assert len(taken.features) == len(taken.logits) == 10
+    assert Samples(task.features, task.labels).where(samples.labels == 3).logits is None
