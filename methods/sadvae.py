@@ -17,8 +17,9 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
+from torch.nn.functional import logsigmoid
 
+from methods.vae import reconstruction_errors, sampled_latent
 from platform.errors import InputError
 from platform.method import Member, Method, MethodConfig, Model, Run
 from platform.population.adam import PopulationAdam
@@ -239,26 +240,28 @@ class _Population:
         mine = slice(batch_size * rank // world, batch_size * (rank + 1) // world)
         steps, rows = self.data.batches(epoch, batch_size)  # steps: one count a member; rows: (longest, members, batch)
         rows = rows[:, :, mine]
-        weights = self._loss_weights(epoch, steps)  # (longest, 5, members)
+        weights = self._loss_weights(epoch, steps)  # (longest, 6, members)
         draws = _Draws(self.members, self.widths, self.widest, epoch, mine, self.device)
         active, due = self._taking_part(epoch, steps)
-        adversary_steps = due.any(dim=1).tolist()
+        everyone, adversary_steps = active.all(dim=1).tolist(), due.any(dim=1).tolist()
         adversarial = any(c.alignment == "fd+tc" for c in self.configs)
-        totals = torch.zeros(len(_LOSSES), len(self.members), device=self.device)
+        losses = torch.zeros(len(rows), len(_LOSSES), len(self.members), device=self.device)
+        vae = list(self.optimiser.parameters.values())
 
-        for step in range(len(rows)):
-            x, y = self.data.batch(rows[step])
+        for step, rows_of_step in enumerate(rows):
+            x, y = self.data.batch(rows_of_step)
             noise_x, noise_y, order = draws.step(step)
             terms, z_x = self._terms(x, y, noise_x, noise_y, order if adversarial else None)
-            beta_x, beta_y, lambda_1, lambda_2, lambda_d = weights[step]
-            coefficients = torch.stack([torch.ones_like(beta_x), lambda_1, beta_x, beta_y, lambda_2])
-            gradients = torch.autograd.grad((coefficients * terms).sum(), list(self.optimiser.parameters.values()))
-            self.optimiser.step(self.run.average(gradients), active[step])
-            totals[:5] += torch.where(active[step], terms.detach(), 0.0)
+            losses[step, :5] = terms.detach()
+            gradients = torch.autograd.grad((weights[step, :5] * terms).sum(), vae)
+            self.optimiser.step(self.run.average(gradients), None if everyone[step] else active[step])
             if adversary_steps[step]:
-                self._train_adversary(z_x.detach(), order, lambda_d, due[step], totals[5])
+                losses[step, 5] = self._train_adversary(z_x.detach(), order, weights[step, 5], due[step])
         self.finished_epochs = epoch + 1
-        counts = torch.stack([active.sum(dim=0)] * 5 + [due.sum(dim=0).clamp_min(1)])
+        counted = torch.stack([active] * 5 + [due], dim=1)
+        totals = torch.where(counted, losses, 0.0).sum(dim=0)
+        counts = counted.sum(dim=0)
+        counts[5].clamp_(min=1)
         return self._report(self.run.average([totals])[0] / counts)
 
     def models(self) -> list[SADVAEModel]:
@@ -311,45 +314,40 @@ class _Population:
         x: (members, batch, D), y: (members, batch, T).
         """
         p = self.parameters
-        mean_x, logvar_x = stacked_linear(x, p["encoder_x"], p["encoder_x_bias"]).chunk(2, dim=-1)
-        mean_y, logvar_y = stacked_linear(y, p["encoder_y"], p["encoder_y_bias"]).chunk(2, dim=-1)
-        z_x = torch.addcmul(mean_x, (0.5 * logvar_x).exp(), noise_x)
-        z_y = torch.addcmul(mean_y, (0.5 * logvar_y).exp(), noise_y)
+        z_x, kl_x = sampled_latent(stacked_linear(x, p["encoder_x"], p["encoder_x_bias"]), noise_x)
+        z_y, kl_y = sampled_latent(stacked_linear(y, p["encoder_y"], p["encoder_y_bias"]), noise_y)
         z_v, z_r = z_x[..., : self.z_v], z_x[..., self.z_v :]
         # each decoder sees its own latents and the other modality's in one product: rows 2·batch
-        error_x = self._error("decoder_x", torch.cat([z_x, torch.cat([z_v, z_y], dim=-1)], dim=1), x)
-        error_y = self._error("decoder_y", torch.cat([z_y, z_r], dim=1), y)
+        error_x = self._errors("decoder_x", torch.cat([z_x, torch.cat([z_v, z_y], dim=-1)], dim=1), x)
+        error_y = self._errors("decoder_y", torch.cat([z_y, z_r], dim=1), y)
         own, crossed = (error_x + error_y).unbind(1)
         correlation = torch.zeros_like(own)
         if order is not None:
             correlation = torch.where(self.adversarial, self._total_correlation(z_x, order), correlation)
-        return torch.stack(
-            [own, crossed, _divergence(mean_x, logvar_x), _divergence(mean_y, logvar_y), correlation]
-        ), z_x
+        return torch.stack([own, crossed, kl_x, kl_y, correlation]), z_x
 
-    def _error(self, decoder: str, latents: Tensor, target: Tensor) -> Tensor:
+    def _errors(self, decoder: str, latents: Tensor, target: Tensor) -> Tensor:
         """(members, 2) mean squared errors of own and cross reconstruction. latents: (members, 2·batch, z)."""
         decoded = stacked_linear(latents, self.parameters[decoder], self.parameters[f"{decoder}_bias"])
-        decoded = decoded.relu() if self.config.output_relu else decoded
-        members, batch, width = target.shape
-        return (decoded.view(members, 2, batch, width) - target[:, None]).square().mean(dim=(2, 3))
+        return reconstruction_errors(decoded.relu() if self.config.output_relu else decoded, target)
 
     def _total_correlation(self, z_x: Tensor, order: Tensor) -> Tensor:
         """(members,) what the encoder minimises: L_T of Eq. 6, or the mean of D_T(z_x)."""
-        joint = self._discriminate(z_x)
         if self.config.adversary == "probability":
-            return joint.sigmoid().mean(dim=1)
-        return (logsigmoid(joint) + logsigmoid(-self._discriminate(self._permuted(z_x, order)))).mean(dim=1)
+            return self._discriminate(z_x).sigmoid().mean(dim=1)
+        return self._discrimination(z_x, order)
 
-    def _train_adversary(self, z_x: Tensor, order: Tensor, weight: Tensor, due: Tensor, total: Tensor) -> None:
-        """One step of D_T for the members that are due, maximising Eq. 6."""
-        logits = torch.cat([self._discriminate(z_x), self._discriminate(self._permuted(z_x, order))], dim=1)
-        targets = torch.zeros_like(logits)
-        targets[:, : z_x.shape[1]] = 1.0
-        loss = binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
+    def _train_adversary(self, z_x: Tensor, order: Tensor, weight: Tensor, due: Tensor) -> Tensor:
+        """One step of D_T for the members that are due, maximising Eq. 6; gives its cross-entropy (members,)."""
+        loss = -0.5 * self._discrimination(z_x, order)
         gradients = torch.autograd.grad((weight * loss).sum(), list(self.adversary_optimiser.parameters.values()))
         self.adversary_optimiser.step(self.run.average(gradients), due)
-        total += torch.where(due, loss.detach(), 0.0)
+        return loss.detach()
+
+    def _discrimination(self, z_x: Tensor, order: Tensor) -> Tensor:
+        """(members,) L_T = log D_T(z_x) + log(1 − D_T(z̃_x)), the mean over the batch (Eq. 6)."""
+        joint, altered = self._discriminate(torch.cat([z_x, self._altered(z_x, order)], dim=1)).chunk(2, dim=1)
+        return logsigmoid(torch.cat([joint, -altered], dim=1)).sum(dim=1) / z_x.shape[1]
 
     def _discriminate(self, z_x: Tensor) -> Tensor:
         """(members, batch) logits of D_T, a two-layer network."""
@@ -357,7 +355,7 @@ class _Population:
         hidden = stacked_linear(z_x, p["discriminator_1"], p["discriminator_1_bias"]).relu()
         return stacked_linear(hidden, p["discriminator_2"], p["discriminator_2_bias"]).squeeze(-1)
 
-    def _permuted(self, z_x: Tensor, order: Tensor) -> Tensor:
+    def _altered(self, z_x: Tensor, order: Tensor) -> Tensor:
         """z̃_x: each z_x^r beside the z_x^v of another sample. order: (members, batch)."""
         z_v = z_x[..., : self.z_v]
         return torch.cat([z_v.gather(1, order[..., None].expand_as(z_v)), z_x[..., self.z_v :]], dim=-1)
@@ -370,7 +368,7 @@ class _Population:
         return active, active & self.adversarial & ((epoch * count + step + 1) % self.discriminator_steps == 0)
 
     def _loss_weights(self, epoch: int, steps: Sequence[int]) -> Tensor:
-        """(longest, 5, members): β_x', β_y', λ1', λ2' and the weight of D_T's own loss at each step (Eq. 13)."""
+        """(longest, 6, members): the weight of each of `_LOSSES` at each step: 1, λ1', β_x', β_y', λ2', D_T's own."""
         columns = []
         for config, count in zip(self.configs, steps, strict=True):
             progress = torch.nn.functional.pad(epoch_progress(count), (0, max(steps) - count))
@@ -385,9 +383,10 @@ class _Population:
             columns.append(
                 torch.stack(
                     [
+                        on,
+                        config.lambda_1 * cross,
                         config.beta_x * first,
                         config.beta_y * second,
-                        config.lambda_1 * cross,
                         config.lambda_2 * second,
                         discriminator,
                     ],
@@ -455,7 +454,10 @@ class _Data:
 
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """f_x (members, batch, D) and f_y (members, batch, T) of rows (members, batch)."""
-        return self.features[rows], self.semantics[self.classes[rows]]
+        flat = rows.flatten()  # index_select is several times quicker here than indexing by a matrix
+        x = self.features.index_select(0, flat)
+        y = self.semantics.index_select(0, self.classes.index_select(0, flat))
+        return x.view(*rows.shape, -1), y.view(*rows.shape, -1)
 
     def unseen_semantics(self, index: int) -> Tensor:
         task = self.tasks[index]
@@ -519,11 +521,6 @@ class _Draws:
             for part, width, full in zip(noise.split(drawn, dim=-1), own, widest, strict=True)
         ]
         return torch.cat(padded, dim=-1)
-
-
-def _divergence(mean: Tensor, logvar: Tensor) -> Tensor:
-    """(members,) KL(N(mean, exp(logvar)) ‖ N(0, 1)), summed over dimensions, averaged over the batch."""
-    return 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).sum(dim=-1).mean(dim=-1)
 
 
 def _widths(member: Member) -> dict[str, int]:

@@ -43,9 +43,14 @@ def predict(
         text = ClassText(**record["problem"]["text"])
         trained = trained.with_classes(names, torch.from_numpy(encode_names(text.encoder, names, text)))
     normaliser = Normaliser.from_record(record["normaliser"])
-    x = torch.from_numpy(np.array(load_npy(features), dtype=np.float32))
-    if x.dim() != 2 or x.shape[1] != len(normaliser.shift):
-        raise InputError(f"{features}: shape {tuple(x.shape)}, expected (samples, {len(normaliser.shift)})")
+    values = load_npy(features)
+    if values.ndim != 2 or values.shape[1] != len(normaliser.shift):
+        raise InputError(f"{features}: shape {values.shape}, expected (samples, {len(normaliser.shift)})")
+    if values.dtype.kind not in "fiu":
+        raise InputError(f"{features}: holds {values.dtype}, expected numbers")
+    x = torch.from_numpy(np.array(values, dtype=np.float32))
+    if not (finite := x.isfinite().all(dim=1)).all():
+        raise InputError(f"{features}: row {int(finite.int().argmin())} holds NaN or infinity; it must be finite")
     scores = trained.scores(normaliser(x)) if generalised else trained.unseen_scores(normaliser(x))
     names = (*trained.seen, *trained.unseen) if generalised else trained.unseen
     probabilities, chosen = scores.softmax(dim=1).max(dim=1)
@@ -53,7 +58,7 @@ def predict(
         if as_json:
             cli.event("prediction", {"row": row, "class": names[index], "probability": round(probability, 4)})
         else:
-            cli.console.print(f"{row}\t{names[index]}\t{probability:.3f}", highlight=False)
+            print(f"{row}\t{names[index]}\t{probability:.3f}")  # for other programs: rich would turn tabs to spaces
 
 
 if __name__ == "__main__":

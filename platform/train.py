@@ -44,6 +44,8 @@ def train(
     from platform.training.trainable import Experiment
 
     if resume is not None:
+        if method is not None:
+            raise InputError("--resume goes on with what was asked for then: leave the METHOD and its options out")
         folder = resume.resolve()
         if not (folder / "experiment.json").exists():
             raise InputError(f"--resume {resume}: no training stands there (it has no experiment.json)")

@@ -95,10 +95,10 @@ def test_classes_that_cannot_be_are_refused(model, features, arguments, message)
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.ones((5, 3)), r"shape (5, 3), expected (samples, 16)"),
-        (np.ones(DIMENSION), r"shape (16,), expected (samples, 16)"),
+        (np.ones((5, 3)), "shape (5, 3), expected (samples, 16)"),
+        (np.ones(DIMENSION), "shape (16,), expected (samples, 16)"),
         (np.full((2, DIMENSION), np.nan), "row 0 holds NaN or infinity"),
-        (np.array([["a"] * DIMENSION]), ""),
+        (np.array([["a"] * DIMENSION]), "holds <U1, expected numbers"),
     ],
 )
 def test_features_that_do_not_fit_the_model_are_refused(model, tmp_path, values, message):

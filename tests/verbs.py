@@ -85,12 +85,15 @@ def small_options(dataset, runs, epochs=2, **fields):
     return ["--dataset", str(dataset), "--split", "two", "--encoder", "attributes", "--runs", str(runs), *assigned]
 
 
-def tracked_runs(home):
-    """MLflow's runs in the default store under `home`, by their key."""
-    client = open_store(home)
+def tracked_runs(folder):
+    """MLflow's run of a search's or training's folder, and those under it by their key, in the default store."""
+    client = open_store(folder.parent)
     found = client.search_runs([client.get_experiment_by_name("unseen").experiment_id])
-    assert len({run.data.tags[KEY_TAG] for run in found}) == len(found)
-    return {run.data.tags[KEY_TAG]: run for run in found}
+    (parent,) = [run for run in found if run.data.tags[KEY_TAG] == folder.name]
+    children = [run for run in found if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    by_key = {run.data.tags[KEY_TAG]: run for run in children}
+    assert len(by_key) == len(children)
+    return parent, by_key
 
 
 def invoked(verb, *arguments):

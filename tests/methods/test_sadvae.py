@@ -173,13 +173,13 @@ def test_two_epochs_are_those_of_a_textbook_loop(members, fit, index):
 def test_the_weights_follow_the_papers_schedule(members):
     alone = population(replace(members[0], config=config(beta_x=0.2, beta_y=0.3, lambda_1=0.9, lambda_2=0.4)))
     first, second = alone._loss_weights(0, [30])[..., 0], alone._loss_weights(1, [30])[..., 0]
-    assert not first[:11, [0, 1, 3]].any()  # k/n up to a third
-    torch.testing.assert_close(first[20, [0, 1, 3]], torch.tensor([0.2, 0.3, 0.4]) / 2)  # at two thirds
-    torch.testing.assert_close(first[29, 0].item(), annealed(29, 30, 0.2))
-    assert first[:, 2].unique().tolist() == [0]  # λ1 in the first epoch, and after
-    assert second[:, 2].unique().tolist() == pytest.approx([0.9])
-    assert first[:, 4].unique().tolist() == [1]
-    assert torch.equal(first[:, [0, 1, 3]], second[:, [0, 1, 3]])
+    assert not first[:11, [2, 3, 4]].any()  # k/n up to a third
+    torch.testing.assert_close(first[20, [2, 3, 4]], torch.tensor([0.2, 0.3, 0.4]) / 2)  # at two thirds
+    torch.testing.assert_close(first[29, 2].item(), annealed(29, 30, 0.2))
+    assert first[:, 1].unique().tolist() == [0]  # λ1 in the first epoch, and after
+    assert second[:, 1].unique().tolist() == pytest.approx([0.9])
+    assert first[:, [0, 5]].unique().tolist() == [1]
+    assert torch.equal(first[:, [2, 3, 4]], second[:, [2, 3, 4]])
 
 
 def test_the_weights_follow_the_released_schedule(members):
@@ -190,12 +190,12 @@ def test_the_weights_follow_the_released_schedule(members):
     beta_x = (0.1 * (i - 1000 * count / 1700) / (3000 * count / 1700)).clamp_min(0)
     beta_2 = (0.1 * (i - 0.8 * count) / (3000 * count / 1700)).clamp_min(0)
     for epoch, weights in enumerate(epochs):
-        torch.testing.assert_close(weights[:, 0], beta_x, rtol=1e-3, atol=1e-6)
-        for column in (1, 3, 4):  # text KL, total correlation and the discriminator's own loss; none in two epochs
+        torch.testing.assert_close(weights[:, 2], beta_x, rtol=1e-3, atol=1e-6)
+        for column in (3, 4, 5):  # text KL, total correlation and the discriminator's own loss; none in two epochs
             torch.testing.assert_close(weights[:, column], beta_2 * (epoch > 1), rtol=1e-3, atol=1e-6)
-        torch.testing.assert_close(weights[:, 2], (i > 0.8 * count).float())
-    assert epochs[0][-1, 0].item() == pytest.approx(0.0233, abs=1e-4)
-    assert epochs[2][-1, 3].item() == pytest.approx(0.0113, abs=1e-4)
+        torch.testing.assert_close(weights[:, 1], (i > 0.8 * count).float())
+    assert epochs[0][-1, 2].item() == pytest.approx(0.0233, abs=1e-4)
+    assert epochs[2][-1, 4].item() == pytest.approx(0.0113, abs=1e-4)
 
 
 @pytest.mark.parametrize("n_d", [1, 3, 7])

@@ -1,0 +1,209 @@
+import json
+import signal
+
+import pytest
+from verbs import (
+    SMALL_FIELDS,
+    ended,
+    events,
+    invoked,
+    small_options,
+    started,
+    tracked_runs,
+    wait_for,
+    write_small_dataset,
+)
+
+from platform.datasets.text import ClassText
+from platform.training.trainable import Experiment, read_outcomes
+from platform.zeroshot.problem import ProblemOptions
+
+
+@pytest.fixture(scope="module")
+def small_dataset(tmp_path_factory):
+    return write_small_dataset(tmp_path_factory.mktemp("data") / "small")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """One runs folder for all tests that train: making its MLflow store takes seconds."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def trained(small_dataset, runs):
+    """The folder of a training of two seeds, and what it said with `--json`."""
+    options = small_options(small_dataset, runs, epochs=3)
+    code, output, errors = invoked("train", "methods.sadvae", *options, "--seeds", 2, "--seed", 5, "--json")
+    assert (code, errors) == (0, "")
+    (folder,) = runs.glob("train-sadvae-small-*")
+    return folder, output
+
+
+@pytest.fixture
+def prepared(small_dataset, runs, request):
+    """A training that writes a checkpoint after every epoch: its experiment, and the folder to resume it in."""
+    experiment = Experiment(
+        method="methods.sadvae",
+        problem=ProblemOptions(dataset=small_dataset, split="two", text=ClassText(encoder="attributes")),
+        configs=({**SMALL_FIELDS, "epochs": 40},) * 2,
+        seeds=(0, 1),
+        test=True,
+        checkpoint_seconds=0.0,
+    )
+    return experiment, write_experiment(experiment, runs / request.node.name)
+
+
+def write_experiment(experiment, folder):
+    folder.mkdir()
+    (folder / "experiment.json").write_text(experiment.model_dump_json())
+    return folder
+
+
+def without_seconds(outcomes):
+    return [outcome.model_copy(update={"seconds": 0.0}) for outcome in outcomes]
+
+
+def test_with_json_every_epoch_and_outcome_is_a_line(trained):
+    _, output = trained
+    epochs, outcomes = events(output, "epoch"), events(output, "outcome")
+    assert [(e["stage"], e["epoch"]) for e in epochs] == [(s, i) for s in ("validation", "test") for i in range(3)]
+    assert all(len(e["metrics"]) == 2 for e in epochs)
+    assert [(o["seed"], o["status"]) for o in outcomes] == [(5, "finished"), (6, "finished")]
+    assert all(set(o["test"]) == {"clean", "released"} for o in outcomes)
+
+
+def test_the_folder_holds_the_outcomes_and_a_model_of_each_seed_and_protocol(trained):
+    folder, output = trained
+    outcomes = [{"event": "outcome", **outcome.model_dump()} for outcome in read_outcomes(folder)]
+    assert json.loads(json.dumps(outcomes)) == events(output, "outcome")
+    models = {f"{seed}-{protocol}" for seed in (0, 1) for protocol in ("clean", "released")}
+    assert {path.name for path in (folder / "models").iterdir()} == models
+    assert {path.name for path in folder.iterdir()} == {"experiment.json", "outcomes.json", "models"}
+
+
+def test_mlflow_has_a_run_for_the_training_and_one_for_each_seed(trained):
+    folder, _ = trained
+    parent, seeds = tracked_runs(folder)
+    assert parent.info.status == "FINISHED"
+    assert parent.data.params["method"] == "methods.sadvae"
+    assert parent.data.tags["data.split"] == "two"
+    for outcome in read_outcomes(folder):
+        run = seeds[f"seed-{outcome.seed}"]
+        assert run.info.status == "FINISHED"
+        assert run.data.params["learning_rate"] == "0.01"
+        assert run.data.metrics["clean/harmonic_mean"] == outcome.test["clean"]["harmonic_mean"]
+        assert run.data.metrics["validation/harmonic_mean"] == outcome.validation["harmonic_mean"]
+
+
+def test_without_json_a_table_names_both_protocols(small_dataset, runs):
+    code, output, _ = invoked("train", "methods.sadvae", *small_options(small_dataset, runs, epochs=1, lambda_1=0.5))
+    assert code == 0
+    assert "clean" in output
+    assert "it leaks" in output
+    assert "mlflow ui --backend-store-uri" in output
+
+
+@pytest.mark.slow
+def test_a_training_that_is_killed_goes_on_to_the_same_outcome(prepared, runs):
+    experiment, folder = prepared
+    for checkpoint in ("validation.safetensors", "test.safetensors"):
+        process = started("train", "--resume", folder)
+        wait_for((folder / checkpoint).exists, process)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert read_outcomes(folder) is None
+    ended(started("train", "--resume", folder))
+    ended(started("train", "--resume", write_experiment(experiment, runs / "undisturbed")))
+    assert without_seconds(read_outcomes(folder)) == without_seconds(read_outcomes(runs / "undisturbed"))
+    parent, seeds = tracked_runs(folder)
+    assert set(seeds) == {"seed-0", "seed-1"}
+    assert {run.info.status for run in (parent, *seeds.values())} == {"FINISHED"}
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_how_to_go_on(prepared):
+    _, folder = prepared
+    process = started("train", "--resume", folder)
+    wait_for((folder / "validation.safetensors").exists, process)
+    process.send_signal(signal.SIGINT)
+    _, errors = ended(process, code=130)
+    assert errors == f"stopped; go on with: python -m platform.train --resume {folder}\n"
+    assert tracked_runs(folder)[0].info.status == "KILLED"
+
+
+@pytest.fixture
+def ray_stopped_after():
+    import ray
+
+    before = ray.is_initialized()
+    yield
+    if not before:
+        ray.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_stopped_after")
+def test_two_workers_give_the_same_metrics_every_time(small_dataset, runs):
+    options = small_options(small_dataset, runs, epochs=20)
+    outcomes = []
+    for _ in range(2):
+        code, output, errors = invoked("train", "methods.sadvae", *options, "--workers", 2, "--json")
+        assert code == 0, errors
+        outcomes.append(events(output, "outcome"))
+    ((one,), (other,)) = outcomes
+    assert {**one, "seconds": 0} == {**other, "seconds": 0}
+    assert one["test"]["clean"]["zsl"] > 0.5  # two unseen classes
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--set", "learning_rat=1"], "unknown field `learning_rat` of SADVAEConfig; did you mean `learning_rate`?"),
+        (["--set", "z_r=wide"], "z_r='wide': input should be a valid integer"),
+        (["--set", "z_r"], "--set z_r: expected FIELD=VALUE, as in --set learning_rate=1e-3"),
+        (["--preset", "ntu"], "no preset `ntu`; there is ntu60-synse"),
+        (["--split", "three"], "no class split `three`"),
+        (["--features", "i3d"], "no feature set `i3d`; it has random"),
+        (["--encoder", "clip"], "unknown encoder `clip`"),
+        (["--combine", "sum"], "--combine sum: expected one of mean, concatenate"),
+        (["--normalise", "zscore"], "--normalise zscore: expected one of none, standard, minmax, l2"),
+        (["--protocol", "leaky"], "--protocol leaky: expected clean, or both"),
+        (["--device", "tpu"], "device `tpu`"),
+        (["--dataset", "no/such/folder"], "no/such/folder"),
+    ],
+)
+def test_what_is_wrong_is_one_line_before_a_folder_is_made(small_dataset, tmp_path, wrong, message):
+    runs = tmp_path / "runs"
+    code, output, errors = invoked("train", "methods.sadvae", *small_options(small_dataset, runs), *wrong)
+    assert (code, output) == (2, "")
+    assert errors.startswith("error: ")
+    assert message in errors
+    assert errors.count("\n") == 1
+    assert not runs.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["methods.nothing"], "no method `methods.nothing`: there is no such module; try methods.sadvae"),
+        (["platform.errors"], "`platform.errors` is no method"),
+        (["--seed", "1"], "give a METHOD, such as methods.sadvae, or --resume FOLDER"),
+        (["--resume", "."], "--resume .: no training stands there (it has no experiment.json)"),
+        (["methods.sadvae", "--resume", "."], "--resume goes on with what was asked for then"),
+    ],
+)
+def test_a_training_needs_a_method_or_a_folder(small_dataset, tmp_path, arguments, message):
+    runs = tmp_path / "runs"
+    code, _, errors = invoked("train", *arguments, "--dataset", small_dataset, "--split", "two", "--runs", runs)
+    assert code == 2
+    assert errors.startswith(f"error: {message}")
+    assert errors.count("\n") == 1
+    assert not runs.exists()
+
+
+def test_as_a_process_a_wrong_option_is_one_line_and_exit_code_2(small_dataset):
+    process = started("train", "methods.sadvae", "--dataset", small_dataset, "--split", "three")
+    output, errors = ended(process, code=2)
+    assert output == ""
+    assert errors == f"error: {small_dataset}: no class split `three`; it has two, one, seen, and random:UNSEEN:SEED\n"
