@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from methods.vae import reconstruction_errors, sampled_latent
+from methods.vae import Latent, Reconstruction, crossed, crossed_slopes, linear_slopes
 from platform.errors import InputError
 from platform.method import Member, Method, MethodConfig, Model, Run
 from platform.population.adam import PopulationAdam
@@ -223,10 +223,11 @@ class _Population:
         self.z_v, self.z_r = self.widest["z_v"], self.widest["z_r"]
         self.data = _Data(members, self.device)
         self.parameters = self._stacked([_initial_weights(m) for m in members])
-        for parameter in self.parameters.values():
-            parameter.requires_grad_()
         vae = {n: p for n, p in self.parameters.items() if not n.startswith("discriminator")}
         adversary = {n: p for n, p in self.parameters.items() if n.startswith("discriminator")}
+        for parameter in adversary.values():
+            parameter.requires_grad_()  # the VAEs' gradients are written out below, D_T's are autograd's
+        self.gradients = {name: torch.zeros_like(parameter) for name, parameter in vae.items()}
         rates = [c.learning_rate for c in self.configs]
         self.optimiser, self.adversary_optimiser = PopulationAdam(vae, rates), PopulationAdam(adversary, rates)
         self.discriminator_steps = torch.tensor([c.n_d for c in self.configs], device=self.device)
@@ -244,24 +245,24 @@ class _Population:
         draws = _Draws(self.members, self.widths, self.widest, epoch, mine, self.device)
         active, due = self._taking_part(epoch, steps)
         everyone, adversary_steps = active.all(dim=1).tolist(), due.any(dim=1).tolist()
-        adversarial = any(c.alignment == "fd+tc" for c in self.configs)
+        penalised = (weights[:, 4] > 0) & self.adversarial  # (longest, members): where the total correlation counts
+        penalised_steps = penalised.any(dim=1).tolist()
         losses = torch.zeros(len(rows), len(_LOSSES), len(self.members), device=self.device)
-        vae = list(self.optimiser.parameters.values())
 
         for step, rows_of_step in enumerate(rows):
             x, y = self.data.batch(rows_of_step)
             noise_x, noise_y, order = draws.step(step)
-            terms, z_x = self._terms(x, y, noise_x, noise_y, order if adversarial else None)
-            losses[step, :5] = terms.detach()
-            gradients = torch.autograd.grad((weights[step, :5] * terms).sum(), vae)
-            self.optimiser.step(self.run.average(gradients), None if everyone[step] else active[step])
+            penalty = order if penalised_steps[step] else None
+            losses[step, :5], z_x = self._differentiate(x, y, noise_x, noise_y, penalty, weights[step])
+            gradients = self.run.average(list(self.gradients.values()))
+            self.optimiser.step(gradients, None if everyone[step] else active[step])
             if adversary_steps[step]:
-                losses[step, 5] = self._train_adversary(z_x.detach(), order, weights[step, 5], due[step])
+                losses[step, 5] = self._train_adversary(z_x, order, weights[step, 5], due[step])
         self.finished_epochs = epoch + 1
-        counted = torch.stack([active] * 5 + [due], dim=1)
+        counted = torch.stack([active] * 4 + [active & penalised, due], dim=1)
         totals = torch.where(counted, losses, 0.0).sum(dim=0)
         counts = counted.sum(dim=0)
-        counts[5].clamp_(min=1)
+        counts[4:].clamp_(min=1)
         return self._report(self.run.average([totals])[0] / counts)
 
     def models(self) -> list[SADVAEModel]:
@@ -306,30 +307,49 @@ class _Population:
         self.alive.copy_(state["alive"])
         self.finished_epochs = int(state["epochs"])
 
-    def _terms(
-        self, x: Tensor, y: Tensor, noise_x: Tensor, noise_y: Tensor, order: Tensor | None
+    def _differentiate(
+        self, x: Tensor, y: Tensor, noise_x: Tensor, noise_y: Tensor, order: Tensor | None, weights: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The five loss terms (5, members) before their weights, and z_x (members, batch, z_v + z_r).
+        """Write the gradients of Eq. 7 for the VAEs; gives the five loss terms (5, members) and z_x.
 
-        x: (members, batch, D), y: (members, batch, T).
+        x: (members, batch, D), y: (members, batch, T), weights: (6, members), z_x: (members, batch, z_v + z_r). The
+        total correlation is left out where `order` is None.
         """
-        p = self.parameters
-        z_x, kl_x = sampled_latent(stacked_linear(x, p["encoder_x"], p["encoder_x_bias"]), noise_x)
-        z_y, kl_y = sampled_latent(stacked_linear(y, p["encoder_y"], p["encoder_y_bias"]), noise_y)
-        z_v, z_r = z_x[..., : self.z_v], z_x[..., self.z_v :]
-        # each decoder sees its own latents and the other modality's in one product: rows 2·batch
-        error_x = self._errors("decoder_x", torch.cat([z_x, torch.cat([z_v, z_y], dim=-1)], dim=1), x)
-        error_y = self._errors("decoder_y", torch.cat([z_y, z_r], dim=1), y)
-        own, crossed = (error_x + error_y).unbind(1)
-        correlation = torch.zeros_like(own)
+        _, lambda_1, beta_x, beta_y, lambda_2, _ = weights
+        latent_x = Latent.sample(self._layer("encoder_x", x), noise_x)
+        latent_y = Latent.sample(self._layer("encoder_y", y), noise_y)
+        for_x, for_y = crossed(latent_x.z, latent_y.z, self.z_v)
+        own_and_crossed = torch.stack([torch.ones_like(lambda_1), lambda_1], dim=1)
+        error_x, slope_for_x = self._decode("decoder_x", for_x, x, own_and_crossed)
+        error_y, slope_for_y = self._decode("decoder_y", for_y, y, own_and_crossed)
+        slope_x, slope_y = crossed_slopes(slope_for_x, slope_for_y, self.z_v)
+        correlation = torch.zeros_like(lambda_2)
         if order is not None:
+            z_x = latent_x.z.requires_grad_()
             correlation = torch.where(self.adversarial, self._total_correlation(z_x, order), correlation)
-        return torch.stack([own, crossed, kl_x, kl_y, correlation]), z_x
+            slope_x += torch.autograd.grad((lambda_2 * correlation).sum(), z_x)[0]
+        self._write_slopes("encoder_x", x, latent_x.slope(slope_x, beta_x))
+        self._write_slopes("encoder_y", y, latent_y.slope(slope_y, beta_y))
+        own, cross = (error_x + error_y).unbind(1)
+        terms = torch.stack([own, cross, latent_x.divergence, latent_y.divergence, correlation.detach()])
+        return terms, latent_x.z.detach()
 
-    def _errors(self, decoder: str, latents: Tensor, target: Tensor) -> Tensor:
-        """(members, 2) mean squared errors of own and cross reconstruction. latents: (members, 2·batch, z)."""
-        decoded = stacked_linear(latents, self.parameters[decoder], self.parameters[f"{decoder}_bias"])
-        return reconstruction_errors(decoded.relu() if self.config.output_relu else decoded, target)
+    def _decode(self, layer: str, latents: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """(members, 2) errors of own and cross reconstruction, and the latents' slope; writes the layer's gradients."""
+        decoded = self._layer(layer, latents)
+        positive = decoded > 0 if self.config.output_relu else None
+        reconstruction = Reconstruction.of(decoded.relu_() if self.config.output_relu else decoded, target)
+        slope = reconstruction.slope(weight)
+        if positive is not None:
+            slope *= positive
+        self._write_slopes(layer, latents, slope)
+        return reconstruction.errors, torch.bmm(slope, self.parameters[layer].transpose(1, 2))
+
+    def _layer(self, name: str, x: Tensor) -> Tensor:
+        return stacked_linear(x, self.parameters[name], self.parameters[f"{name}_bias"])
+
+    def _write_slopes(self, name: str, x: Tensor, slope: Tensor) -> None:
+        linear_slopes(x, slope, self.gradients[name], self.gradients[f"{name}_bias"])
 
     def _total_correlation(self, z_x: Tensor, order: Tensor) -> Tensor:
         """(members,) what the encoder minimises: L_T of Eq. 6, or the mean of D_T(z_x)."""
@@ -351,9 +371,7 @@ class _Population:
 
     def _discriminate(self, z_x: Tensor) -> Tensor:
         """(members, batch) logits of D_T, a two-layer network."""
-        p = self.parameters
-        hidden = stacked_linear(z_x, p["discriminator_1"], p["discriminator_1_bias"]).relu()
-        return stacked_linear(hidden, p["discriminator_2"], p["discriminator_2_bias"]).squeeze(-1)
+        return self._layer("discriminator_2", self._layer("discriminator_1", z_x).relu()).squeeze(-1)
 
     def _altered(self, z_x: Tensor, order: Tensor) -> Tensor:
         """z̃_x: each z_x^r beside the z_x^v of another sample. order: (members, batch)."""

@@ -1,65 +1,93 @@
-"""What the variational autoencoders share: latents with their divergence, and reconstruction errors, for populations.
+"""What the variational autoencoders share: parts of a step for populations, each with its slope written out.
 
-Each is one node of autograd with its gradient by hand: at a batch of 32, a step of small networks spends as long in
-the bookkeeping of small operations as in its products.
+At a batch of 32, autograd's bookkeeping of many small operations takes about a quarter of a step, and gradients that
+are written to the same memory every time save fetching it from the system. `slope` is a loss's derivative throughout.
 """
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 
 
-def sampled_latent(head: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """z = mean + exp(logvar / 2)·noise, and KL(N(mean, exp(logvar)) ‖ N(0, 1)) summed over z, averaged over the batch.
+@dataclass(frozen=True)
+class Latent:
+    """z = mean + deviation·noise, and its KL(N(mean, deviation²) ‖ N(0, 1)).
 
-    head: (members, batch, 2·z), means then log-variances; noise: (members, batch, z). Gives z (members, batch, z) and
-    the divergence (members,).
+    z and the others: (members, batch, width); divergence: (members,), summed over the width, averaged over the batch.
     """
-    return _SampledLatent.apply(head, noise)
 
+    z: Tensor
+    divergence: Tensor
+    mean: Tensor
+    deviation: Tensor
+    variance: Tensor
+    noise: Tensor
 
-def reconstruction_errors(decoded: Tensor, target: Tensor) -> Tensor:
-    """(members, k) mean squared errors of k reconstructions of one target, which stand batch after batch.
-
-    decoded: (members, k·batch, width); target: (members, batch, width).
-    """
-    return _ReconstructionErrors.apply(decoded, target)
-
-
-class _SampledLatent(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, head: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    @classmethod
+    def sample(cls, head: Tensor, noise: Tensor) -> Self:
+        """head: (members, batch, 2·width), means then log-variances."""
         mean, logvar = head.chunk(2, dim=-1)
         deviation = (0.5 * logvar).exp_()
         variance = deviation.square()
-        ctx.save_for_backward(mean, deviation, variance, noise)
-        divergence = (mean.square() + variance - logvar).sum(dim=(1, 2))
-        return torch.addcmul(mean, deviation, noise), 0.5 * (divergence / head.shape[1] - mean.shape[2])
+        divergence = (mean.square() + variance - logvar).sum(dim=(1, 2)) / head.shape[1] - mean.shape[2]
+        return cls(torch.addcmul(mean, deviation, noise), 0.5 * divergence, mean, deviation, variance, noise)
 
-    @staticmethod
-    def backward(ctx: Any, slope_z: Tensor, slope_divergence: Tensor) -> tuple[Tensor, None]:
-        mean, deviation, variance, noise = ctx.saved_tensors
-        share = (slope_divergence / mean.shape[1])[:, None, None]
-        slope = mean.new_empty(*mean.shape[:2], 2 * mean.shape[2])
+    def slope(self, slope_z: Tensor, weight: Tensor) -> Tensor:
+        """Of the head, from that of z and the divergence's weight (members,)."""
+        share = (weight / self.mean.shape[1])[:, None, None]
+        slope = torch.empty(*self.mean.shape[:2], 2 * self.mean.shape[2], device=slope_z.device)
         slope_mean, slope_logvar = slope.chunk(2, dim=-1)
-        torch.addcmul(slope_z, mean, share, out=slope_mean)
-        torch.mul(slope_z * noise, deviation, out=slope_logvar)
-        slope_logvar.addcmul_(variance - 1.0, share).mul_(0.5)
-        return slope, None
+        torch.addcmul(slope_z, self.mean, share, out=slope_mean)
+        torch.mul(slope_z, self.noise, out=slope_logvar)
+        slope_logvar.mul_(self.deviation).addcmul_(self.variance - 1.0, share).mul_(0.5)
+        return slope
 
 
-class _ReconstructionErrors(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, decoded: Tensor, target: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class Reconstruction:
+    """k decodings of one target, batch after batch. difference: (members, k, batch, width); errors: (members, k)."""
+
+    difference: Tensor
+    errors: Tensor
+
+    @classmethod
+    def of(cls, decoded: Tensor, target: Tensor) -> Self:
+        """decoded: (members, k·batch, width), which is overwritten; target: (members, batch, width)."""
         members, batch, width = target.shape
-        difference = decoded.view(members, -1, batch, width) - target[:, None]
-        ctx.save_for_backward(difference)
-        return torch.linalg.vector_norm(difference, dim=(2, 3)).square() / (batch * width)
+        difference = decoded.view(members, -1, batch, width).sub_(target[:, None])
+        norms = torch.linalg.vector_norm(difference, dim=(2, 3))
+        return cls(difference, norms.square() / (batch * width))
 
-    @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
-        (difference,) = ctx.saved_tensors
-        members, count, batch, width = difference.shape
-        scaled = difference * (slope * (2.0 / (batch * width)))[:, :, None, None]
-        return scaled.view(members, count * batch, width), None
+    def slope(self, weight: Tensor) -> Tensor:
+        """Of the decodings, (members, k·batch, width), from the errors' weights (members, k); overwrites difference."""
+        members, _, batch, width = self.difference.shape
+        scale = (weight * (2.0 / (batch * width)))[:, :, None, None]
+        return self.difference.mul_(scale).view(members, -1, width)
+
+
+def crossed(z_x: Tensor, z_y: Tensor, own: int) -> tuple[Tensor, Tensor]:
+    """What the decoders of two modalities are given: their own latents, then the other modality's, batch after batch.
+
+    z_x: (members, batch, own + z), whose first `own` columns are the first modality's alone; z_y: (members, batch, z).
+    Gives (members, 2·batch, own + z): z_x, then its own columns beside z_y; and (members, 2·batch, z): z_y, then z_x
+    without its own columns.
+    """
+    swapped = torch.cat([z_x[..., :own], z_y], dim=-1)
+    return torch.cat([z_x, swapped], dim=1), torch.cat([z_y, z_x[..., own:]], dim=1)
+
+
+def crossed_slopes(for_x: Tensor, for_y: Tensor, own: int) -> tuple[Tensor, Tensor]:
+    """Of z_x and z_y, from those of what `crossed` gave; `for_x` is overwritten."""
+    batch = for_x.shape[1] // 2
+    slope_x, swapped = for_x[:, :batch], for_x[:, batch:]
+    slope_x[..., :own] += swapped[..., :own]
+    slope_x[..., own:] += for_y[:, batch:]
+    return slope_x, for_y[:, :batch] + swapped[..., own:]
+
+
+def linear_slopes(x: Tensor, slope: Tensor, weight: Tensor, bias: Tensor) -> None:
+    """Write a stacked linear layer's gradients. x: (members, rows, in), slope: (members, rows, out) of what it gave."""
+    torch.bmm(x.transpose(1, 2), slope, out=weight)
+    torch.sum(slope, dim=1, keepdim=True, out=bias)

@@ -147,18 +147,40 @@ def reference_fit(member, start, epochs):
     return {name: weight.detach() for name, weight in w.items()}
 
 
-def test_the_losses_of_a_step_are_those_of_the_equations(members):
-    member = members[1]
+@pytest.mark.parametrize("index", range(4))
+def test_a_steps_losses_and_gradients_are_those_of_the_equations(members, index):
+    member = members[index]
     alone = population(member)
     _, rows = alone.data.batches(0, member.config.batch_size)
     x, y = alone.data.batch(rows[0])
     draws = sadvae._Draws([member], alone.widths, alone.widest, 0, slice(0, 32), torch.device("cpu"))
     noise_x, noise_y, order = draws.step(0)
-    terms, z_x = alone._terms(x, y, noise_x, noise_y, order)
-    w = alone._weights(0)
-    expected, latents = reference_losses(w, member.config.z_v, x[0], y[0], noise_x[0], noise_y[0], order[0])
+    weights = torch.tensor([1.0, 0.7, 0.3, 0.2, 0.5, 1.0])[:, None]
+    terms, z_x = alone._differentiate(x, y, noise_x, noise_y, order, weights)
+    w = {name: weight.requires_grad_() for name, weight in alone._weights(0).items()}
+    expected, latents = reference_losses(w, alone.z_v, x[0], y[0], noise_x[0], noise_y[0], order[0])
+    adversarial = member.config.alignment == "fd+tc"
+    expected = [*expected[:4], expected[4] * adversarial]
     torch.testing.assert_close(terms[:, 0], torch.stack(expected), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(z_x[0], latents)
+    sum(weight * term for weight, term in zip(weights[:, 0], expected, strict=False)).backward()
+    for name, gradient in alone.gradients.items():
+        torch.testing.assert_close(gradient[0], w[name].grad, rtol=1e-4, atol=1e-7)
+
+
+def test_output_relus_are_differentiated(members):
+    member = replace(members[0], config=config(output_relu=True, alignment="fd"))
+    alone = population(member)
+    _, rows = alone.data.batches(0, member.config.batch_size)
+    x, y = alone.data.batch(rows[0])
+    noise_x, noise_y = torch.zeros(1, 32, alone.z_v + alone.z_r), torch.zeros(1, 32, alone.z_r)
+    alone._differentiate(x, y, noise_x, noise_y, None, torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0, 0.0])[:, None])
+    w = {name: weight.requires_grad_() for name, weight in alone._weights(0).items()}
+    z_x = (x[0] @ w["encoder_x"] + w["encoder_x_bias"]).chunk(2, dim=1)[0]
+    loss = ((z_x @ w["decoder_x"] + w["decoder_x_bias"]).relu() - x[0]).square().mean()
+    loss.backward()
+    for name in ("encoder_x", "decoder_x", "decoder_x_bias"):
+        torch.testing.assert_close(alone.gradients[name][0], w[name].grad, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("index", [0, 1])

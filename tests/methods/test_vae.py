@@ -1,37 +1,59 @@
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from methods.vae import reconstruction_errors, sampled_latent
+from methods.vae import Latent, Reconstruction, crossed, crossed_slopes, linear_slopes
 
 
-def _draw(*shape: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(len(shape)), dtype=torch.double)
+def _draw(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_a_sampled_latent_is_that_of_the_reparameterisation_trick():
-    head, noise = _draw(3, 5, 8), _draw(3, 5, 4)
-    z, divergence = sampled_latent(head, noise)
+def _slopes(loss: torch.Tensor, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    return torch.autograd.grad(loss, inputs)
+
+
+def test_a_latent_is_that_of_the_reparameterisation_trick():
+    head, noise, weight = _draw(3, 5, 8).requires_grad_(), _draw(3, 5, 4, seed=1), torch.tensor([0.5, 0.0, 2.0])
     mean, deviation = head[..., :4], (0.5 * head[..., 4:]).exp()
-    torch.testing.assert_close(z, mean + deviation * noise)
-    expected = kl_divergence(Normal(mean, deviation), Normal(0.0, 1.0)).sum(-1).mean(-1)
-    torch.testing.assert_close(divergence, expected)
+    z, divergence = mean + deviation * noise, kl_divergence(Normal(mean, deviation), Normal(0.0, 1.0)).sum(-1).mean(-1)
+    latent = Latent.sample(head.detach(), noise)
+    torch.testing.assert_close(latent.z, z)
+    torch.testing.assert_close(latent.divergence, divergence)
+    slope_z = _draw(3, 5, 4, seed=2)
+    expected = _slopes((slope_z * z).sum() + (weight * divergence).sum(), head)[0]
+    torch.testing.assert_close(latent.slope(slope_z, weight), expected)
 
 
 def test_a_latent_of_width_zero_costs_nothing():
-    z, divergence = sampled_latent(torch.zeros(2, 5, 0), torch.zeros(2, 5, 0))
-    assert z.shape == (2, 5, 0)
-    assert divergence.tolist() == [0, 0]
+    latent = Latent.sample(torch.zeros(2, 5, 0), torch.zeros(2, 5, 0))
+    assert latent.z.shape == (2, 5, 0)
+    assert latent.divergence.tolist() == [0, 0]
 
 
 def test_reconstruction_errors_are_means_over_elements():
-    decoded, target = _draw(3, 10, 4), _draw(3, 5, 4, 1)[..., 0]
-    errors = reconstruction_errors(decoded, target)
-    expected = [[(decoded[m, 5 * k : 5 * k + 5] - target[m]).square().mean() for k in (0, 1)] for m in range(3)]
-    torch.testing.assert_close(errors, torch.tensor(expected, dtype=torch.double))
+    decoded, target, weight = _draw(3, 10, 4).requires_grad_(), _draw(3, 5, 4, seed=1), _draw(3, 2, seed=2)
+    errors = (decoded.view(3, 2, 5, 4) - target[:, None]).square().mean(dim=(2, 3))
+    reconstruction = Reconstruction.of(decoded.detach().clone(), target)
+    torch.testing.assert_close(reconstruction.errors, errors)
+    torch.testing.assert_close(reconstruction.slope(weight), _slopes((weight * errors).sum(), decoded)[0])
 
 
-def test_the_gradients_by_hand_are_right():
-    head, noise = _draw(2, 3, 6).requires_grad_(), _draw(2, 3, 3)
-    assert torch.autograd.gradcheck(lambda h: sampled_latent(h, noise), head)
-    decoded, target = _draw(2, 6, 4).requires_grad_(), _draw(2, 3, 4, 1)[..., 0]
-    assert torch.autograd.gradcheck(lambda d: reconstruction_errors(d, target), decoded)
+def test_crossed_latents_change_all_but_the_own_columns():
+    z_x, z_y = _draw(2, 3, 5).requires_grad_(), _draw(2, 3, 4, seed=1).requires_grad_()
+    for_x, for_y = crossed(z_x, z_y, 1)
+    torch.testing.assert_close(for_x, torch.cat([z_x, torch.cat([z_x[..., :1], z_y], -1)], 1))
+    torch.testing.assert_close(for_y, torch.cat([z_y, z_x[..., 1:]], 1))
+    slope_x, slope_y = _draw(2, 6, 5, seed=2), _draw(2, 6, 4, seed=3)
+    expected = _slopes((slope_x * for_x).sum() + (slope_y * for_y).sum(), z_x, z_y)
+    for got, right in zip(crossed_slopes(slope_x.clone(), slope_y, 1), expected, strict=True):
+        torch.testing.assert_close(got, right)
+
+
+def test_a_linear_layers_gradients_are_written():
+    x, slope = _draw(2, 3, 5), _draw(2, 3, 4, seed=1)
+    weight, bias = torch.zeros(2, 5, 4).requires_grad_(), torch.zeros(2, 1, 4).requires_grad_()
+    expected = _slopes((slope * torch.baddbmm(bias, x, weight)).sum(), weight, bias)
+    written = torch.full((2, 5, 4), torch.nan), torch.full((2, 1, 4), torch.nan)
+    linear_slopes(x, slope, *written)
+    for got, right in zip(written, expected, strict=True):
+        torch.testing.assert_close(got, right)
