@@ -161,6 +161,6 @@ def still_running(processes):
 
 def _processes():
     """Every process: its id, its parent's and its command line."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-eww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
     rows = [line.split(maxsplit=2) for line in listed.splitlines()]
     return [(int(pid), int(parent), command) for pid, parent, command in rows]

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.slow
 TRIALS = [*(f"first-{i:04d}" for i in range(2)), *(f"second-{i:04d}" for i in range(4))]
 SEEDS = ["best-seed-0", "best-seed-1"]
 RAY_ENDS = 30.0  # seconds that Ray's processes may outlive their driver
+AGENTS = {"ray::DashboardAgent", "ray::RuntimeEnvAgent"}  # these idle for a minute more
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def options(small_dataset, tmp_path_factory):
     space.write_text(SMALL_SPACE)
 
     def asked(runs):
-        return ["methods.sadvae", *small_options(small_dataset, runs, epochs=60), "--space", space, "--seeds", 2]
+        return ["methods.sadvae", *small_options(small_dataset, runs, epochs=30), "--space", space, "--seeds", 2]
 
     return asked
 
@@ -38,35 +39,42 @@ def undisturbed(options, tmp_path_factory):
     return runs
 
 
-@pytest.fixture
-def start():
-    """A function that starts a verb; what of it, or of its Ray, outlives the test is ended."""
-    drivers, of_ray = [], {}
+class Drivers:
+    """Searches' drivers, to start and to kill."""
 
-    def begin(*arguments):
-        drivers.append(started("tune", *arguments))
-        return drivers[-1]
+    def __init__(self):
+        self.started, self.of_ray = [], {}
 
-    def kill(driver):
+    def start(self, *arguments):
+        self.started.append(started("tune", *arguments))
+        return self.started[-1]
+
+    def kill(self, driver):
         """Kill the driver alone, and see its Ray end by itself."""
-        of_driver = descendants(driver.pid)
-        of_ray.update(of_driver)
+        of_ray = descendants(driver.pid)
+        self.of_ray |= of_ray
         driver.kill()
         driver.wait()
-        working = {pid: command for pid, command in of_driver.items() if not command.endswith("Agent")}
+        working = {pid: command for pid, command in of_ray.items() if command not in AGENTS}
         assert any("raylet" in command for command in working.values())
         deadline = time.monotonic() + RAY_ENDS
         while still_running(working):
             assert time.monotonic() < deadline, still_running(working)
             time.sleep(0.1)
 
-    begin.kill = kill
-    yield begin
-    for driver in drivers:
-        driver.kill()
-        driver.communicate()
-    for pid, _ in still_running(of_ray):  # Ray's agents wait a minute for a raylet that is gone
-        os.kill(pid, signal.SIGKILL)
+    def clean_up(self):
+        for driver in self.started:
+            driver.kill()
+            driver.communicate()
+        for pid, _ in still_running(self.of_ray):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def drivers():
+    several = Drivers()
+    yield several
+    several.clean_up()
 
 
 def folder_of(runs):
@@ -84,19 +92,19 @@ def validation(run):
     return {name: value for name, value in run.data.metrics.items() if name.startswith("validation/")}
 
 
-def test_a_search_that_is_killed_twice_ends_as_one_left_alone(options, undisturbed, tmp_path, start):
+def test_a_search_that_is_killed_twice_ends_as_one_left_alone(options, undisturbed, tmp_path, drivers):
     draw = random.Random(0)
     arguments, survived = options(tmp_path), {}
     for least, most in ((1, 3), (4, 6)):
-        ended_trials, seconds = draw.randint(least, most), draw.uniform(0, 0.5)
-        driver = start(*arguments)
-        wait_for(lambda: len(finished(tmp_path)) >= ended_trials, driver)  # noqa: B023 (called here)
-        time.sleep(seconds)
-        start.kill(driver)
+        trials = max(draw.randint(least, most), len(survived) + 1)
+        driver = drivers.start(*arguments)
+        wait_for(lambda: len(finished(tmp_path)) >= trials, driver)  # noqa: B023 (called here)
+        time.sleep(draw.uniform(0, 0.5))
+        drivers.kill(driver)
         assert finished(tmp_path).items() >= survived.items()
         survived = finished(tmp_path)
         arguments = ["--resume", folder_of(tmp_path), "--json"]
-    output, _ = ended(start(*arguments))
+    output, _ = ended(drivers.start(*arguments))
 
     assert finished(tmp_path).items() >= survived.items()  # none ran again
     first, second = events(output, "stage")
@@ -115,8 +123,8 @@ def test_a_search_that_is_killed_twice_ends_as_one_left_alone(options, undisturb
     assert report == json.loads((folder_of(undisturbed) / "report.json").read_text())
 
 
-def test_ctrl_c_says_how_to_go_on(options, tmp_path, start):
-    driver = start(*options(tmp_path))
+def test_ctrl_c_says_how_to_go_on(options, tmp_path, drivers):
+    driver = drivers.start(*options(tmp_path))
     wait_for(lambda: finished(tmp_path), driver)
     driver.send_signal(signal.SIGINT)
     _, errors = ended(driver, code=130)
@@ -125,21 +133,21 @@ def test_ctrl_c_says_how_to_go_on(options, tmp_path, start):
     assert tracked_runs(folder)[0].info.status == "KILLED"
 
     with Search(folder).locked():
-        _, errors = ended(start("--resume", folder), code=2)
+        _, errors = ended(drivers.start("--resume", folder), code=2)
     assert errors == f"error: {folder}: another process is running this search\n"
 
-    output, _ = ended(start("--resume", folder, "--json"))
+    output, _ = ended(drivers.start("--resume", folder, "--json"))
     assert len(events(output, "report")) == 1
     parent, runs = tracked_runs(folder)
     assert sorted(runs) == sorted([*TRIALS, *SEEDS])
     assert {run.info.status for run in (parent, *runs.values())} == {"FINISHED"}
 
 
-def test_a_search_that_has_ended_is_only_reported_again(undisturbed, start):
+def test_a_search_that_has_ended_is_only_reported_again(undisturbed, drivers):
     """Nothing is trained, and nothing is left behind but what search.py says that the folder holds."""
     folder = folder_of(undisturbed)
     before = finished(undisturbed)
-    output, _ = ended(start("--resume", folder, "--json"))
+    output, _ = ended(drivers.start("--resume", folder, "--json"))
     assert events(output, "report") == [{"event": "report", **json.loads((folder / "report.json").read_text())}]
     assert finished(undisturbed) == before
     assert {path.name for path in folder.iterdir()} == {
