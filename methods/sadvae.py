@@ -225,9 +225,7 @@ class _Population:
         self.parameters = self._stacked([_initial_weights(m) for m in members])
         vae = {n: p for n, p in self.parameters.items() if not n.startswith("discriminator")}
         adversary = {n: p for n, p in self.parameters.items() if n.startswith("discriminator")}
-        for parameter in adversary.values():
-            parameter.requires_grad_()  # the VAEs' gradients are written out below, D_T's are autograd's
-        self.gradients = {name: torch.zeros_like(parameter) for name, parameter in vae.items()}
+        self.gradients = {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
         rates = [c.learning_rate for c in self.configs]
         self.optimiser, self.adversary_optimiser = PopulationAdam(vae, rates), PopulationAdam(adversary, rates)
         self.discriminator_steps = torch.tensor([c.n_d for c in self.configs], device=self.device)
@@ -254,8 +252,8 @@ class _Population:
             noise_x, noise_y, order = draws.step(step)
             penalty = order if penalised_steps[step] else None
             losses[step, :5], z_x = self._differentiate(x, y, noise_x, noise_y, penalty, weights[step])
-            gradients = self.run.average(list(self.gradients.values()))
-            self.optimiser.step(gradients, None if everyone[step] else active[step])
+            gradients = [self.gradients[name] for name in self.optimiser.parameters]
+            self.optimiser.step(self.run.average(gradients), None if everyone[step] else active[step])
             if adversary_steps[step]:
                 losses[step, 5] = self._train_adversary(z_x, order, weights[step, 5], due[step])
         self.finished_epochs = epoch + 1
@@ -325,14 +323,13 @@ class _Population:
         slope_x, slope_y = crossed_slopes(slope_for_x, slope_for_y, self.z_v)
         correlation = torch.zeros_like(lambda_2)
         if order is not None:
-            z_x = latent_x.z.requires_grad_()
-            correlation = torch.where(self.adversarial, self._total_correlation(z_x, order), correlation)
-            slope_x += torch.autograd.grad((lambda_2 * correlation).sum(), z_x)[0]
+            value, slope = self._total_correlation(latent_x.z, order)
+            correlation = torch.where(self.adversarial, value, correlation)
+            slope_x += slope.mul_((lambda_2 * self.adversarial)[:, None, None])
         self._write_slopes("encoder_x", x, latent_x.slope(slope_x, beta_x))
         self._write_slopes("encoder_y", y, latent_y.slope(slope_y, beta_y))
         own, cross = (error_x + error_y).unbind(1)
-        terms = torch.stack([own, cross, latent_x.divergence, latent_y.divergence, correlation.detach()])
-        return terms, latent_x.z.detach()
+        return torch.stack([own, cross, latent_x.divergence, latent_y.divergence, correlation]), latent_x.z
 
     def _decode(self, layer: str, latents: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """(members, 2) errors of own and cross reconstruction, and the latents' slope; writes the layer's gradients."""
@@ -351,32 +348,55 @@ class _Population:
     def _write_slopes(self, name: str, x: Tensor, slope: Tensor) -> None:
         linear_slopes(x, slope, self.gradients[name], self.gradients[f"{name}_bias"])
 
-    def _total_correlation(self, z_x: Tensor, order: Tensor) -> Tensor:
-        """(members,) what the encoder minimises: L_T of Eq. 6, or the mean of D_T(z_x)."""
+    def _total_correlation(self, z_x: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+        """(members,) what the encoder minimises, L_T of Eq. 6 or the mean of D_T(z_x), and its slope in z_x."""
+        batch = z_x.shape[1]
+        _, hidden, logits = self._discriminate(z_x, order)
         if self.config.adversary == "probability":
-            return self._discriminate(z_x).sigmoid().mean(dim=1)
-        return self._discrimination(z_x, order)
+            value = logits[:, :batch].sigmoid().mean(dim=1)
+            probability = logits.sigmoid()
+            slope_logits = probability * (1 - probability) / batch
+            slope_logits[:, batch:] = 0.0
+        else:
+            value, slope_logits = self._log_likelihood(logits)
+        slope = torch.bmm(self._slope_hidden(hidden, slope_logits), self.parameters["discriminator_1"].transpose(1, 2))
+        slope_z, altered = slope[:, :batch], slope[:, batch:]
+        slope_z[..., self.z_v :] += altered[..., self.z_v :]
+        places = order[..., None].expand(-1, -1, self.z_v)
+        slope_z[..., : self.z_v].scatter_add_(1, places, altered[..., : self.z_v])
+        return value, slope_z
 
     def _train_adversary(self, z_x: Tensor, order: Tensor, weight: Tensor, due: Tensor) -> Tensor:
         """One step of D_T for the members that are due, maximising Eq. 6; gives its cross-entropy (members,)."""
-        loss = -0.5 * self._discrimination(z_x, order)
-        gradients = torch.autograd.grad((weight * loss).sum(), list(self.adversary_optimiser.parameters.values()))
+        inputs, hidden, logits = self._discriminate(z_x, order)
+        value, slope_logits = self._log_likelihood(logits)
+        slope_logits *= -0.5 * weight[:, None]
+        self._write_slopes("discriminator_2", hidden, slope_logits[..., None])
+        self._write_slopes("discriminator_1", inputs, self._slope_hidden(hidden, slope_logits))
+        gradients = [self.gradients[name] for name in self.adversary_optimiser.parameters]
         self.adversary_optimiser.step(self.run.average(gradients), due)
-        return loss.detach()
+        return -0.5 * value
 
-    def _discrimination(self, z_x: Tensor, order: Tensor) -> Tensor:
-        """(members,) L_T = log D_T(z_x) + log(1 − D_T(z̃_x)), the mean over the batch (Eq. 6)."""
-        joint, altered = self._discriminate(torch.cat([z_x, self._altered(z_x, order)], dim=1)).chunk(2, dim=1)
-        return logsigmoid(torch.cat([joint, -altered], dim=1)).sum(dim=1) / z_x.shape[1]
+    def _discriminate(self, z_x: Tensor, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """D_T, a two-layer network, on z_x and then on z̃_x, in which z_x^v is another sample's by `order`.
 
-    def _discriminate(self, z_x: Tensor) -> Tensor:
-        """(members, batch) logits of D_T, a two-layer network."""
-        return self._layer("discriminator_2", self._layer("discriminator_1", z_x).relu()).squeeze(-1)
+        Gives the input (members, 2·batch, z_v + z_r), the hidden layer and the logits (members, 2·batch).
+        """
+        z_v = z_x[..., : self.z_v].gather(1, order[..., None].expand(-1, -1, self.z_v))
+        inputs = torch.cat([z_x, torch.cat([z_v, z_x[..., self.z_v :]], dim=-1)], dim=1)
+        hidden = self._layer("discriminator_1", inputs).relu_()
+        return inputs, hidden, self._layer("discriminator_2", hidden).squeeze(-1)
 
-    def _altered(self, z_x: Tensor, order: Tensor) -> Tensor:
-        """z̃_x: each z_x^r beside the z_x^v of another sample. order: (members, batch)."""
-        z_v = z_x[..., : self.z_v]
-        return torch.cat([z_v.gather(1, order[..., None].expand_as(z_v)), z_x[..., self.z_v :]], dim=-1)
+    def _log_likelihood(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """(members,) L_T = log D_T(z_x) + log(1 − D_T(z̃_x)), a mean over the batch (Eq. 6), and its slope in logits."""
+        batch = logits.shape[1] // 2
+        signed = torch.cat([logits[:, :batch], -logits[:, batch:]], dim=1)
+        slope = torch.sigmoid(-signed).div_(batch)
+        slope[:, batch:].neg_()
+        return logsigmoid(signed).sum(dim=1) / batch, slope
+
+    def _slope_hidden(self, hidden: Tensor, slope_logits: Tensor) -> Tensor:
+        return slope_logits[..., None] * self.parameters["discriminator_2"].transpose(1, 2) * (hidden > 0)
 
     def _taking_part(self, epoch: int, steps: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Two (longest, members) bool: whom a step of the VAEs and of D_T moves. A shorter member idles at the end."""
