@@ -6,10 +6,13 @@ products and of a fused Adam step alone, with the shapes of one member.
 """
 
 import argparse
+import multiprocessing
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -137,8 +140,9 @@ class Timed:
             torch.cuda.synchronize()
 
 
-def population_rate(task: Task, members: int, device: torch.device) -> float:
+def population_rate(task: Task, device: torch.device, members: int) -> float:
     """Member-steps a second of a pack."""
+    device_of(str(device))
     run = Timed(device)
     config = CONFIG.model_copy(update={"epochs": 2})
     method.fit_population([Member(task, config, seed) for seed in range(members)], run)
@@ -157,8 +161,8 @@ def textbook_rate(task: Task, device: torch.device) -> float:
     return len(loop.loader) / (time.perf_counter() - started)
 
 
-def floor_rate(device: torch.device, repeats: int = 300) -> float:
-    """Steps a second if only the products and a fused Adam took time."""
+def floor_rate(task: Task, device: torch.device, repeats: int = 300) -> float:
+    """Steps a second if only the products and a fused Adam took time; the samples do not matter."""
     b, z = CONFIG.batch_size, CONFIG.z_r + CONFIG.z_v
     layers = [(b, FEATURES, 2 * z, False), (b, TEXT, 2 * CONFIG.z_r, False)]  # the encoders need no input gradient
     layers += [(2 * b, z, FEATURES, True), (2 * b, CONFIG.z_r, TEXT, True)]
@@ -191,6 +195,39 @@ def floor_rate(device: torch.device, repeats: int = 300) -> float:
     return repeats / (time.perf_counter() - started)
 
 
+def _measures(samples: int, packs: Sequence[int], device: torch.device) -> dict[str, Callable[[], float]]:
+    """Row to what measures its member-steps a second."""
+    measures = {"textbook loop": partial(_in_a_process, textbook_rate, samples, device)}
+    for members in packs:
+        share = max(samples // members, 100 * CONFIG.batch_size)
+        measures[f"pack of {members}"] = partial(_in_a_process, population_rate, share, device, members)
+    if device.type == "cpu":
+        count = os.cpu_count() or 1
+        several = f"{count} processes of one thread, "
+        measures[several + "textbook loop"] = partial(_side_by_side, count, textbook_rate, samples, device)
+        measures[several + "pack of 1"] = partial(_side_by_side, count, population_rate, samples, device, 1)
+    measures["floor of one member"] = partial(_in_a_process, floor_rate, samples, device)
+    return measures
+
+
+def _in_a_process(rate: Callable[..., float], samples: int, device: torch.device, *rest: int) -> float:
+    """Measured in a fresh process: `device_of` tunes a process's memory, which is ours and not the textbook's."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_measured, (rate, samples, device, None, *rest))
+
+
+def _side_by_side(count: int, rate: Callable[..., float], samples: int, device: torch.device, *rest: int) -> float:
+    """The sum over processes of one thread each: how a search's trials share a machine."""
+    with multiprocessing.get_context("spawn").Pool(count) as pool:
+        return sum(pool.starmap(_measured, [(rate, samples, device, 1, *rest)] * count, chunksize=1))
+
+
+def _measured(rate: Callable[..., float], samples: int, device: torch.device, threads: int | None, *rest: int) -> float:
+    if threads:
+        torch.set_num_threads(threads)
+    return rate(task_of(samples), device, *rest)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--packs", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
@@ -198,22 +235,27 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="auto")
     asked = parser.parse_args()
-    device = device_of(asked.device)
-    textbook = statistics.median(textbook_rate(task_of(asked.samples), device) for _ in range(asked.repeats))
-    floor = statistics.median(floor_rate(device) for _ in range(asked.repeats))
-    rows = [["textbook loop", f"{textbook:.0f}", "1.00"]]
-    for members in asked.packs:
-        task = task_of(max(asked.samples // members, 100 * CONFIG.batch_size))
-        rate = statistics.median(population_rate(task, members, device) for _ in range(asked.repeats))
-        rows.append([f"pack of {members}", f"{rate:.0f}", f"{rate / textbook:.2f}"])
-    rows.append(["floor of one member", f"{floor:.0f}", f"{floor / textbook:.2f}"])
+    device = torch.device("cuda" if torch.cuda.is_available() and asked.device != "cpu" else "cpu")
+    rates: dict[str, list[float]] = {}
+    for _ in range(asked.repeats):  # in turn, so that a machine's slow minute is every row's
+        for name, measure in _measures(asked.samples, asked.packs, device).items():
+            rates.setdefault(name, []).append(measure())
+    textbook = rates["textbook loop"]
+    rows = [
+        [
+            name,
+            f"{statistics.median(r):.0f}",
+            f"{statistics.median(a / b for a, b in zip(r, textbook, strict=True)):.2f}",
+        ]
+        for name, r in rates.items()
+    ]
     keep(
         "sadvae_steps",
         "SA-DVAE: member-steps a second",
         ["", "member-steps a second", "times the textbook loop"],
         rows,
         [
-            f"Medians of {asked.repeats}; {torch.get_num_threads()} threads.",
+            f"Medians of {asked.repeats} rounds, ratios within a round; {torch.get_num_threads()} threads if not said.",
             "Packs of more than one train on a share of the samples.",
         ],
     )

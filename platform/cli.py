@@ -44,8 +44,13 @@ def run(app: typer.Typer, name: str) -> None:
 
 def stopped(resume: str) -> NoReturn:
     """Say how to go on, and end the process as Ctrl-C does."""
-    _errors.print(f"stopped; go on with: {resume}")
+    say(f"stopped; go on with: {resume}")
     raise typer.Exit(130)
+
+
+def say(text: str) -> None:
+    """A line on standard error, which leaves `--json` whole."""
+    _errors.print(text, markup=False)
 
 
 def event(kind: str, values: Mapping[str, object]) -> None:

@@ -44,10 +44,9 @@ def connect(address: str | None = None) -> None:
         raise InputError(f"--address {address}: no Ray cluster answers there ({str(error).splitlines()[0]})") from error
 
 
-def resources() -> tuple[float, float, float]:
-    """CPUs and GPUs of all nodes, and the CPUs of the largest."""
+def resources() -> tuple[float, float]:
+    """CPUs and GPUs of all nodes."""
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    cpus = [node.get("CPU", 0.0) for node in nodes]
-    return sum(cpus), sum(node.get("GPU", 0.0) for node in nodes), max(cpus)
+    return sum(node.get("CPU", 0.0) for node in nodes), sum(node.get("GPU", 0.0) for node in nodes)

@@ -72,7 +72,7 @@ def _run(experiment: "Experiment", folder: Path, workers: int, address: str | No
     from platform.tracking.environment import environment_tags
     from platform.tracking.record import Tracker
     from platform.tracking.store import ui_command
-    from platform.training.checkpoints import write_json
+    from platform.training.checkpoints import held, write_json
     from platform.training.devices import device_of
     from platform.zeroshot.problem import load_problem
 
@@ -89,7 +89,8 @@ def _run(experiment: "Experiment", folder: Path, workers: int, address: str | No
         [experiment.problem.dataset / "dataset.json"],
     )
     try:
-        outcomes = _outcomes(experiment, folder, workers, address, as_json)
+        with held(folder):
+            outcomes = _outcomes(experiment, folder, workers, address, as_json)
     except KeyboardInterrupt:
         tracker.finish("KILLED")
         cli.stopped(f"python -m platform.train --resume {folder}")
@@ -122,7 +123,7 @@ def _outcomes(
         from platform.training.workers import train_on_workers
 
         runtime.connect(address)
-        _, gpus, _ = runtime.resources()
+        _, gpus = runtime.resources()
         return train_on_workers(experiment, folder, workers, gpus=1.0 if gpus >= workers else 0.0)
     if as_json:
         return train(experiment, folder, lambda *said: cli.event("epoch", _epoch(*said)))

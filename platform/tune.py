@@ -75,7 +75,9 @@ def tune(
             gpus=gpus,
             device=device,
         )
-    with search.locked():
+    from platform.training.checkpoints import held
+
+    with held(search.folder):
         _run(search, address, concurrent, as_json)
 
 
@@ -157,10 +159,10 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
     watch = JsonWatch() if as_json else LiveWatch(cli.console, search.space.metric, search.space.mode == "max")
     try:
         runtime.connect(address)
-        cpus, gpus, largest = runtime.resources()
+        cpus, gpus = runtime.resources()
         share = asked.gpus if asked.gpus is not None else min(0.25, gpus)
         resources = Resources(asked.cpus, share, concurrent)
-        report = search.run(tracker, watch, resources, resources.fitting(cpus, gpus), largest)
+        report = search.run(tracker, watch, resources, resources.fitting(cpus, gpus))
     except KeyboardInterrupt:
         watch.close()
         tracker.close_orphans()
@@ -169,7 +171,7 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
     except BaseException:
         watch.close()
         tracker.finish("FAILED")
-        cli.console.print(f"go on with: {resume}", soft_wrap=True)
+        cli.say(f"go on with: {resume}")
         raise
     watch.close()
     if as_json:

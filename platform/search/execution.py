@@ -130,6 +130,8 @@ def _trial(config: Mapping[str, Any]) -> None:
     except Exception as error:  # this configuration's fault: the search goes on, and trying again would not help
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "error.txt").write_text(traceback.format_exc())
+        for checkpoint in folder.glob("*.safetensors"):
+            checkpoint.unlink()
         outcomes = [
             Outcome(config=c, seed=seed, status="failed", reason=f"{type(error).__name__}: {error}"[:500])
             for c, seed in zip(experiment.configs, experiment.seeds, strict=True)

@@ -9,11 +9,9 @@ FOLDER/
   report.json        the end
 """
 
-import fcntl
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,18 +82,8 @@ class Search:
         write_json(folder / "search.json", options.model_dump(mode="json"))
         return cls(folder)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder for this process. Raises InputError where another one does."""
-        with (self.folder / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"{self.folder}: another process is running this search") from None
-            yield
-
-    def run(self, tracker: Tracker, watch: Watch, resources: Resources, concurrent: int, cpus: float) -> Report:
-        """Carry out what is not yet done, and write the report. cpus: of the largest machine, for the test."""
+    def run(self, tracker: Tracker, watch: Watch, resources: Resources, concurrent: int) -> Report:
+        """Carry out what is not yet done, and write the report."""
         kept: dict[str, Any] = {}
         leaders, failed, total = [], 0, 0
         for stage, trials in zip(self.space.stages, self.options.trials, strict=True):
@@ -119,7 +107,7 @@ class Search:
             failed += sum(o.status == "failed" for o in source.outcomes.values())
             total += len(source.outcomes)
             leaders = source.leaders()
-        tests = self._test(best, tracker, resources, cpus)
+        tests = self._test(best, tracker, resources)
         report = Report(
             best=self.method.configure(best.values).model_dump(),
             best_key=best.key,
@@ -148,15 +136,13 @@ class Search:
             device=self.options.device,
         )
 
-    def _test(
-        self, best: Proposal, tracker: Tracker, resources: Resources, cpus: float
-    ) -> dict[str, dict[str, list[float]]]:
+    def _test(self, best: Proposal, tracker: Tracker, resources: Resources) -> dict[str, dict[str, list[float]]]:
         seeds = range(self.options.seed, self.options.seed + self.options.test_seeds)
         job = Job("best", self.experiment(best.values, seeds, test=True), self.folder / "best")
         outcomes = read_outcomes(job.folder)
         if outcomes is None:
             source = _OneJob(job)
-            execute(source, Resources(cpus, resources.gpus), 1, self.folder)
+            execute(source, resources, 1, self.folder)
             outcomes = source.outcomes
         failed = ["its worker failed"] if outcomes is None else [o.reason for o in outcomes if o.status == "failed"]
         if failed:

@@ -57,7 +57,7 @@ class Dimension(BaseModel):
 
 
 class Stage(BaseModel):
-    """One stage: `fixed` fields, and `sampled` ones, whose best values the later stages keep."""
+    """One stage: `fixed` fields, which --set and earlier stages' best values override, and `sampled` ones."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,5 +1,6 @@
 """The trainable on Ray Train: one experiment, data-parallel over several workers."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ def train_on_workers(experiment: Experiment, folder: Path, workers: int, gpus: f
             failure_config=FailureConfig(max_failures=3),
         ),
     ).fit()
+    shutil.rmtree(folder / "ray-train", ignore_errors=True)
     outcomes = read_outcomes(folder)
     if outcomes is None:
         raise RuntimeError(f"{folder}: the workers ended without an outcome")

@@ -9,7 +9,7 @@ import time
 import pytest
 from verbs import SMALL_SPACE, descendants, ended, events, small_options, started, still_running, tracked_runs, wait_for
 
-from platform.search.search import Search
+from platform.training.checkpoints import held
 
 pytestmark = pytest.mark.slow
 
@@ -132,9 +132,9 @@ def test_ctrl_c_says_how_to_go_on(options, tmp_path, drivers):
     assert errors == f"stopped; go on with: python -m platform.tune --resume {folder}\n"
     assert tracked_runs(folder)[0].info.status == "KILLED"
 
-    with Search(folder).locked():
+    with held(folder):
         _, errors = ended(drivers.start("--resume", folder), code=2)
-    assert errors == f"error: {folder}: another process is running this search\n"
+    assert errors == f"error: {folder}: another process is at work there\n"
 
     output, _ = ended(drivers.start("--resume", folder, "--json"))
     assert len(events(output, "report")) == 1
