@@ -74,6 +74,16 @@ def problem_options(
     )
 
 
+def refuse_beside_resume(context: typer.Context) -> None:
+    """Raise InputError where an option was given that a resumed run cannot take any more."""
+    free = {"resume", "address", "concurrent", "workers", "as_json"}
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if name not in free and source is not None and source.name == "COMMANDLINE":
+            shown = "the METHOD" if name == "method" else f"--{'set' if name == 'assigned' else name}"
+            raise InputError(f"--resume goes on with what was asked for then: leave {shown} out")
+
+
 def protocol_options(name: str, folds: int) -> "ProtocolOptions":
     """`clean`, or `both`: the released protocol needs the clean one's gate, and so comes beside it."""
     from platform.training.protocols import ProtocolOptions

@@ -19,6 +19,7 @@ app = cli.application(__doc__)
 
 @app.command(no_args_is_help=True)
 def train(
+    context: typer.Context,
     method: Annotated[str | None, typer.Argument(help="module of the method, such as methods.sadvae")] = None,
     dataset: options.DatasetFolder = None,
     split: options.Split = None,
@@ -44,8 +45,7 @@ def train(
     from platform.training.trainable import Experiment
 
     if resume is not None:
-        if method is not None:
-            raise InputError("--resume goes on with what was asked for then: leave the METHOD and its options out")
+        options.refuse_beside_resume(context)
         folder = resume.resolve()
         if not (folder / "experiment.json").exists():
             raise InputError(f"--resume {resume}: no training stands there (it has no experiment.json)")

@@ -20,6 +20,7 @@ app = cli.application(__doc__)
 
 @app.command(no_args_is_help=True)
 def tune(
+    context: typer.Context,
     method: Annotated[str | None, typer.Argument(help="module of the method, such as methods.sadvae")] = None,
     dataset: options.DatasetFolder = None,
     split: options.Split = None,
@@ -52,8 +53,7 @@ def tune(
     from platform.search.search import Search
 
     if resume is not None:
-        if method is not None:
-            raise InputError("--resume goes on with what was asked for then: leave the METHOD and its options out")
+        options.refuse_beside_resume(context)
         search = Search(resume.resolve())
     elif method is None:
         raise InputError("give a METHOD, such as methods.sadvae, or --resume FOLDER")
