@@ -79,7 +79,7 @@ def test_the_folder_holds_the_outcomes_and_a_model_of_each_seed_and_protocol(tra
     assert json.loads(json.dumps(outcomes)) == events(output, "outcome")
     models = {f"{seed}-{protocol}" for seed in (0, 1) for protocol in ("clean", "released")}
     assert {path.name for path in (folder / "models").iterdir()} == models
-    assert {path.name for path in folder.iterdir()} == {"experiment.json", "outcomes.json", "models"}
+    assert {path.name for path in folder.iterdir()} == {".lock", "experiment.json", "outcomes.json", "models"}
 
 
 def test_mlflow_has_a_run_for_the_training_and_one_for_each_seed(trained):
@@ -183,13 +183,19 @@ def test_what_is_wrong_is_one_line_before_a_folder_is_made(small_dataset, tmp_pa
     assert not runs.exists()
 
 
+def test_a_folder_without_a_training_cannot_be_resumed(tmp_path):
+    code, _, errors = invoked("train", "--resume", tmp_path)
+    assert code == 2
+    assert errors == f"error: --resume {tmp_path}: no training stands there (it has no experiment.json)\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["methods.nothing"], "no method `methods.nothing`: there is no such module; try methods.sadvae"),
         (["platform.errors"], "`platform.errors` is no method"),
         (["--seed", "1"], "give a METHOD, such as methods.sadvae, or --resume FOLDER"),
-        (["--resume", "."], "--resume .: no training stands there (it has no experiment.json)"),
+        (["--resume", "."], "--resume goes on with what was asked for then: leave --dataset out"),
         (["methods.sadvae", "--resume", "."], "--resume goes on with what was asked for then"),
     ],
 )

@@ -45,7 +45,7 @@ def write_json(path: Path, value: object) -> None:
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Hold a run's folder for this process. Raises InputError where another one does."""
-    with (folder / "lock").open("w") as lock:
+    with (folder / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

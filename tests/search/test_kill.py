@@ -151,5 +151,5 @@ def test_a_search_that_has_ended_is_only_reported_again(undisturbed, drivers):
     assert events(output, "report") == [{"event": "report", **json.loads((folder / "report.json").read_text())}]
     assert finished(undisturbed) == before
     assert {path.name for path in folder.iterdir()} == {
-        "search.json", "space.yaml", "study.journal", "lock", "trials", "best", "report.json",
+        "search.json", "space.yaml", "study.journal", ".lock", "trials", "best", "report.json",
     }  # fmt: skip
