@@ -58,7 +58,7 @@ class Problem:
         for index in range(len(folds), count):
             draw = generator(seed, "fold", index)
             published = index < len(self.published_folds)
-            names = self.published_folds[index] if published else draw_pseudo_unseen(self.task, draw)
+            names = self.published_folds[index] if published else draw_pseudo_unseen(self.task, index, seed)
             folds.append(hold_out(self.task, names, seen_fraction, draw))
         return [self._normalised(task, samples) for task, samples in folds[:count]]
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from platform.errors import InputError
+from platform.population.draws import generator
 
 _FEWEST_GROUPS = 3  # with fewer, leaving a whole group out would cost too much of the training data
 
@@ -91,10 +92,15 @@ def hold_out(
     return smaller, Samples(task.features[scored], labels[scored], None if logits is None else logits[scored])
 
 
-def draw_pseudo_unseen(task: Task, draw: torch.Generator) -> list[str]:
-    """As many seen classes as there are unseen ones, but at most half of the seen classes, drawn at random."""
+def draw_pseudo_unseen(task: Task, fold: int, seed: int) -> list[str]:
+    """As many seen classes as there are unseen ones, but at most half of the seen classes, drawn at random.
+
+    Folds share no class until the seen classes are used up; then they are shuffled again.
+    """
     count = min(len(task.unseen), len(task.seen) // 2)
-    return [task.seen[i] for i in sorted(torch.randperm(len(task.seen), generator=draw)[:count].tolist())]
+    shuffle, place = divmod(fold, len(task.seen) // count)
+    order = torch.randperm(len(task.seen), generator=generator(seed, "pseudo-unseen", shuffle))
+    return [task.seen[i] for i in sorted(order[place * count : (place + 1) * count].tolist())]
 
 
 def _held_out_seen(task: Task, labels: Tensor, classes: int, fraction: float, draw: torch.Generator) -> Tensor:

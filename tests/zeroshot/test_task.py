@@ -103,11 +103,17 @@ def test_names_that_cannot_be_held_out_are_refused(task, names, message):
 
 
 def test_as_many_pseudo_unseen_classes_as_unseen_ones_are_drawn(task):
-    drawn = {tuple(draw_pseudo_unseen(task, generator(seed))) for seed in range(20)}
+    drawn = {tuple(draw_pseudo_unseen(task, 0, seed)) for seed in range(20)}
     assert all(len(set(names)) == 2 and set(names) <= set(task.seen) for names in drawn)
     assert len(drawn) > 5
     many = replace(task, unseen=tuple("uvwxyz"))
-    assert len(draw_pseudo_unseen(many, generator(0))) == 3  # at most half
+    assert len(draw_pseudo_unseen(many, 0, 0)) == 3  # at most half
+
+
+def test_folds_share_no_class_until_the_classes_are_used_up(task):
+    folds = [draw_pseudo_unseen(task, fold, 0) for fold in range(4)]
+    assert sorted(name for names in folds[:3] for name in names) == list(task.seen)
+    assert set(folds[3]) <= set(task.seen)
 
 
 def test_samples_are_taken_by_a_mask(task):
