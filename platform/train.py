@@ -68,8 +68,8 @@ def train(
 
 
 def _run(experiment: "Experiment", folder: Path, workers: int, address: str | None, as_json: bool) -> None:
-    from platform.search.search import record_of
     from platform.tracking.environment import environment_tags
+    from platform.tracking.outcome import record_of
     from platform.tracking.record import Tracker
     from platform.tracking.store import ui_command
     from platform.training.checkpoints import held, write_json

@@ -23,7 +23,8 @@ from platform.search.execution import Job, Resources, execute
 from platform.search.progress import Watch
 from platform.search.space import Stage, read_space
 from platform.search.study import Proposal, StageStudy
-from platform.tracking.record import RunRecord, Tracker
+from platform.tracking.outcome import record_of
+from platform.tracking.record import Tracker
 from platform.training.checkpoints import write_json
 from platform.training.protocols import ProtocolOptions
 from platform.training.trainable import Experiment, Outcome, read_outcomes
@@ -220,28 +221,3 @@ class _OneJob:
 
     def ended(self, job: Job, outcomes: Sequence[Outcome] | None) -> None:
         self.outcomes = outcomes
-
-
-def record_of(key: str, outcome: Outcome, folder: Path | None) -> RunRecord:
-    """An outcome as MLflow keeps it; every metric under its protocol's name. folder: where the models stand, if any."""
-    metrics = {f"validation/{name}": value for name, value in outcome.validation.items()}
-    for protocol, values in outcome.test.items():
-        metrics |= {f"{protocol}/{name}": value for name, value in values.items()}
-    metrics["seconds"] = outcome.seconds
-    if outcome.epoch is not None:
-        metrics["chosen_epoch"] = outcome.epoch
-    epochs = [
-        {"epoch": i, **{f"validation/epoch/{n}": v for n, v in epoch.items()}} for i, epoch in enumerate(outcome.epochs)
-    ]
-    for i, epoch in enumerate(outcome.test_epochs):
-        epochs.append({"epoch": i, **{f"released/epoch/{n}": v for n, v in epoch.items()}})
-    return RunRecord(
-        key=key,
-        name=key,
-        params={**outcome.config, "seed": outcome.seed},
-        epochs=epochs,
-        metrics=metrics,
-        status="FINISHED" if outcome.status == "finished" else "FAILED",
-        tags={"reason": outcome.reason} if outcome.reason else {},
-        artifacts=[folder / path for path in outcome.models.values()] if folder else (),
-    )
