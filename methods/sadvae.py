@@ -19,16 +19,18 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from methods.vae import Latent, Reconstruction, crossed, crossed_slopes, linear_slopes
+from methods.population import Population
+from methods.vae import Latent, Reconstruction, crossed, crossed_slopes
 from platform.errors import InputError
 from platform.method import Member, Method, MethodConfig, Model, Run
 from platform.population.adam import PopulationAdam
-from platform.population.draws import generator, shuffled_rows
-from platform.population.layers import stacked_linear, xavier
+from platform.population.draws import generator
+from platform.population.layers import xavier
+from platform.population.noise import EpochNoise
 from platform.population.schedules import epoch_progress, ramp
-from platform.zeroshot.classifiers import SoftmaxClassifier, fit_on_features, fit_on_latents
+from platform.zeroshot.classifiers import SoftmaxClassifier, fit_on_features, fit_on_latents, fit_on_task
+from platform.zeroshot.task import Task
 
-_NOISE_STEPS = 16  # noise is drawn for this many steps at once; a constant, so that what is drawn never depends on it
 # rows and columns of each layer's matrix, part by part; an encoder's columns are its means, then its log-variances
 _LAYERS = {
     "encoder_x": (("features",), ("z_v", "z_r", "z_v", "z_r")),
@@ -155,7 +157,7 @@ class SADVAE(Method):
 
     Config = SADVAEConfig
     Model = SADVAEModel
-    pack_by = ("batch_size", "epochs", "output_relu", "adversary", "classifier_relu", "classifier_samples",
+    pack_by = ("batch_size", "output_relu", "adversary", "classifier_relu", "classifier_samples",
                "classifier_steps", "classifier_learning_rate")  # fmt: skip
     citation = """@inproceedings{li2024sadvae,
   title = {{SA-DVAE}: Improving Zero-Shot Skeleton-Based Action Recognition by Disentangled Variational Autoencoders},
@@ -198,50 +200,62 @@ class SADVAE(Method):
         if members[0].config.batch_size % run.world_size:
             size = members[0].config.batch_size
             raise InputError(f"batch_size={size}: {run.world_size} workers need a multiple of {run.world_size}")
-        population = _Population(members, run)
-        saved = run.resume()
-        if saved is not None:
-            population.load(saved)
-        for epoch in range(population.finished_epochs, members[0].config.epochs):
-            losses = population.train_epoch(epoch)
-            if not run.epoch_end(epoch, losses, population.models, population.state) or not population.alive.any():
-                break
+        _Population(members, run).fit()
 
 
 method = SADVAE()
 
 
-class _Population:
-    """Parameters, optimisers and data of members that train side by side."""
+class _Population(Population):
+    """SA-DVAE's members; see `methods.population`."""
+
+    layout = _LAYERS
 
     def __init__(self, members: Sequence[Member], run: Run) -> None:
-        self.members, self.run, self.device = members, run, run.device
         self.configs: list[SADVAEConfig] = [m.config for m in members]
         self.config = self.configs[0]  # for the fields of `pack_by`
-        self.widths = [_widths(m) for m in members]
-        self.widest = {part: max(w[part] for w in self.widths) for part in self.widths[0]}
-        self.z_v, self.z_r = self.widest["z_v"], self.widest["z_r"]
-        self.data = _Data(members, self.device)
-        self.parameters = self._stacked([_initial_weights(m) for m in members])
-        vae = {n: p for n, p in self.parameters.items() if not n.startswith("discriminator")}
-        adversary = {n: p for n, p in self.parameters.items() if n.startswith("discriminator")}
-        self.gradients = {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
-        rates = [c.learning_rate for c in self.configs]
-        self.optimiser, self.adversary_optimiser = PopulationAdam(vae, rates), PopulationAdam(adversary, rates)
+        super().__init__(members, run)
+        self.z_v = self.layers.widest["z_v"]
         self.discriminator_steps = torch.tensor([c.n_d for c in self.configs], device=self.device)
         self.adversarial = torch.tensor([c.alignment == "fd+tc" for c in self.configs], device=self.device)
-        self.alive = torch.ones_like(self.adversarial)  # a member that is no longer finite is frozen
-        self.finished_epochs = 0
 
-    def train_epoch(self, epoch: int) -> list[dict[str, float]]:
-        """One pass over each member's samples; gives each member's mean losses."""
+    def widths_of(self, member: Member) -> dict[str, int]:
+        config = member.config
+        z_v = 0 if config.alignment == "naive" else config.z_v
+        return {
+            "features": member.task.features.shape[1],
+            "text": member.task.semantics.shape[1],
+            "z_v": z_v,
+            "z_r": config.z_r,
+            "hidden": max(1, (z_v + config.z_r) // 4),
+            "one": 1,
+        }
+
+    def initial_weights(self, member: Member) -> dict[str, Tensor]:
+        """Each head starts by itself; biases start at zero."""
+        widths, draw = self.widths_of(member), generator(member.seed, "weights")
+        weights = {}
+        for layer, (rows, columns) in _LAYERS.items():
+            fan_in = sum(widths[part] for part in rows)
+            weights[layer] = torch.cat([xavier(fan_in, widths[head], 0.5, draw) for head in columns], dim=1)
+            weights[f"{layer}_bias"] = torch.zeros(1, weights[layer].shape[1])
+        return weights
+
+    def make_optimisers(self) -> Sequence[PopulationAdam]:
+        vae = {n: p for n, p in self.layers.parameters.items() if not n.startswith("discriminator")}
+        adversary = {n: p for n, p in self.layers.parameters.items() if n.startswith("discriminator")}
+        rates = [c.learning_rate for c in self.configs]
+        self.optimiser, self.adversary_optimiser = PopulationAdam(vae, rates), PopulationAdam(adversary, rates)
+        return self.optimiser, self.adversary_optimiser
+
+    def train_epoch(self) -> list[dict[str, float]]:
         batch_size, world, rank = self.config.batch_size, self.run.world_size, self.run.rank
         mine = slice(batch_size * rank // world, batch_size * (rank + 1) // world)
-        steps, rows = self.data.batches(epoch, batch_size)  # steps: one count a member; rows: (longest, members, batch)
-        rows = rows[:, :, mine]
-        weights = self._loss_weights(epoch, steps)  # (longest, 6, members)
-        draws = _Draws(self.members, self.widths, self.widest, epoch, mine, self.device)
-        active, due = self._taking_part(epoch, steps)
+        steps, rows = self.data.batches(self.epochs, batch_size)  # steps: of each member
+        rows = rows[:, :, mine]  # (longest, members, batch)
+        weights = self._loss_weights(steps)  # (longest, 6, members)
+        noise, z_r = self._noise(mine), self.layers.widest["z_r"]
+        active, due = self._taking_part(steps)
         everyone, adversary_steps = active.all(dim=1).tolist(), due.any(dim=1).tolist()
         penalised = (weights[:, 4] > 0) & self.adversarial  # (longest, members): where the total correlation counts
         penalised_steps = penalised.any(dim=1).tolist()
@@ -249,61 +263,53 @@ class _Population:
 
         for step, rows_of_step in enumerate(rows):
             x, y = self.data.batch(rows_of_step)
-            noise_x, noise_y, order = draws.step(step)
+            both, order = noise.step(step)
+            noise_x, noise_y = both.split([self.z_v + z_r, z_r], dim=-1)
             penalty = order if penalised_steps[step] else None
             losses[step, :5], z_x = self._differentiate(x, y, noise_x, noise_y, penalty, weights[step])
-            gradients = [self.gradients[name] for name in self.optimiser.parameters]
+            gradients = [self.layers.gradients[name] for name in self.optimiser.parameters]
             self.optimiser.step(self.run.average(gradients), None if everyone[step] else active[step])
             if adversary_steps[step]:
                 losses[step, 5] = self._train_adversary(z_x, order, weights[step, 5], due[step])
-        self.finished_epochs = epoch + 1
         counted = torch.stack([active] * 4 + [active & penalised, due], dim=1)
         totals = torch.where(counted, losses, 0.0).sum(dim=0)
         counts = counted.sum(dim=0)
         counts[4:].clamp_(min=1)
         return self._report(self.run.average([totals])[0] / counts)
 
-    def models(self) -> list[SADVAEModel]:
-        """The members as they are now, each with its classifiers."""
-        weights = [self._weights(m) for m in range(len(self.members))]
-        unseen = [self.data.unseen_semantics(m) for m in range(len(self.members))]
-        seeds = [m.seed for m in self.members]
+    def models(self, indices: Sequence[int]) -> list[SADVAEModel]:
+        """Some members as they are now, each with its classifiers."""
+        weights = [self.layers.own(m, self.layers.parameters) for m in indices]
+        unseen = [self.data.unseen_semantics(m) for m in indices]
+        configs, seeds = [self.configs[m] for m in indices], [self.members[m].seed for m in indices]
         models = []
-        for m, classifier in enumerate(_unseen_classifiers(weights, unseen, self.configs, seeds)):
-            member = self.members[m]
+        for i, classifier in enumerate(_unseen_classifiers(weights, unseen, configs, seeds)):
+            member, task = self.members[indices[i]], self.data.tasks[indices[i]]
             model = SADVAEModel(
                 seen=member.task.seen,
                 unseen=member.task.unseen,
                 combination=None,
                 config=member.config,
                 seed=member.seed,
-                weights=weights[m],
-                semantics=unseen[m],
+                weights=weights[i],
+                semantics=unseen[i],
                 unseen_classifier=classifier,
                 seen_classifier=None,
             )
-            models.append(replace(model, seen_classifier=self.data.seen_classifier(m, model)))
+            models.append(replace(model, seen_classifier=_seen_classifier(model, member.task, task)))
         return models
 
-    def state(self) -> dict[str, Tensor]:
-        """All that the next epoch depends on, under flat names."""
-        return {
-            "epochs": torch.tensor(self.finished_epochs),
-            "alive": self.alive,
-            **{f"parameter.{n}": p.detach() for n, p in self.parameters.items()},
-            **{f"optimiser.{n}": t for n, t in self.optimiser.state.items()},
-            **{f"adversary.{n}": t for n, t in self.adversary_optimiser.state.items()},
-        }
-
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        """The inverse of `state`."""
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(state[f"parameter.{name}"])
-        self.optimiser.load({n.removeprefix("optimiser."): t for n, t in state.items()})
-        self.adversary_optimiser.load({n.removeprefix("adversary."): t for n, t in state.items()})
-        self.alive.copy_(state["alive"])
-        self.finished_epochs = int(state["epochs"])
+    def _noise(self, mine: slice) -> EpochNoise:
+        return EpochNoise(
+            [m.seed for m in self.members],
+            self.epochs,
+            ("z_v", "z_r", "z_r"),
+            self.widths,
+            [c.noise == "sample" for c in self.configs],
+            self.config.batch_size,
+            mine,
+            self.device,
+        )
 
     def _differentiate(
         self, x: Tensor, y: Tensor, noise_x: Tensor, noise_y: Tensor, order: Tensor | None, weights: Tensor
@@ -314,8 +320,8 @@ class _Population:
         total correlation is left out where `order` is None.
         """
         _, lambda_1, beta_x, beta_y, lambda_2, _ = weights
-        latent_x = Latent.sample(self._layer("encoder_x", x), noise_x)
-        latent_y = Latent.sample(self._layer("encoder_y", y), noise_y)
+        latent_x = Latent.sample(self.layers("encoder_x", x), noise_x)
+        latent_y = Latent.sample(self.layers("encoder_y", y), noise_y)
         for_x, for_y = crossed(latent_x.z, latent_y.z, self.z_v)
         own_and_crossed = torch.stack([torch.ones_like(lambda_1), lambda_1], dim=1)
         error_x, slope_for_x = self._decode("decoder_x", for_x, x, own_and_crossed)
@@ -326,27 +332,21 @@ class _Population:
             value, slope = self._total_correlation(latent_x.z, order)
             correlation = torch.where(self.adversarial, value, correlation)
             slope_x += slope.mul_((lambda_2 * self.adversarial)[:, None, None])
-        self._write_slopes("encoder_x", x, latent_x.slope(slope_x, beta_x))
-        self._write_slopes("encoder_y", y, latent_y.slope(slope_y, beta_y))
+        self.layers.write_slopes("encoder_x", x, latent_x.slope(slope_x, beta_x))
+        self.layers.write_slopes("encoder_y", y, latent_y.slope(slope_y, beta_y))
         own, cross = (error_x + error_y).unbind(1)
         return torch.stack([own, cross, latent_x.divergence, latent_y.divergence, correlation]), latent_x.z
 
     def _decode(self, layer: str, latents: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """(members, 2) errors of own and cross reconstruction, and the latents' slope; writes the layer's gradients."""
-        decoded = self._layer(layer, latents)
+        decoded = self.layers(layer, latents)
         positive = decoded > 0 if self.config.output_relu else None
         reconstruction = Reconstruction.of(decoded.relu_() if self.config.output_relu else decoded, target)
         slope = reconstruction.slope(weight)
         if positive is not None:
             slope *= positive
-        self._write_slopes(layer, latents, slope)
-        return reconstruction.errors, torch.bmm(slope, self.parameters[layer].transpose(1, 2))
-
-    def _layer(self, name: str, x: Tensor) -> Tensor:
-        return stacked_linear(x, self.parameters[name], self.parameters[f"{name}_bias"])
-
-    def _write_slopes(self, name: str, x: Tensor, slope: Tensor) -> None:
-        linear_slopes(x, slope, self.gradients[name], self.gradients[f"{name}_bias"])
+        self.layers.write_slopes(layer, latents, slope)
+        return reconstruction.errors, torch.bmm(slope, self.layers.parameters[layer].transpose(1, 2))
 
     def _total_correlation(self, z_x: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
         """(members,) what the encoder minimises, L_T of Eq. 6 or the mean of D_T(z_x), and its slope in z_x."""
@@ -359,7 +359,9 @@ class _Population:
             slope_logits[:, batch:] = 0.0
         else:
             value, slope_logits = self._log_likelihood(logits)
-        slope = torch.bmm(self._slope_hidden(hidden, slope_logits), self.parameters["discriminator_1"].transpose(1, 2))
+        slope = torch.bmm(
+            self._slope_hidden(hidden, slope_logits), self.layers.parameters["discriminator_1"].transpose(1, 2)
+        )
         slope_z, altered = slope[:, :batch], slope[:, batch:]
         slope_z[..., self.z_v :] += altered[..., self.z_v :]
         places = order[..., None].expand(-1, -1, self.z_v)
@@ -371,9 +373,9 @@ class _Population:
         inputs, hidden, logits = self._discriminate(z_x, order)
         value, slope_logits = self._log_likelihood(logits)
         slope_logits *= -0.5 * weight[:, None]
-        self._write_slopes("discriminator_2", hidden, slope_logits[..., None])
-        self._write_slopes("discriminator_1", inputs, self._slope_hidden(hidden, slope_logits))
-        gradients = [self.gradients[name] for name in self.adversary_optimiser.parameters]
+        self.layers.write_slopes("discriminator_2", hidden, slope_logits[..., None])
+        self.layers.write_slopes("discriminator_1", inputs, self._slope_hidden(hidden, slope_logits))
+        gradients = [self.layers.gradients[name] for name in self.adversary_optimiser.parameters]
         self.adversary_optimiser.step(self.run.average(gradients), due)
         return -0.5 * value
 
@@ -384,8 +386,8 @@ class _Population:
         """
         z_v = z_x[..., : self.z_v].gather(1, order[..., None].expand(-1, -1, self.z_v))
         inputs = torch.cat([z_x, torch.cat([z_v, z_x[..., self.z_v :]], dim=-1)], dim=1)
-        hidden = self._layer("discriminator_1", inputs).relu_()
-        return inputs, hidden, self._layer("discriminator_2", hidden).squeeze(-1)
+        hidden = self.layers("discriminator_1", inputs).relu_()
+        return inputs, hidden, self.layers("discriminator_2", hidden).squeeze(-1)
 
     def _log_likelihood(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """(members,) L_T = log D_T(z_x) + log(1 − D_T(z̃_x)), a mean over the batch (Eq. 6), and its slope in logits."""
@@ -396,19 +398,19 @@ class _Population:
         return logsigmoid(signed).sum(dim=1) / batch, slope
 
     def _slope_hidden(self, hidden: Tensor, slope_logits: Tensor) -> Tensor:
-        return slope_logits[..., None] * self.parameters["discriminator_2"].transpose(1, 2) * (hidden > 0)
+        return slope_logits[..., None] * self.layers.parameters["discriminator_2"].transpose(1, 2) * (hidden > 0)
 
-    def _taking_part(self, epoch: int, steps: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def _taking_part(self, steps: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Two (longest, members) bool: whom a step of the VAEs and of D_T moves. A shorter member idles at the end."""
-        count = torch.tensor(steps, device=self.device)
+        count, epoch = torch.tensor([steps, self.epochs], device=self.device)
         step = torch.arange(max(steps), device=self.device)[:, None]
         active = self.alive & (step < count)
         return active, active & self.adversarial & ((epoch * count + step + 1) % self.discriminator_steps == 0)
 
-    def _loss_weights(self, epoch: int, steps: Sequence[int]) -> Tensor:
+    def _loss_weights(self, steps: Sequence[int]) -> Tensor:
         """(longest, 6, members): the weight of each of `_LOSSES` at each step: 1, λ1', β_x', β_y', λ2', D_T's own."""
         columns = []
-        for config, count in zip(self.configs, steps, strict=True):
+        for config, count, epoch in zip(self.configs, steps, self.epochs, strict=True):
             progress = torch.nn.functional.pad(epoch_progress(count), (0, max(steps) - count))
             on = torch.ones_like(progress)
             if config.annealing == "paper":
@@ -437,166 +439,6 @@ class _Population:
         """Each member's losses, and who lives on. means: (losses, members), NaN for a member frozen before (0 / 0)."""
         self.alive &= means.isfinite().all(dim=0)
         return [dict(zip(_LOSSES, column, strict=True)) for column in means.T.tolist()]
-
-    def _weights(self, member: int) -> dict[str, Tensor]:
-        """One member's parameters, cut to its own widths."""
-        return {
-            name: stacked.detach()[member][self._places(member, name)].clone()
-            for name, stacked in self.parameters.items()
-        }
-
-    def _stacked(self, matrices: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Members' matrices as one tensor a name, (members, rows, columns), zero beyond a member's own widths."""
-        stacked = {}
-        for name in matrices[0]:
-            shape = [sum(self.widest[part] for part in parts) for parts in _parts(name)]
-            stacked[name] = torch.zeros(len(matrices), *shape, device=self.device)
-            for member, own in enumerate(matrices):
-                stacked[name][member][self._places(member, name)] = own[name].to(self.device)
-        return stacked
-
-    def _places(self, member: int, name: str) -> tuple[Tensor, Tensor]:
-        """Rows (own, 1) and columns (own,) of a member's own numbers among the padded ones."""
-        rows, columns = (_own_places(parts, self.widths[member], self.widest) for parts in _parts(name))
-        return rows[:, None].to(self.device), columns.to(self.device)
-
-
-class _Data:
-    """The members' samples on the device; members of one task share them."""
-
-    def __init__(self, members: Sequence[Member], device: torch.device) -> None:
-        tasks = {id(m.task): m.task for m in members}
-        on_device = {key: task.to(device) for key, task in tasks.items()}
-        self.members, self.device = members, device
-        self.tasks = [on_device[id(m.task)] for m in members]
-        self.features = torch.cat([t.features for t in on_device.values()])  # (ΣN, D)
-        self.semantics = torch.cat([t.semantics for t in on_device.values()])  # (ΣC, T)
-        first_row, first_class, rows, classes = 0, 0, {}, []
-        for key, task in on_device.items():
-            rows[key] = first_row
-            classes.append(task.labels + first_class)
-            first_row, first_class = first_row + len(task.labels), first_class + len(task.semantics)
-        self.classes = torch.cat(classes)  # (ΣN,) rows of `semantics`
-        self.first_rows = [rows[id(m.task)] for m in members]
-        self._seen_classifiers: dict[tuple[int, float], SoftmaxClassifier] = {}
-
-    def batches(self, epoch: int, batch_size: int) -> tuple[list[int], Tensor]:
-        """Each member's count of steps, and rows (longest, members, batch); a shorter member's last ones are idle."""
-        rows = []
-        for member, first in zip(self.members, self.first_rows, strict=True):
-            draw = generator(member.seed, "shuffle", epoch, device=self.device)
-            rows.append(first + shuffled_rows(len(member.task.labels), batch_size, draw))
-        steps = [len(r) for r in rows]
-        idle = [r[:1].expand(max(steps) - len(r), -1) for r in rows]
-        return steps, torch.stack([torch.cat(pair) for pair in zip(rows, idle, strict=True)], dim=1)
-
-    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """f_x (members, batch, D) and f_y (members, batch, T) of rows (members, batch)."""
-        flat = rows.flatten()  # index_select is several times quicker here than indexing by a matrix
-        x = self.features.index_select(0, flat)
-        y = self.semantics.index_select(0, self.classes.index_select(0, flat))
-        return x.view(*rows.shape, -1), y.view(*rows.shape, -1)
-
-    def unseen_semantics(self, index: int) -> Tensor:
-        task = self.tasks[index]
-        return task.semantics[len(task.seen) :]
-
-    def seen_classifier(self, index: int, model: SADVAEModel) -> SoftmaxClassifier | None:
-        """C_s of a member; those on f_x depend on the task alone and are fitted once."""
-        task, config = self.tasks[index], model.config
-        if config.seen_classifier == "logits":
-            return None
-        if config.seen_classifier == "latent":
-            return fit_on_features(
-                model.latent(task.features)[0], task.labels, len(task.seen), config.seen_classifier_c
-            )
-        key = (id(task), config.seen_classifier_c)
-        if key not in self._seen_classifiers:
-            self._seen_classifiers[key] = fit_on_features(task.features, task.labels, len(task.seen), key[1])
-        return self._seen_classifiers[key]
-
-
-class _Draws:
-    """The noise and permutations of one epoch, each member's from its own generators, in blocks of steps."""
-
-    def __init__(
-        self,
-        members: Sequence[Member],
-        widths: Sequence[Mapping[str, int]],
-        widest: Mapping[str, int],
-        epoch: int,
-        mine: slice,
-        device: torch.device,
-    ) -> None:
-        self.members, self.widths, self.widest, self.mine = members, widths, widest, mine
-        self.noise = [generator(m.seed, "noise", epoch, device=device) for m in members]
-        self.orders = [generator(m.seed, "permutation", epoch, mine.start, device=device) for m in members]
-
-    def step(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Noise for z_x (members, batch, z_v + z_r) and z_y (members, batch, z_r); a permutation (members, batch)."""
-        position = step % _NOISE_STEPS
-        if position == 0:
-            # (_NOISE_STEPS, members, batch, z_v + 2·z_r), and (_NOISE_STEPS, members, batch)
-            self._noise = torch.stack([self._block(m) for m in range(len(self.members))], dim=1)
-            shape = (_NOISE_STEPS, self.mine.stop - self.mine.start)
-            keys = [torch.rand(shape, generator=draw, device=draw.device) for draw in self.orders]
-            self._orders = torch.stack(keys, dim=1).argsort(dim=-1)
-        z_r = self.widest["z_r"]
-        noise_x, noise_y = self._noise[position].split([self.widest["z_v"] + z_r, z_r], dim=-1)
-        return noise_x, noise_y, self._orders[position]
-
-    def _block(self, member: int) -> Tensor:
-        """(_NOISE_STEPS, batch, z_v + 2·z_r): z_x^v, z_x^r and z_y, zero beyond the member's own widths."""
-        parts, config, draw = ("z_v", "z_r", "z_r"), self.members[member].config, self.noise[member]
-        own, widest = ([widths[part] for part in parts] for widths in (self.widths[member], self.widest))
-        drawn = own if config.noise == "dimension" else [1, 1, 1]
-        shape = (_NOISE_STEPS, config.batch_size, sum(drawn))
-        noise = torch.randn(shape, generator=draw, device=draw.device)[:, self.mine]
-        if drawn == widest:
-            return noise
-        padded = [
-            torch.nn.functional.pad(part.expand(*part.shape[:2], width), (0, full - width))
-            for part, width, full in zip(noise.split(drawn, dim=-1), own, widest, strict=True)
-        ]
-        return torch.cat(padded, dim=-1)
-
-
-def _widths(member: Member) -> dict[str, int]:
-    """The width of each part of which `_LAYERS` puts rows and columns together."""
-    config = member.config
-    z_v = 0 if config.alignment == "naive" else config.z_v
-    return {
-        "features": member.task.features.shape[1],
-        "text": member.task.semantics.shape[1],
-        "z_v": z_v,
-        "z_r": config.z_r,
-        "hidden": max(1, (z_v + config.z_r) // 4),
-        "one": 1,
-    }
-
-
-def _parts(name: str) -> tuple[Sequence[str], Sequence[str]]:
-    rows, columns = _LAYERS[name.removesuffix("_bias")]
-    return (("one",), columns) if name.endswith("_bias") else (rows, columns)
-
-
-def _own_places(parts: Sequence[str], own: Mapping[str, int], widest: Mapping[str, int]) -> Tensor:
-    places, start = [], 0
-    for part in parts:
-        places.append(start + torch.arange(own[part]))
-        start += widest[part]
-    return torch.cat(places)
-
-
-def _initial_weights(member: Member) -> dict[str, Tensor]:
-    """One member's parameters at its own widths, on the CPU: see `_LAYERS`. Each head starts by itself; biases zero."""
-    widths, draw = _widths(member), generator(member.seed, "weights")
-    weights = {}
-    for layer, (rows, columns) in _LAYERS.items():
-        fan_in = sum(widths[part] for part in rows)
-        weights[layer] = torch.cat([xavier(fan_in, widths[head], 0.5, draw) for head in columns], dim=1)
-        weights[f"{layer}_bias"] = torch.zeros(1, weights[layer].shape[1])
-    return weights
 
 
 def _unseen_classifiers(
@@ -632,3 +474,14 @@ def _generated(weights: Mapping[str, Tensor], semantics: Tensor, config: SADVAEC
     draw = generator(seed, "latents", device=semantics.device)
     noise = torch.randn(len(semantics), config.classifier_samples, width, generator=draw, device=semantics.device)
     return (mean[:, None] + (0.5 * logvar).exp()[:, None] * noise).flatten(0, 1)
+
+
+def _seen_classifier(model: SADVAEModel, task: Task, on_device: Task) -> SoftmaxClassifier | None:
+    """C_s; on f_x it depends on the task alone and is fitted once."""
+    config = model.config
+    if config.seen_classifier == "logits":
+        return None
+    if config.seen_classifier == "latent":
+        latent = model.latent(on_device.features)[0]
+        return fit_on_features(latent, on_device.labels, len(task.seen), config.seen_classifier_c)
+    return fit_on_task(task, on_device.features, config.seen_classifier_c)

@@ -85,9 +85,3 @@ def crossed_slopes(for_x: Tensor, for_y: Tensor, own: int) -> tuple[Tensor, Tens
     slope_x[..., :own] += swapped[..., :own]
     slope_x[..., own:] += for_y[:, batch:]
     return slope_x, for_y[:, :batch] + swapped[..., own:]
-
-
-def linear_slopes(x: Tensor, slope: Tensor, weight: Tensor, bias: Tensor) -> None:
-    """Write a stacked linear layer's gradients. x: (members, rows, in), slope: (members, rows, out) of what it gave."""
-    torch.bmm(x.transpose(1, 2), slope, out=weight)
-    torch.sum(slope, dim=1, keepdim=True, out=bias)

@@ -7,7 +7,7 @@ like `methods.sadvae`.
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 import torch
@@ -33,11 +33,15 @@ class MethodConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Member:
-    """One of a population: what to train on, how, and the seed that names its random draws."""
+    """One of a population: what to train on, how, and the seed that names its random draws.
+
+    state: from which to go on, as `epoch_end` was given it after the member's last epoch; None at a fresh start.
+    """
 
     task: Task
     config: Any
     seed: int
+    state: Mapping[str, Tensor] | None = field(default=None, repr=False)
 
 
 class Run(Protocol):
@@ -47,20 +51,16 @@ class Run(Protocol):
     rank: int  # this process among the data-parallel workers
     world_size: int
 
-    def resume(self) -> dict[str, Tensor] | None:
-        """The state of the last finished epoch, as `epoch_end` was given it, on the CPU; None at a fresh start."""
-
     def epoch_end(
         self,
-        epoch: int,
         losses: Sequence[Mapping[str, float]],
-        models: "Callable[[], Sequence[Model]]",
-        state: Callable[[], Mapping[str, Tensor]],
+        models: "Callable[[Sequence[int]], Sequence[Model]]",
+        states: Callable[[Sequence[int]], Sequence[Mapping[str, Tensor]]],
     ) -> bool:
-        """Called once after each epoch, from 0; a method stops where the answer is False.
+        """Called once after each epoch of all members; a method returns where the answer is False.
 
-        losses: of each member; models, state: called where the models as they are now, or what to resume from, are
-        wanted.
+        It is then called again with whoever goes on, and perhaps others: members have their own counts of epochs, which
+        stand in their states. losses: of each member; models, states: of the members asked for, as they are now.
         """
 
     def average(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -123,11 +123,11 @@ class Method(ABC):
     Model: ClassVar[type[Model]]
     citation: ClassVar[str]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    pack_by: ClassVar[tuple[str, ...]] = ("batch_size", "epochs")  # the fields in which a population cannot differ
+    pack_by: ClassVar[tuple[str, ...]] = ("batch_size",)  # the fields in which a population cannot differ
 
     @abstractmethod
     def fit_population(self, members: Sequence[Member], run: Run) -> None:
-        """Train the members side by side, calling `run.epoch_end` after each epoch with their models."""
+        """Train the members side by side, calling `run.epoch_end` after each epoch until it answers False."""
 
     def configure(self, values: Mapping[str, Any], preset: str | None = None) -> MethodConfig:
         """A Config from a preset and values over it. Raises InputError naming the field that is wrong."""

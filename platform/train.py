@@ -58,7 +58,7 @@ def train(
             method=method,
             problem=problem,
             protocol=options.protocol_options(protocol, folds),
-            configs=(options.base_values(method, preset, assigned),) * seeds,
+            configs=(options.base_values(method, preset, assigned),),
             seeds=tuple(range(seed, seed + seeds)),
             test=True,
             device=device,
@@ -98,8 +98,14 @@ def _run(experiment: "Experiment", folder: Path, workers: int, address: str | No
         tracker.finish("FAILED")
         raise
     for outcome in outcomes:
-        tracker.child(record_of(f"seed-{outcome.seed}", outcome, folder))
-    sound = [o for o in outcomes if o.status == "finished"]
+        tracker.child(
+            record_of(
+                f"ensemble-{outcome.ensemble.replace(' ', '-')}" if outcome.ensemble else f"seed-{outcome.seed}",
+                outcome,
+                folder,
+            )
+        )
+    sound = [o for o in outcomes if o.status == "finished" and not o.ensemble]
     tracker.finish("FINISHED" if sound else "FAILED")
     if not sound:
         raise InputError(f"no seed came to an end: {outcomes[0].reason}")

@@ -1,14 +1,22 @@
 """Linear layers stacked along a leading member axis. Members may differ in width: the rest is zero and stays zero."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+
+Layout = Mapping[str, tuple[Sequence[str], Sequence[str]]]  # a layer to the parts that its rows and columns consist of
 
 
 def stacked_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """x: (members, rows, in), weight: (members, in, out), bias: (members, 1, out); gives (members, rows, out)."""
     return torch.baddbmm(bias, x, weight)
+
+
+def linear_slopes(x: Tensor, slope: Tensor, weight: Tensor, bias: Tensor) -> None:
+    """Write a stacked linear layer's gradients. x: (members, rows, in), slope: (members, rows, out) of what it gave."""
+    torch.bmm(x.transpose(1, 2), slope, out=weight)
+    torch.sum(slope, dim=1, keepdim=True, out=bias)
 
 
 def xavier(fan_in: int, fan_out: int, gain: float, draw: torch.Generator) -> Tensor:
@@ -28,3 +36,61 @@ def stack_padded(matrices: Sequence[Tensor]) -> Tensor:
     for member, matrix in enumerate(matrices):
         stacked[member, : matrix.shape[0], : matrix.shape[1]] = matrix
     return stacked
+
+
+class StackedLayers:
+    """The linear layers of a population, padded to the widest member, part by part.
+
+    parameters, gradients: a layer's name to (members, rows, columns), and `NAME_bias` to (members, 1, columns).
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        widths: Sequence[Mapping[str, int]],
+        weights: Sequence[Mapping[str, Tensor]],
+        device: torch.device,
+    ) -> None:
+        """widths: each member's width of every part of the layout; weights: each member's own matrices and biases."""
+        self.layout, self.widths, self.device = layout, widths, device
+        self.widest = {part: max(w[part] for w in widths) for part in widths[0]}
+        self.parameters = self.stacked(weights)
+        self.gradients = {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
+
+    def __call__(self, name: str, x: Tensor) -> Tensor:
+        """x: (members, rows, in); gives (members, rows, out)."""
+        return stacked_linear(x, self.parameters[name], self.parameters[f"{name}_bias"])
+
+    def write_slopes(self, name: str, x: Tensor, slope: Tensor) -> None:
+        """Write a layer's gradients; shapes as for `linear_slopes`."""
+        linear_slopes(x, slope, self.gradients[name], self.gradients[f"{name}_bias"])
+
+    def stacked(self, own: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Members' own tensors, shaped as their parameters, as (members, rows, columns), zero beyond their widths."""
+        stacked = {}
+        for name in own[0]:
+            rows, columns = (sum(self.widest[part] for part in parts) for parts in self._parts(name))
+            stacked[name] = torch.zeros(len(own), rows or 1, columns, device=self.device)
+            for member, tensors in enumerate(own):
+                stacked[name][member][self._places(member, name)] = tensors[name].to(self.device)
+        return stacked
+
+    def own(self, member: int, stacked: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Copies of one member's part of tensors shaped as the parameters, cut to its widths: `stacked`'s inverse."""
+        return {name: tensor[member][self._places(member, name)] for name, tensor in stacked.items()}
+
+    def _parts(self, name: str) -> tuple[Sequence[str], Sequence[str]]:
+        rows, columns = self.layout[name.removesuffix("_bias")]
+        return ((), columns) if name.endswith("_bias") else (rows, columns)
+
+    def _places(self, member: int, name: str) -> tuple[Tensor, Tensor]:
+        """Rows (own, 1) and columns (own,) of a member's own numbers among the padded ones."""
+        rows, columns = (self._own_places(parts, self.widths[member]) for parts in self._parts(name))
+        return rows[:, None].to(self.device), columns.to(self.device)
+
+    def _own_places(self, parts: Sequence[str], own: Mapping[str, int]) -> Tensor:
+        places, start = [torch.zeros(0 if parts else 1, dtype=torch.long)], 0  # a bias has one row and no parts
+        for part in parts:
+            places.append(start + torch.arange(own[part]))
+            start += self.widest[part]
+        return torch.cat(places)

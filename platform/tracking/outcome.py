@@ -22,7 +22,7 @@ def record_of(key: str, outcome: Outcome, folder: Path | None) -> RunRecord:
     return RunRecord(
         key=key,
         name=key,
-        params={**outcome.config, "seed": outcome.seed},
+        params={**outcome.config, "seed": outcome.seed, "split": outcome.split},
         epochs=epochs,
         metrics=metrics,
         status="FINISHED" if outcome.status == "finished" else "FAILED",

@@ -1,8 +1,14 @@
-"""One fit, watched from outside: each epoch evaluated, wanted models kept, and enough written down to go on."""
+"""A fit, watched from outside: each epoch evaluated, wanted models kept, members let go and taken in, all written down.
 
+Members that belong together, as a configuration's seeds and folds do, are a course. Courses train side by side as one
+population; one that has ended leaves it, and others may take its place.
+"""
+
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -11,22 +17,25 @@ from torch import Tensor
 from platform.method import Member, Method, Model
 from platform.training.checkpoints import read_checkpoint, write_checkpoint
 
-Evaluation = Callable[[int, Model], Mapping[str, float]]  # a member's index and model to epoch metrics
-Keeper = Callable[[Sequence[Sequence[Mapping[str, float]]]], Sequence[int]]  # history to the members to keep now
+History = Sequence[Sequence[Mapping[str, float]]]  # epoch by epoch, each member's losses and metrics
+Evaluation = Callable[[int, Model], Mapping[str, float]]  # a member's place in its course and its model to metrics
+Keeper = Callable[[History], Sequence[int]]  # a course's history to the members whose models to keep now
+_WRITING_SHARE = 0.05  # of the time, at most, goes into checkpoints
 
 
 def best_epoch(groups: Sequence[Sequence[int]], metric: str) -> Keeper:
     """Keep the models of a group of members where their mean of `metric` is the highest so far."""
 
-    def wanted(history: Sequence[Sequence[Mapping[str, float]]]) -> list[int]:
+    def wanted(history: History) -> list[int]:
         return [m for group in groups if epoch_of_best(history, group, metric) == len(history) - 1 for m in group]
 
     return wanted
 
 
-def epoch_of_best(history: Sequence[Sequence[Mapping[str, float]]], group: Sequence[int], metric: str) -> int:
-    """The first epoch at which the group's mean of `metric` is the highest."""
-    means = [sum(epoch[m][metric] for m in group) for epoch in history]
+def epoch_of_best(history: History, group: Sequence[int], metric: str) -> int:
+    """The first epoch at which the mean of `metric` is the highest, over those of a group that are finite."""
+    counted = [m for m in group if is_finite(history, m)] or group
+    means = [sum(epoch[m][metric] for m in counted) for epoch in history]
     return max(range(len(means)), key=means.__getitem__)
 
 
@@ -35,60 +44,101 @@ def chosen_epoch(epochs: Sequence[int]) -> Keeper:
     return lambda history: [m for m, epoch in enumerate(epochs) if epoch == len(history) - 1]
 
 
+def is_finite(history: History, member: int) -> bool:
+    """Whether a member's numbers are, at its last epoch."""
+    return all(math.isfinite(value) for value in history[-1][member].values())
+
+
+@dataclass
+class Course:
+    """Members that go through their epochs together. key: unique among the courses of a fit, the same after a restart.
+
+    kept: keeper to {place in the course: model}; settled: whoever follows the fit has taken from it what was wanted.
+    """
+
+    key: str
+    members: list[Member]
+    last_epoch: int
+    evaluate: Evaluation | None
+    keepers: Mapping[str, Keeper]
+    history: list[list[dict[str, float]]] = field(default_factory=list)
+    kept: dict[str, dict[int, Model]] = field(default_factory=dict)
+    settled: bool = False
+
+    def __post_init__(self) -> None:
+        self.kept = {name: {} for name in self.keepers}
+
+    @property
+    def ended(self) -> bool:
+        """After its last epoch, or once none of its members is finite."""
+        if len(self.history) > self.last_epoch:
+            return True
+        return bool(self.history) and not any(is_finite(self.history, m) for m in range(len(self.members)))
+
+
+Following = Callable[[Sequence[Course]], Sequence[Course]]  # courses after an epoch to those that go on from there
+
+
+def until_they_end(courses: Sequence[Course]) -> Sequence[Course]:
+    return [course for course in courses if not course.ended]
+
+
 @dataclass
 class Fitting:
-    """The Run that a method is given (`platform.method.Run`): a fit with its device, history and kept models.
+    """The Run that a method is given (`platform.method.Run`).
 
-    history: epoch by epoch, each member's losses and metrics; kept: keeper to {member: model}. With `checkpoint`, a fit
-    that was cut off goes on from its last written epoch, with the same numbers as one left alone.
+    With `checkpoint`, a fit that was cut off goes on from its last written epoch, with the same numbers as one left
+    alone; it must be given the same courses, or some of them. `following` says after each epoch which courses go on: it
+    may leave some out and add others.
     """
 
     method: Method
-    members: Sequence[Member]
+    courses: Sequence[Course]
     device: torch.device
-    evaluate: Evaluation | None
-    keepers: Mapping[str, Keeper]
-    last_epoch: int
+    following: Following = until_they_end
     checkpoint: Path | None = None
     checkpoint_seconds: float = 15.0
     on_epoch: Callable[[int, Sequence[Mapping[str, float]]], None] | None = None
     rank: int = 0
     world_size: int = 1
-    history: list[list[dict[str, float]]] = field(default_factory=list)
-    kept: dict[str, dict[int, Model]] = field(default_factory=dict)
-    _written: float = field(default_factory=time.monotonic)
+    _due: float = field(default=0.0, init=False)
 
     def fit(self) -> None:
-        """Run the method's fit, from the checkpoint where there is one."""
-        self.kept = {name: {} for name in self.keepers}
-        self._resumed = self._read()
-        if len(self.history) <= self.last_epoch:
-            self.method.fit_population(self.members, self)
-
-    def resume(self) -> dict[str, Tensor] | None:
-        return self._resumed
+        """Run the method's fit until every course has ended."""
+        self._read()
+        self._running = until_they_end(self.courses)
+        self._due = time.monotonic() + self.checkpoint_seconds
+        while self._running:
+            members = [member for course in self._running for member in course.members]
+            self._changed = False
+            self.method.fit_population(members, self)
+            if not self._changed:
+                raise RuntimeError(f"{type(self.method).__name__}.fit_population returned before it was told to")
 
     def epoch_end(
         self,
-        epoch: int,
         losses: Sequence[Mapping[str, float]],
-        models: Callable[[], Sequence[Model]],
-        state: Callable[[], Mapping[str, Tensor]],
+        models: Callable[[Sequence[int]], Sequence[Model]],
+        states: Callable[[Sequence[int]], Sequence[Mapping[str, Tensor]]],
     ) -> bool:
-        current = models() if self.evaluate is not None else None
-        metrics = [self.evaluate(m, model) for m, model in enumerate(current)] if current else [{}] * len(losses)
-        self.history.append([{**loss, **metric} for loss, metric in zip(losses, metrics, strict=True)])
-        for name, keeper in self.keepers.items():
-            if wanted := keeper(self.history):
-                current = current or models()
-                self.kept[name] |= {m: current[m] for m in wanted}
-        going_on = epoch < self.last_epoch
-        due = time.monotonic() - self._written >= self.checkpoint_seconds
-        if self.checkpoint and self.rank == 0 and (due or not going_on):
-            self._write(state())
+        starts = [0, *accumulate(len(course.members) for course in self._running)]
+        places = {c.key: range(a, b) for c, a, b in zip(self._running, starts, starts[1:], strict=False)}
+        evaluated = [i for c in self._running if c.evaluate is not None for i in places[c.key]]
+        current = dict(zip(evaluated, models(evaluated), strict=True)) if evaluated else {}
+        for course in self._running:
+            self._record(course, places[course.key], losses, current, models)
+        before = self._running
+        self._running = list(self.following(before))
+        self._changed = [id(c) for c in self._running] != [id(c) for c in before]
+        if self.checkpoint and self.rank == 0 and (time.monotonic() >= self._due or not self._running):
+            self._write({c.key: states(places[c.key]) for c in self._running if c.key in places})
         if self.on_epoch:
-            self.on_epoch(epoch, self.history[-1])
-        return going_on
+            self.on_epoch(max(len(c.history) for c in before) - 1, before[0].history[-1])
+        for course in self._running if self._changed else ():
+            if course.key in places:
+                going_on = zip(course.members, states(places[course.key]), strict=True)
+                course.members = [replace(member, state=state) for member, state in going_on]
+        return not self._changed
 
     def average(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
         if self.world_size > 1:
@@ -97,28 +147,64 @@ class Fitting:
                 gradient /= self.world_size
         return gradients
 
-    def _write(self, state: Mapping[str, Tensor]) -> None:
-        tensors = {f"state.{name}": tensor for name, tensor in state.items()}
-        record = {"history": self.history, "kept": {}}
-        for keeper, models in self.kept.items():
-            for member, model in models.items():
-                model_tensors, values = model.state()
-                tensors |= {f"kept.{keeper}.{member}.{name}": t for name, t in model_tensors.items()}
-                record["kept"].setdefault(keeper, {})[member] = values
-        write_checkpoint(self.checkpoint, tensors, record)
-        self._written = time.monotonic()
+    def _record(
+        self,
+        course: Course,
+        places: range,
+        losses: Sequence[Mapping[str, float]],
+        current: dict[int, Model],
+        models: Callable[[Sequence[int]], Sequence[Model]],
+    ) -> None:
+        """An epoch's metrics, and the models to keep of it."""
+        metrics = [course.evaluate(m, current[i]) if course.evaluate else {} for m, i in enumerate(places)]
+        course.history.append([{**losses[i], **metric} for i, metric in zip(places, metrics, strict=True)])
+        course.members = [replace(member, state=None) for member in course.members]  # they have moved on from it
+        for name, keeper in course.keepers.items():
+            wanted = keeper(course.history)
+            missing = [places[m] for m in wanted if places[m] not in current]
+            current |= dict(zip(missing, models(missing), strict=True)) if missing else {}
+            course.kept[name] |= {m: current[places[m]] for m in wanted}
 
-    def _read(self) -> dict[str, Tensor] | None:
+    def _write(self, states: Mapping[str, Sequence[Mapping[str, Tensor]]]) -> None:
+        """All courses that run, and those that have ended and still wait for the others."""
+        started = time.monotonic()
+        tensors, record = {}, {}
+        for number, course in enumerate([*self._running, *(c for c in self.courses if c.ended and not c.settled)]):
+            for member, state in enumerate(states.get(course.key, ())):
+                tensors |= {f"{number}.state.{member}.{name}": t for name, t in state.items()}
+            kept = {}
+            for keeper, models in course.kept.items():
+                for member, model in models.items():
+                    model_tensors, values = model.state()
+                    tensors |= {f"{number}.{keeper}.{member}.{name}": t for name, t in model_tensors.items()}
+                    kept.setdefault(keeper, {})[member] = values
+            record[course.key] = {"number": number, "history": course.history, "kept": kept}
+        write_checkpoint(self.checkpoint, tensors, record)
+        taken = time.monotonic() - started
+        self._due = time.monotonic() + max(self.checkpoint_seconds, taken / _WRITING_SHARE)
+
+    def _read(self) -> None:
         saved = read_checkpoint(self.checkpoint) if self.checkpoint else None
         if saved is None:
-            return None
+            return
         tensors, record = saved
-        self.history = record["history"]
-        for keeper, models in record["kept"].items():
-            for member, values in models.items():
-                prefix = f"kept.{keeper}.{member}."
-                mine = {n.removeprefix(prefix): t.to(self.device) for n, t in tensors.items() if n.startswith(prefix)}
-                task = self.members[int(member)].task
-                values |= {"seen": task.seen, "unseen": task.unseen, "combination": None}
-                self.kept[keeper][int(member)] = self.method.Model.from_state(mine, values)
-        return {n.removeprefix("state."): t for n, t in tensors.items() if n.startswith("state.")}
+
+        def named(prefix: str) -> dict[str, Tensor]:
+            return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+        for course in self.courses:
+            found = record.get(course.key)
+            if found is None:
+                continue
+            course.history = found["history"]
+            course.members = [
+                replace(member, state=named(f"{found['number']}.state.{m}.") or None)
+                for m, member in enumerate(course.members)
+            ]
+            for keeper, models in found["kept"].items():
+                for member, values in models.items():
+                    mine = named(f"{found['number']}.{keeper}.{member}.")
+                    task = course.members[int(member)].task
+                    values |= {"seen": task.seen, "unseen": task.unseen, "combination": None}
+                    on_device = {name: tensor.to(self.device) for name, tensor in mine.items()}
+                    course.kept[keeper][int(member)] = self.method.Model.from_state(on_device, values)

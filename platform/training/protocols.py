@@ -8,9 +8,9 @@ It leaks, is computed beside the clean result from the same fit, and is always l
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,12 +18,21 @@ from torch import Tensor
 
 from platform.errors import InputError
 from platform.method import Member, Method, MethodConfig, Model
-from platform.training.fitting import Fitting, best_epoch, chosen_epoch, epoch_of_best
+from platform.training.fitting import (
+    Course,
+    Fitting,
+    best_epoch,
+    chosen_epoch,
+    epoch_of_best,
+    is_finite,
+    until_they_end,
+)
 from platform.zeroshot.evaluation import all_metrics, joint_metrics, zero_shot_metrics
 from platform.zeroshot.gate import Combination, fit_gate, fit_stacking
 from platform.zeroshot.problem import Fold, Problem
 
 Report = Callable[[str, int, Sequence[Mapping[str, float]]], None]  # stage, epoch, metrics of each member
+HeldOut = tuple[Tensor, Tensor, Tensor]  # (N, S) seen and (N, U) unseen log-probabilities of a fold, and (N,) labels
 
 
 class ProtocolOptions(BaseModel):
@@ -39,20 +48,25 @@ class ProtocolOptions(BaseModel):
 
 @dataclass(frozen=True)
 class Candidate:
-    """One configuration with one seed."""
+    """One configuration with one seed on one class split."""
 
     config: MethodConfig
     seed: int
+    split: str
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What validation found for a candidate. epochs: metrics of each epoch, mean over folds; epoch: the chosen one."""
+    """What validation found for a candidate. epochs: metrics of each epoch, mean over folds; epoch: the chosen one.
+
+    held_out: each fold's scores at that epoch, from which ensembles are joined.
+    """
 
     epochs: Sequence[Mapping[str, float]]
     epoch: int
     metrics: Mapping[str, float]
     combination: Combination
+    held_out: Sequence[HeldOut] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,24 @@ class Test:
     epochs: Sequence[Mapping[str, float]]
     metrics: Mapping[str, Mapping[str, float]]
     models: Mapping[str, Model]
+
+
+Validations = list[Validation | None]  # of one configuration: split by split, seed by seed; None for one that diverged
+
+
+class Desk(Protocol):
+    """Whom a pack asks which of its configurations go on, and which come in for those that have left."""
+
+    def is_rung(self, config: MethodConfig, epochs: int) -> bool:
+        """Whether the desk decides after so many epochs."""
+
+    def exchange(
+        self, ended: Mapping[str, Validations], waiting: Mapping[str, Validations]
+    ) -> tuple[Sequence[str], Mapping[str, MethodConfig]]:
+        """Takes what has ended, and what stands at a rung; gives which of the latter stop there, and who comes in.
+
+        A stopped configuration is over: what it had reached at the rung was its outcome. Keys name configurations.
+        """
 
 
 @dataclass(frozen=True)
@@ -75,74 +107,123 @@ class Workplace:
     rank: int = 0
     world_size: int = 1
 
-    def fitting(self, stage: str, method: Method, members: Sequence[Member], last_epoch: int, **watch: Any) -> Fitting:
+    def fitting(self, stage: str, method: Method, courses: Sequence[Course], **options: Any) -> Fitting:
         report = self.report
         return Fitting(
             method,
-            members,
+            courses,
             self.device,
-            last_epoch=last_epoch,
             checkpoint=self.folder and self.folder / f"{stage}.safetensors",
             checkpoint_seconds=self.checkpoint_seconds,
             on_epoch=report and (lambda epoch, metrics: report(stage, epoch, metrics)),
             rank=self.rank,
             world_size=self.world_size,
-            **watch,
+            **options,
         )
 
 
 def validate(
-    method: Method, problem: Problem, candidates: Sequence[Candidate], options: ProtocolOptions, place: Workplace
-) -> list[Validation | None]:
-    """Validate candidates side by side, each on every fold; None for one whose numbers were no longer finite."""
-    folds = problem.validation_folds(options.folds, options.seen_fraction, options.fold_seed)
-    members = [Member(fold.task, c.config, c.seed) for c in candidates for fold in folds]
-    groups = [list(range(i * len(folds), (i + 1) * len(folds))) for i in range(len(candidates))]
-    # the epoch belongs to a configuration: its seeds choose it together, since one seed's few pseudo-unseen samples
-    # choose it badly
-    together = [
-        [m for c, g in zip(candidates, groups, strict=True) if c.config == own.config for m in g] for own in candidates
-    ]
-    samples = [fold.samples.to(place.device) for fold in folds]
+    method: Method,
+    problems: Mapping[str, Problem],
+    configs: Mapping[str, MethodConfig],
+    seeds: Sequence[int],
+    options: ProtocolOptions,
+    place: Workplace,
+    desk: Desk | None = None,
+) -> dict[str, Validations]:
+    """Validate configurations side by side, each on every split with every seed over all folds.
 
-    def evaluate(member: int, model: Model) -> dict[str, float]:
-        return zero_shot_metrics(model, samples[member % len(folds)])
+    problems: by split; configs: by key. With a desk, configurations that it stops leave, and others come in: what they
+    reach is given to the desk, and the answer here is empty.
+    """
+    validation = _ValidationStage(problems, seeds, options, place)
+    found: dict[str, Validations] = {}
 
-    fitting = place.fitting(
-        "validation",
-        method,
-        members,
-        last_epoch=candidates[0].config.epochs - 1,
-        evaluate=evaluate,
-        keepers={"best": best_epoch(together, "zsl")},
-    )
-    fitting.fit()
-    found = []
-    for candidate, group, choosing in zip(candidates, groups, together, strict=True):
-        epochs = [_mean([epoch[m] for m in group]) for epoch in fitting.history]
-        if not all(math.isfinite(value) for value in epochs[-1].values()):
-            found.append(None)
-            continue
-        models = [fitting.kept["best"][m] for m in group]
-        scored = [
-            (model.seen_scores(s.features, s.logits), model.unseen_scores(s.features), s.labels)
-            for model, s in zip(models, samples, strict=True)
-        ]
-        seen, unseen, labels = (part.cpu() for part in _pooled(scored))  # the gate's many small fits run there
-        if seen.isnan().any() or unseen.isnan().any():  # the last step overflowed: no loss has shown it
-            found.append(None)
-            continue
-        combination, scores, curve = _combine(candidate.config, seen, unseen, labels)
-        epoch = epoch_of_best(fitting.history, choosing, "zsl")
-        zero_shot = {name: epochs[epoch][name] for name in ("zsl", "zsl_per_sample")}
-        metrics = {**zero_shot, **joint_metrics(scores, curve, labels, seen.shape[1])}
-        found.append(Validation(epochs, epoch, metrics, combination))
+    def following(courses: Sequence[Course]) -> list[Course]:
+        going_on = until_they_end(courses)
+        if desk is None:
+            return going_on
+        waiting = [c for c in going_on if desk.is_rung(c.members[0].config, len(c.history))]
+        ended = [c for c in courses if c.ended]
+        if not waiting and not ended:
+            return going_on
+        stopped, joining = desk.exchange(
+            {c.key: validation.found(c) for c in ended}, {c.key: validation.found(c) for c in waiting}
+        )
+        left = {c.key for c in ended} | set(stopped)
+        for course in courses:
+            course.settled = course.key in left
+        new = [validation.course(key, config) for key, config in joining.items()]
+        return [c for c in going_on if c.key not in left] + new
+
+    courses = [validation.course(key, config) for key, config in configs.items()]
+    place.fitting("validation", method, courses, following=following).fit()
+    if desk is None:
+        found = {course.key: validation.found(course) for course in courses}
     return found
+
+
+class _ValidationStage:
+    """Makes a course of a configuration, and reads from it what validation found."""
+
+    def __init__(
+        self, problems: Mapping[str, Problem], seeds: Sequence[int], options: ProtocolOptions, place: Workplace
+    ) -> None:
+        self.folds: dict[str, list[Fold]] = {
+            split: problem.validation_folds(options.folds, options.seen_fraction, options.fold_seed)
+            for split, problem in problems.items()
+        }
+        self.samples = {split: [f.samples.to(place.device) for f in folds] for split, folds in self.folds.items()}
+        # a course's members: split by split, seed by seed, fold by fold
+        self.members = [
+            (split, seed, fold) for split, folds in self.folds.items() for seed in seeds for fold in range(len(folds))
+        ]
+        places = enumerate(self.members)
+        self.groups: dict[tuple[str, int], list[int]] = {}
+        self.together: dict[str, list[int]] = {}
+        for m, (split, seed, _) in places:
+            self.groups.setdefault((split, seed), []).append(m)
+            # the epoch belongs to a configuration: its seeds choose it together, since one seed's few pseudo-unseen
+            # samples choose it badly
+            self.together.setdefault(split, []).append(m)
+
+    def course(self, key: str, config: MethodConfig) -> Course:
+        return Course(
+            key,
+            [Member(self.folds[split][fold].task, config, seed) for split, seed, fold in self.members],
+            config.epochs - 1,
+            self._evaluate,
+            {"best": best_epoch(list(self.together.values()), "zsl")},
+        )
+
+    def _evaluate(self, member: int, model: Model) -> dict[str, float]:
+        split, _, fold = self.members[member]
+        return zero_shot_metrics(model, self.samples[split][fold])
+
+    def found(self, course: Course) -> Validations:
+        """As it stands now: at its end, or at a rung."""
+        return [self._of(course, split, group) for (split, _), group in self.groups.items()]
+
+    def _of(self, course: Course, split: str, group: Sequence[int]) -> Validation | None:
+        if not all(is_finite(course.history, m) for m in group):
+            return None
+        models = [course.kept["best"][m] for m in group]
+        held_out = [
+            tuple(part.cpu() for part in (m.seen_scores(s.features, s.logits), m.unseen_scores(s.features), s.labels))
+            for m, s in zip(models, self.samples[split], strict=True)
+        ]  # on the CPU: the gate's many small fits run there
+        if any(part.isnan().any() for seen, unseen, _ in held_out for part in (seen, unseen)):
+            return None  # the last step overflowed: no loss has shown it
+        epochs = [_mean([epoch[m] for m in group]) for epoch in course.history]
+        epoch = epoch_of_best(course.history, self.together[split], "zsl")
+        zero_shot = {name: epochs[epoch][name] for name in ("zsl", "zsl_per_sample")}
+        combination, joint = combined(course.members[0].config, held_out)
+        return Validation(epochs, epoch, {**zero_shot, **joint}, combination, held_out)
 
 
 def test(
     method: Method,
-    fold: Fold,
+    folds: Mapping[str, Fold],
     candidates: Sequence[Candidate],
     validations: Sequence[Validation],
     options: ProtocolOptions,
@@ -150,33 +231,43 @@ def test(
 ) -> list[Test | None]:
     """Fit candidates on all seen classes, side by side, and test each protocol's choice; None for one that diverged.
 
-    The clean protocol's model is the one after the validated epoch; `released` also evaluates every epoch on the unseen
-    test classes and takes the best.
+    folds: by split. The clean protocol's model is the one after the validated epoch; `released` also evaluates every
+    epoch on the unseen test classes and takes the best.
     """
-    samples = fold.samples.to(place.device)
-    members = [Member(fold.task, c.config, c.seed) for c in candidates]
+    samples = {split: fold.samples.to(place.device) for split, fold in folds.items()}
     leaking = "released" in options.protocols
-    keepers = {"clean": chosen_epoch([v.epoch for v in validations])}
-    if leaking:
-        keepers["released"] = best_epoch([[m] for m in range(len(members))], "zsl_per_sample")
-    fitting = place.fitting(
-        "test",
-        method,
-        members,
-        last_epoch=candidates[0].config.epochs - 1 if leaking else max(v.epoch for v in validations),
-        evaluate=(lambda _, model: zero_shot_metrics(model, samples)) if leaking else None,
-        keepers=keepers,
-    )
-    fitting.fit()
+
+    def course(number: int, candidate: Candidate, validation: Validation) -> Course:
+        keepers = {"clean": chosen_epoch([validation.epoch])}
+        if leaking:
+            keepers["released"] = best_epoch([[0]], "zsl_per_sample")
+        return Course(
+            str(number),
+            [Member(folds[candidate.split].task, candidate.config, candidate.seed)],
+            candidate.config.epochs - 1 if leaking else validation.epoch,
+            (lambda _, model: zero_shot_metrics(model, samples[candidate.split])) if leaking else None,
+            keepers,
+        )
+
+    pairs = list(zip(candidates, validations, strict=True))
+    courses = [course(i, candidate, validation) for i, (candidate, validation) in enumerate(pairs)]
+    place.fitting("test", method, courses).fit()
     tests = []
-    for m, validation in enumerate(validations):
-        if not all(math.isfinite(value) for value in fitting.history[-1][m].values()):
+    for (candidate, validation), fitted in zip(pairs, courses, strict=True):
+        if not is_finite(fitted.history, 0):
             tests.append(None)
             continue
-        models = {p: fitting.kept[p][m].joined_by(validation.combination) for p in options.protocols}
-        metrics = {p: all_metrics(model, samples) for p, model in models.items()}
-        tests.append(Test([epoch[m] for epoch in fitting.history], metrics, models))
+        models = {p: fitted.kept[p][0].joined_by(validation.combination) for p in options.protocols}
+        metrics = {p: all_metrics(model, samples[candidate.split]) for p, model in models.items()}
+        tests.append(Test([epoch[0] for epoch in fitted.history], metrics, models))
     return tests
+
+
+def combined(config: MethodConfig, held_out: Sequence[HeldOut]) -> tuple[Combination, dict[str, float]]:
+    """What joins seen and unseen scores, fitted on all folds together, and the joint metrics that it gives there."""
+    seen, unseen, labels = _pooled(held_out)
+    combination, scores, curve = _combine(config, seen, unseen, labels)
+    return combination, joint_metrics(scores, curve, labels, seen.shape[1])
 
 
 def _mean(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -8,10 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
 
 from platform.errors import InputError
 from platform.method import Model, load_method
+from platform.training.ensembles import Ensemble
 from platform.zeroshot.gate import Gate, Stacking
 
 
@@ -23,8 +25,11 @@ def save_model(method_name: str, model: Model, folder: Path, record: Mapping[str
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, partial / "model.safetensors")
-    text = json.dumps({"method": method_name, "record": dict(record), "values": values}, indent=1)
+    # copies, because an ensemble's parts may share a tensor and the format wants each name its own memory
+    copies = {n: t.detach().cpu().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
+    save_file(copies, partial / "model.safetensors")
+    kind = "ensemble" if isinstance(model, Ensemble) else "model"
+    text = json.dumps({"method": method_name, "kind": kind, "record": dict(record), "values": values}, indent=1)
     (partial / "model.json").write_text(text + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
@@ -42,5 +47,5 @@ def load_model(folder: Path) -> tuple[Model, dict[str, Any]]:
         fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
         values["combination"] = kind(**fields)
     values["seen"], values["unseen"] = tuple(values["seen"]), tuple(values["unseen"])
-    model = load_method(saved["method"]).Model.from_state(load_file(folder / "model.safetensors"), values)
-    return model, saved["record"]
+    kind = Ensemble if saved["kind"] == "ensemble" else load_method(saved["method"]).Model
+    return kind.from_state(load_file(folder / "model.safetensors"), values), saved["record"]

@@ -1,23 +1,38 @@
 """The one trainable: an experiment in, outcomes and models out. Called plainly, by a Tune trial or by Train workers."""
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from platform.method import load_method
+from platform.method import Model, load_method
 from platform.training.checkpoints import write_json
 from platform.training.devices import device_of
-from platform.training.protocols import Candidate, ProtocolOptions, Report, Validation, Workplace, test, validate
+from platform.training.ensembles import Ensemble, held_out_together
+from platform.training.protocols import (
+    Candidate,
+    Desk,
+    ProtocolOptions,
+    Report,
+    Test,
+    Validation,
+    Validations,
+    Workplace,
+    combined,
+    test,
+    validate,
+)
 from platform.training.saved_models import save_model
-from platform.zeroshot.problem import Fold, ProblemOptions, load_problem
+from platform.zeroshot.evaluation import all_metrics, zero_shot_from_scores
+from platform.zeroshot.problem import Fold, Problem, ProblemOptions, load_problem
 
 _OUTCOMES = "outcomes.json"
 
 
 class Experiment(BaseModel):
-    """Everything that decides an outcome. Configurations are trained side by side; each has its own seed."""
+    """Everything that decides an outcome. Configurations train side by side, each on every split with every seed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,21 +40,31 @@ class Experiment(BaseModel):
     problem: ProblemOptions
     protocol: ProtocolOptions = ProtocolOptions()
     configs: tuple[dict[str, Any], ...]
+    keys: tuple[str, ...] = ()  # the configurations' names; their numbers by default
     seeds: tuple[int, ...]
+    splits: tuple[str, ...] = ()  # the problem's own by default
     test: bool  # also fit on all seen classes and test; a search's trials only validate
+    metric: str = "harmonic_mean"  # by which an ensemble of the best configurations chooses how many
     device: str = "auto"
     checkpoint_seconds: float = 15.0
 
+    def named(self) -> dict[str, dict[str, Any]]:
+        """The configurations by key."""
+        return dict(zip(self.keys or map(str, range(len(self.configs))), self.configs, strict=True))
+
 
 class Outcome(BaseModel):
-    """What became of one configuration with one seed."""
+    """What became of one configuration with one seed on one split, or of several that predict together."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    key: str = "0"
     config: dict[str, Any]
     seed: int
-    status: Literal["finished", "failed"]
+    split: str
+    status: Literal["finished", "failed", "stopped"]  # stopped: early, by its search
     reason: str = ""
+    ensemble: str = ""  # what predicts together; a single model where empty
     epochs: list[dict[str, float]] = []  # of validation, mean over folds
     epoch: int | None = None  # the chosen one, from 0
     validation: dict[str, float] = {}
@@ -50,48 +75,67 @@ class Outcome(BaseModel):
 
 
 def train(
-    experiment: Experiment, folder: Path, report: Report | None = None, rank: int = 0, world_size: int = 1
+    experiment: Experiment,
+    folder: Path,
+    report: Report | None = None,
+    desk: Desk | None = None,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> list[Outcome]:
     """Run an experiment in `folder`, or go on with one that was cut off there; a finished one is only read.
 
-    Every member must agree in its method's `pack_by`. Raises InputError where the experiment cannot be run.
+    Configurations must agree in their method's `pack_by`. Several seeds or configurations are tested as ensembles too.
+    With a desk, nothing is tested, and outcomes are the desk's to make. Raises InputError where it cannot be run.
     """
     if (finished := read_outcomes(folder)) is not None:
         return finished
     started = time.monotonic()
     method = load_method(experiment.method)
-    candidates = [
-        Candidate(method.configure(config), seed)
-        for config, seed in zip(experiment.configs, experiment.seeds, strict=True)
-    ]
-    problem = load_problem(experiment.problem)
+    configs = {key: method.configure(config) for key, config in experiment.named().items()}
+    splits = experiment.splits or (experiment.problem.split,)
+    problems = {s: load_problem(experiment.problem.model_copy(update={"split": s})) for s in splits}
     folder.mkdir(parents=True, exist_ok=True)
     place = Workplace(device_of(experiment.device), folder, experiment.checkpoint_seconds, report, rank, world_size)
-    validations = validate(method, problem, candidates, experiment.protocol, place)
-    outcomes = [_outcome(c, v) for c, v in zip(candidates, validations, strict=True)]
-    sound = [i for i, validation in enumerate(validations) if validation is not None]
-    if experiment.test and sound:
-        fold = problem.final()
-        tests = test(
-            method, fold, [candidates[i] for i in sound], [validations[i] for i in sound], experiment.protocol, place
-        )
-        for i, tested in zip(sound, tests, strict=True):
-            if tested is None:
-                outcomes[i] = _failed(candidates[i], "on all seen classes")
-                continue
-            models = {p: f"models/{i}-{p}" for p in tested.models}
-            if rank == 0:
-                for protocol, model in tested.models.items():
-                    save_model(experiment.method, model, folder / models[protocol], _record(experiment, fold, protocol))
-            outcomes[i] = outcomes[i].model_copy(
-                update={"test": dict(tested.metrics), "test_epochs": list(tested.epochs), "models": models}
-            )
+    validations = validate(method, problems, configs, experiment.seeds, experiment.protocol, place, desk)
+    if desk is not None:
+        return []
+    outcomes = [
+        outcome
+        for key, config in configs.items()
+        for outcome in outcomes_of(key, config.model_dump(), experiment.seeds, splits, validations[key])
+    ]
+    flat = [validation for key in configs for validation in validations[key]]
+    if experiment.test:
+        tested = _tested(experiment, problems, outcomes, flat, place)
+        outcomes, models = _with_ensembles(experiment, problems, outcomes, flat, tested, place)
+        if rank == 0:
+            _save(experiment, problems, outcomes, models, folder)
     seconds = (time.monotonic() - started) / len(outcomes)
     outcomes = [o.model_copy(update={"seconds": seconds}) for o in outcomes]
     if rank == 0:
-        write_json(folder / _OUTCOMES, [o.model_dump() for o in outcomes])
+        write_outcomes(folder, outcomes)
         for stage in ("validation", "test"):
             (folder / f"{stage}.safetensors").unlink(missing_ok=True)
+    return outcomes
+
+
+def outcomes_of(
+    key: str, config: Mapping[str, Any], seeds: Sequence[int], splits: Sequence[str], validations: Validations
+) -> list[Outcome]:
+    """A configuration's outcomes, split by split and seed by seed."""
+    named = [(split, seed) for split in splits for seed in seeds]
+    outcomes = []
+    for (split, seed), validation in zip(named, validations, strict=True):
+        outcome = Outcome(key=key, config=dict(config), seed=seed, split=split, status="finished")
+        if validation is None:
+            outcomes.append(_failed(outcome, "in validation"))
+            continue
+        reached = {
+            "epochs": list(validation.epochs),
+            "epoch": validation.epoch,
+            "validation": dict(validation.metrics),
+        }
+        outcomes.append(outcome.model_copy(update=reached))
     return outcomes
 
 
@@ -101,28 +145,137 @@ def read_outcomes(folder: Path) -> list[Outcome] | None:
     return TypeAdapter(list[Outcome]).validate_json(path.read_bytes()) if path.exists() else None
 
 
-def _outcome(candidate: Candidate, validation: Validation | None) -> Outcome:
-    if validation is None:
-        return _failed(candidate, "in validation")
-    return Outcome(
-        config=candidate.config.model_dump(),
-        seed=candidate.seed,
-        status="finished",
-        epochs=list(validation.epochs),
-        epoch=validation.epoch,
-        validation=dict(validation.metrics),
-    )
+def write_outcomes(folder: Path, outcomes: Sequence[Outcome]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / _OUTCOMES, [o.model_dump() for o in outcomes])
 
 
-def _failed(candidate: Candidate, where: str) -> Outcome:
+def _failed(outcome: Outcome, where: str) -> Outcome:
     reason = f"its losses were no longer finite {where}; a smaller learning_rate may help"
-    return Outcome(config=candidate.config.model_dump(), seed=candidate.seed, status="failed", reason=reason)
+    return outcome.model_copy(update={"status": "failed", "reason": reason})
 
 
-def _record(experiment: Experiment, fold: Fold, protocol: str) -> dict[str, Any]:
+def _tested(
+    experiment: Experiment,
+    problems: Mapping[str, Problem],
+    outcomes: Sequence[Outcome],
+    validations: Sequence[Validation | None],
+    place: Workplace,
+) -> list[Test | None]:
+    """Each outcome's test; None for one that had failed before, or diverges now."""
+    method = load_method(experiment.method)
+    sound = [i for i, validation in enumerate(validations) if validation is not None]
+    tests: list[Test | None] = [None] * len(outcomes)
+    if sound:
+        candidates = [
+            Candidate(method.configure(outcomes[i].config), outcomes[i].seed, outcomes[i].split) for i in sound
+        ]
+        folds = {split: problem.final() for split, problem in problems.items()}
+        found = test(method, folds, candidates, [validations[i] for i in sound], experiment.protocol, place)
+        for i, tested in zip(sound, found, strict=True):
+            tests[i] = tested
+    return tests
+
+
+def _with_ensembles(
+    experiment: Experiment,
+    problems: Mapping[str, Problem],
+    outcomes: Sequence[Outcome],
+    validations: Sequence[Validation | None],
+    tests: Sequence[Test | None],
+    place: Workplace,
+) -> tuple[list[Outcome], list[Mapping[str, Model]]]:
+    """Outcomes with their tests, ensembles behind the single models; and the models of each, by protocol."""
+    found: list[Outcome] = []
+    for outcome, tested in zip(outcomes, tests, strict=True):
+        if tested is not None:
+            reached = {"test": dict(tested.metrics), "test_epochs": list(tested.epochs)}
+            outcome = outcome.model_copy(update=reached)
+        elif outcome.status == "finished":
+            outcome = _failed(outcome, "on all seen classes")
+        found.append(outcome)
+    models: list[Mapping[str, Model]] = [tested.models if tested else {} for tested in tests]
+    for split, problem in problems.items():
+        ranked = [  # configuration by configuration, the places of its sound members on this split
+            [i for i, o in enumerate(found[: len(tests)]) if (o.key, o.split, o.status) == (key, split, "finished")]
+            for key in experiment.named()
+        ]
+        for name, parts in _ensembles(experiment, ranked, validations).items():
+            own, joined = _ensemble(experiment, problem.final(), parts, validations, tests, place)
+            first = found[parts[0]]
+            found.append(first.model_copy(update={**own, "ensemble": name, "epochs": [], "test_epochs": []}))
+            models.append(joined)
+    return found, models
+
+
+def _ensembles(
+    experiment: Experiment, ranked: Sequence[Sequence[int]], validations: Sequence[Validation | None]
+) -> dict[str, list[int]]:
+    """What predicts together: the first configuration's seeds; the best k configurations' seeds, k as validation says."""
+    groups = {}
+    if len(ranked[0]) > 1:
+        groups[f"{len(ranked[0])} seeds"] = list(ranked[0])
+    several = [[i for places in ranked[:k] for i in places] for k in range(1, len(ranked) + 1) if all(ranked[:k])]
+    if len(several) > 1:
+        values = [_validated(experiment, parts, validations)[1][experiment.metric] for parts in several]
+        best = max(range(len(several)), key=values.__getitem__)
+        groups[f"best {best + 1}"] = several[best]
+    return groups
+
+
+def _validated(
+    experiment: Experiment, parts: Sequence[int], validations: Sequence[Validation | None]
+) -> tuple[Any, dict[str, float]]:
+    """The combination of parts that predict together, and their validation metrics."""
+    held_out = held_out_together([validations[i].held_out for i in parts])
+    config = load_method(experiment.method).configure(experiment.configs[0])
+    combination, joint = combined(config, held_out)
+    folds = [zero_shot_from_scores(unseen, labels, seen.shape[1]) for seen, unseen, labels in held_out]
+    zero_shot = {name: sum(f[name] for f in folds) / len(folds) for name in folds[0]}
+    return combination, {**zero_shot, **joint}
+
+
+def _ensemble(
+    experiment: Experiment,
+    fold: Fold,
+    parts: Sequence[int],
+    validations: Sequence[Validation | None],
+    tests: Sequence[Test | None],
+    place: Workplace,
+) -> tuple[dict[str, Any], dict[str, Model]]:
+    """Fields of an ensemble's outcome, and its model of each protocol."""
+    combination, metrics = _validated(experiment, parts, validations)
+    samples, models = fold.samples.to(place.device), {}
+    for protocol in tests[parts[0]].models:
+        together = Ensemble.of(experiment.method, [tests[i].models[protocol] for i in parts])
+        models[protocol] = together.joined_by(combination)
+    tested = {protocol: all_metrics(model, samples) for protocol, model in models.items()}
+    return {"validation": metrics, "test": tested, "epoch": None}, models
+
+
+def _save(
+    experiment: Experiment,
+    problems: Mapping[str, Problem],
+    outcomes: list[Outcome],
+    models: Sequence[Mapping[str, Model]],
+    folder: Path,
+) -> None:
+    """Write the models, and where they stand into their outcomes."""
+    for i, (outcome, own) in enumerate(zip(outcomes, models, strict=True)):
+        fold = problems[outcome.split].final()
+        places = {protocol: f"models/{i}-{protocol}" for protocol in own}
+        for protocol, model in own.items():
+            save_model(
+                experiment.method, model, folder / places[protocol], _record(experiment, fold, outcome, protocol)
+            )
+        outcomes[i] = outcome.model_copy(update={"models": places})
+
+
+def _record(experiment: Experiment, fold: Fold, outcome: Outcome, protocol: str) -> dict[str, Any]:
     """What it takes to give a saved model new samples or new class names: see `platform.evaluate`."""
+    problem = experiment.problem.model_copy(update={"split": outcome.split})
     return {
         "protocol": protocol,
-        "problem": experiment.problem.model_dump(mode="json"),
+        "problem": problem.model_dump(mode="json"),
         "normaliser": fold.normaliser.record(),
     }

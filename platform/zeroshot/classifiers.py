@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from platform.population.adam import PopulationAdam
 from platform.population.layers import stack_padded
+from platform.zeroshot.task import Task
+
+_OF_TASKS: WeakKeyDictionary[Task, dict[tuple[float, torch.device], "SoftmaxClassifier"]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -85,3 +89,12 @@ def fit_on_features(features: Tensor, labels: Tensor, classes: int, inverse_pena
     optimiser.step(objective)
     folded = weight.detach() / scale[:, None]
     return SoftmaxClassifier(folded, bias.detach() - shift @ folded)
+
+
+def fit_on_task(task: Task, features: Tensor, inverse_penalty: float) -> SoftmaxClassifier:
+    """C_s on a task's own features, fitted once for all that train on the task. features: (N, D), on the device."""
+    fitted, key = _OF_TASKS.setdefault(task, {}), (inverse_penalty, features.device)
+    if key not in fitted:
+        labels = task.labels.to(features.device)
+        fitted[key] = fit_on_features(features, labels, len(task.seen), inverse_penalty)
+    return fitted[key]

@@ -16,8 +16,13 @@ from platform.zeroshot.task import Samples
 def zero_shot_metrics(model: Model, samples: Samples) -> dict[str, float]:
     """`zsl` and `zsl_per_sample`: accuracy among the unseen classes alone, on the samples of unseen classes."""
     unseen = samples.where(samples.labels >= len(model.seen))
-    labels = unseen.labels - len(model.seen)
-    predicted = model.unseen_scores(unseen.features).argmax(1)
+    return zero_shot_from_scores(model.unseen_scores(unseen.features), unseen.labels, len(model.seen))
+
+
+def zero_shot_from_scores(unseen: Tensor, labels: Tensor, seen_classes: int) -> dict[str, float]:
+    """The same from (N, U) scores of unseen classes; samples of seen classes do not count. labels: (N,)."""
+    counted = labels >= seen_classes
+    predicted, labels = unseen[counted].argmax(1), labels[counted] - seen_classes
     return {
         "zsl": per_class_accuracy(predicted, labels),
         "zsl_per_sample": per_sample_accuracy(predicted, labels),

@@ -12,7 +12,7 @@ from platform.population.draws import generator
 _FEWEST_GROUPS = 3  # with fewer, leaving a whole group out would cost too much of the training data
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one task is like no other: what is fitted on it is remembered for it
 class Task:
     """Training samples of the seen classes, and the semantics of all classes.
 

@@ -1,0 +1,61 @@
+"""Models that predict together: the mean of their probabilities."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from platform.method import Model, load_method
+from platform.training.protocols import HeldOut
+
+
+@dataclass(frozen=True)
+class Ensemble(Model):
+    """Models of one method over the same classes; scores are the logarithm of their probabilities' mean."""
+
+    method: str  # the module's name
+    parts: tuple[Model, ...] = field(repr=False)
+
+    @classmethod
+    def of(cls, method: str, parts: Sequence[Model]) -> Self:
+        return cls(parts[0].seen, parts[0].unseen, None, method, tuple(parts))
+
+    def unseen_scores(self, x: Tensor) -> Tensor:
+        return _mean_probability([part.unseen_scores(x) for part in self.parts])
+
+    def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
+        return _mean_probability([part.seen_scores(x, logits) for part in self.parts])
+
+    def with_classes(self, names: Sequence[str], semantics: Tensor) -> Self:
+        parts = tuple(part.with_classes(names, semantics) for part in self.parts)
+        return replace(self, unseen=tuple(names), parts=parts)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        states = [part.state() for part in self.parts]
+        tensors = {f"{i}.{name}": tensor for i, (own, _) in enumerate(states) for name, tensor in own.items()}
+        return tensors, {"method": self.method, "parts": [values for _, values in states]}
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Self:
+        model, common = load_method(values["method"]).Model, {k: values[k] for k in ("seen", "unseen")}
+        parts = []
+        for i, own in enumerate(values["parts"]):
+            mine = {n.removeprefix(f"{i}."): t for n, t in tensors.items() if n.startswith(f"{i}.")}
+            parts.append(model.from_state(mine, {**own, **common, "combination": None}))
+        return cls(values["seen"], values["unseen"], values["combination"], values["method"], tuple(parts))
+
+
+def held_out_together(several: Sequence[Sequence[HeldOut]]) -> list[HeldOut]:
+    """What an ensemble gives each fold's held-out samples, from what its parts give them."""
+    together = []
+    for parts in zip(*several, strict=True):
+        seen, unseen = (_mean_probability([part[side] for part in parts]) for side in (0, 1))
+        together.append((seen, unseen, parts[0][2]))
+    return together
+
+
+def _mean_probability(scores: Sequence[Tensor]) -> Tensor:
+    return torch.logsumexp(torch.stack(list(scores)), dim=0) - math.log(len(scores))
