@@ -98,13 +98,7 @@ def _run(experiment: "Experiment", folder: Path, workers: int, address: str | No
         tracker.finish("FAILED")
         raise
     for outcome in outcomes:
-        tracker.child(
-            record_of(
-                f"ensemble-{outcome.ensemble.replace(' ', '-')}" if outcome.ensemble else f"seed-{outcome.seed}",
-                outcome,
-                folder,
-            )
-        )
+        tracker.child(record_of(outcome.name, outcome, folder))
     sound = [o for o in outcomes if o.status == "finished" and not o.ensemble]
     tracker.finish("FINISHED" if sound else "FAILED")
     if not sound:

@@ -73,6 +73,11 @@ class Outcome(BaseModel):
     models: dict[str, str] = {}  # protocol to the model's folder, relative to the experiment's
     seconds: float = 0.0
 
+    @property
+    def name(self) -> str:
+        """What tells it from the other outcomes of its configuration on its split."""
+        return f"ensemble-{self.ensemble.replace(' ', '-')}" if self.ensemble else f"seed-{self.seed}"
+
 
 def train(
     experiment: Experiment,
@@ -211,7 +216,7 @@ def _with_ensembles(
 def _ensembles(
     experiment: Experiment, ranked: Sequence[Sequence[int]], validations: Sequence[Validation | None]
 ) -> dict[str, list[int]]:
-    """What predicts together: the first configuration's seeds; the best k configurations' seeds, k as validation says."""
+    """What predicts together: the first configuration's seeds, and those of the best k, where validation chooses k."""
     groups = {}
     if len(ranked[0]) > 1:
         groups[f"{len(ranked[0])} seeds"] = list(ranked[0])
