@@ -9,7 +9,6 @@ from rich.progress import Progress
 
 from platform import cli, options
 from platform.errors import InputError
-from platform.tune import test_table
 
 if TYPE_CHECKING:
     from platform.training.trainable import Experiment, Outcome
@@ -68,6 +67,7 @@ def train(
 
 
 def _run(experiment: "Experiment", folder: Path, workers: int, address: str | None, as_json: bool) -> None:
+    from platform.report.tests import by_kind, test_table
     from platform.tracking.environment import environment_tags
     from platform.tracking.outcome import record_of
     from platform.tracking.record import Tracker
@@ -107,8 +107,7 @@ def _run(experiment: "Experiment", folder: Path, workers: int, address: str | No
         for outcome in outcomes:
             cli.event("outcome", outcome.model_dump())
         return
-    tests = {p: {n: [o.test[p][n] for o in sound] for n in metrics} for p, metrics in sound[0].test.items()}
-    cli.console.print(test_table(tests))
+    cli.console.print(test_table(by_kind([o for o in outcomes if o.test])))
     cli.console.print(f"models {folder / 'models'}", soft_wrap=True)
     cli.console.print(f"\nCompare the runs in MLflow: {ui_command(folder.parent)}", soft_wrap=True, highlight=False)
 

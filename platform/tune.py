@@ -1,12 +1,10 @@
 """Search a method's hyperparameters, then test the best configuration: `python -m platform.tune methods.sadvae`."""
 
-import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from platform import cli, options
 from platform.datasets.folder import Dataset
@@ -37,8 +35,19 @@ def tune(
     assigned: options.Assignments = None,
     preset: options.Preset = None,
     seed: Annotated[int, typer.Option(min=0, help="names every random draw of the search")] = 0,
-    seeds: Annotated[int, typer.Option(min=1, help="seeds with which the best configuration is tested")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="seeds of each trial, which is judged by their mean")] = 1,
+    splits: Annotated[str | None, typer.Option(help="class splits of each trial, as in a,b,c; --split is one")] = None,
     folds: options.Folds = 1,
+    pack: Annotated[str, typer.Option(help="trials that one process trains side by side: a number, or auto")] = "auto",
+    stop_early: Annotated[
+        int | None, typer.Option("--stop-early", min=2, help="one trial in so many goes on at each rung; all if absent")
+    ] = None,
+    fewest_epochs: Annotated[int, typer.Option(min=1, help="before which no trial is stopped early")] = 2,
+    warm_start: Annotated[
+        str | None, typer.Option(help="a search's folder, or an MLflow experiment: samplers learn from its trials")
+    ] = None,
+    test_seeds: Annotated[int, typer.Option(min=1, help="seeds with which the best configuration is tested")] = 3,
+    ensemble: Annotated[int, typer.Option(min=1, help="best configurations, at most, that are tested together")] = 5,
     protocol: options.Protocol = "both",
     cpus: Annotated[float, typer.Option(min=0.01, help="CPUs of a trial")] = 1.0,
     gpus: Annotated[float | None, typer.Option(min=0, help="GPUs of a trial; a quarter where there are some")] = None,
@@ -58,7 +67,8 @@ def tune(
     elif method is None:
         raise InputError("give a METHOD, such as methods.sadvae, or --resume FOLDER")
     else:
-        problem = options.problem_options(dataset, split, features, encoder, text, combine, normalise)
+        several = _splits(split, splits)
+        problem = options.problem_options(dataset, several[0], features, encoder, text, combine, normalise)
         search = _created(
             runs,
             method,
@@ -70,7 +80,13 @@ def tune(
             problem=problem,
             protocol=options.protocol_options(protocol, folds),
             seed=seed,
-            test_seeds=seeds,
+            seeds=seeds,
+            splits=several if len(several) > 1 else [problem.split],
+            pack=_pack(pack),
+            halving=stop_early and {"reduction": stop_early, "fewest_epochs": fewest_epochs},
+            warm_start=warm_start,
+            test_seeds=test_seeds,
+            ensemble=ensemble,
             cpus=cpus,
             gpus=gpus,
             device=device,
@@ -89,11 +105,13 @@ def _created(
     sampler: str | None,
     base: Mapping[str, Any],
     small: bool,
+    warm_start: str | None,
     **asked: Any,
 ) -> "Search":
     """A new search's folder. Everything that a user can get wrong is checked before it is made."""
     from platform.method import load_method
     from platform.runtime import ROOT
+    from platform.search.earlier import earlier_trials
     from platform.search.samplers import check_sampler
     from platform.search.search import Search, SearchOptions
     from platform.search.space import read_space
@@ -109,14 +127,34 @@ def _created(
                 f"{fixed_twice[0]}: stage `{stage.name}` of {space_file.name} samples it; use another --space"
             )
     check_sampler(sampler or space.sampler)
+    if asked["halving"] and len(space.metrics) > 1:
+        raise InputError(f"--stop-early: {space_file.name} searches {' and '.join(space.metrics)}; it takes one metric")
     device_of(asked["device"])
     counts = _trials(trials, [stage.trials for stage in space.stages])
-    load_problem(asked["problem"])  # the class text is encoded here, once, and trials read it from the folder
+    for split in asked["splits"]:  # the class text is encoded here, once, and trials read it from the folder
+        load_problem(asked["problem"].model_copy(update={"split": split}))
+    tags = {**options.data_tags(asked["problem"]), "method": method}
+    earlier = earlier_trials(warm_start, runs, tags) if warm_start else []
     folder = options.run_folder(runs, "tune", method, asked["problem"].dataset.name)
     search_options = SearchOptions(
         name=folder.name, method=method, base=dict(base), trials=counts, sampler=sampler or space.sampler, **asked
     )
-    return Search.create(folder, search_options, space_file)
+    return Search.create(folder, search_options, space_file, earlier)
+
+
+def _splits(split: str | None, splits: str | None) -> list[str | None]:
+    if splits is None:
+        return [split]
+    several = [name.strip() for name in splits.split(",") if name.strip()]
+    if split is not None or not several or len(set(several)) != len(several):
+        raise InputError(f"--splits {splits}: expected different names separated by commas, and no --split beside them")
+    return several
+
+
+def _pack(text: str) -> int | None:
+    if text != "auto" and not (text.isdigit() and int(text) > 0):
+        raise InputError(f"--pack {text}: expected auto, or a number of trials")
+    return None if text == "auto" else int(text)
 
 
 def _trials(text: str | None, default: list[int]) -> list[int]:
@@ -142,7 +180,7 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
     if not as_json:
         trials = " + ".join(map(str, asked.trials))
         cli.console.print(
-            f"{asked.method} on {asked.problem.dataset.name}, split {asked.problem.split}: {trials} trials"
+            f"{asked.method} on {asked.problem.dataset.name}, split {', '.join(asked.splits)}: {trials} trials"
         )
         cli.console.print(f"folder {search.folder}", soft_wrap=True)
         if Dataset(asked.problem.dataset).card.simulated:
@@ -151,12 +189,15 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
     tracker.parent(
         asked.name,
         asked.name,
-        {"method": asked.method, **asked.model_dump(mode="json", include={"trials", "sampler", "seed", "base"})},
-        {**environment_tags(), **options.data_tags(asked.problem)},
+        {
+            "method": asked.method,
+            **asked.model_dump(mode="json", include={"trials", "sampler", "seed", "seeds", "splits", "base"}),
+        },
+        {**environment_tags(), **options.data_tags(asked.problem), "method": asked.method},
         [search.folder / "space.yaml", asked.problem.dataset / "dataset.json"],
     )
     resume = f"python -m platform.tune --resume {search.folder}"
-    watch = JsonWatch() if as_json else LiveWatch(cli.console, search.space.metric, search.space.mode == "max")
+    watch = JsonWatch() if as_json else LiveWatch(cli.console, search.space.leading, search.space.mode == "max")
     try:
         runtime.connect(address)
         cpus, gpus = runtime.resources()
@@ -181,35 +222,14 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
 
 
 def _show(report: "Report", ui: str) -> None:
+    from platform.report.tests import test_table
     from platform.search.progress import leaderboard
 
-    cli.console.print(leaderboard(report.leaders[:10], report.fields))
-    cli.console.print(f"{report.trials} trials, {report.failed} failed; the best is {report.best_key}")
+    cli.console.print(leaderboard(report.leaders[:10], report.fields, report.front))
+    ends = f"{report.stopped} stopped early, {report.failed} failed"
+    cli.console.print(f"{report.trials} trials, {ends}; the best is {report.best_key}")
     cli.console.print(test_table(report.tests))
     cli.console.print(f"\nCompare the runs in MLflow: {ui}", soft_wrap=True, highlight=False)
-
-
-def test_table(tests: Mapping[str, Mapping[str, list[float]]]) -> Table:
-    """Each protocol's test metrics, mean and standard deviation over seeds, in percent."""
-    columns = {
-        "zsl": "ZSL",
-        "zsl_per_sample": "ZSL per sample",
-        "seen": "s",
-        "unseen": "u",
-        "harmonic_mean": "H",
-        "ausuc": "AUSUC",
-    }
-    table = Table(title="test, %, mean ± standard deviation over seeds", title_justify="left")
-    table.add_column("protocol")
-    for heading in columns.values():
-        table.add_column(heading, justify="right")
-    for protocol, metrics in tests.items():
-        shown = [[100 * value for value in metrics[name]] for name in columns]
-        cells = [f"{statistics.mean(v):.1f}" + (f" ± {statistics.stdev(v):.1f}" if len(v) > 1 else "") for v in shown]
-        table.add_row(protocol, *cells)
-    if "released" in tests:
-        table.caption = "released: the papers' code chooses the epoch on the unseen test classes themselves; it leaks"
-    return table
 
 
 if __name__ == "__main__":

@@ -1,42 +1,66 @@
-"""Ray Tune carries out experiments that a source hands out one by one, on however many machines there are."""
+"""Ray Tune carries out experiments that a source hands out one by one, on however many machines there are.
 
+A pack asks at its rungs which of its configurations go on. It reports to Tune, whose searcher is ours and lives in the
+driver; the answer comes back through a mailbox, since Tune carries messages in one direction only.
+"""
+
+import asyncio
+import json
 import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+import ray
 from pydantic import TypeAdapter
 from ray import tune
 from ray.tune.search import Searcher
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from platform.training.trainable import Experiment, Outcome, train
+from platform.method import MethodConfig, load_method
+from platform.search.halving import Halving
+from platform.training.protocols import Validations
+from platform.training.trainable import Experiment, Outcome, outcomes_of, train
 
 _OUTCOMES = TypeAdapter(list[Outcome])
-_REPORT_SECONDS = 2.0  # Tune answers a report in about as long as a small trial's epoch takes
+_BY_KEY = TypeAdapter(dict[str, list[Outcome]])
 _TUNES_FILES = "tune-"
-_FAILURES = 3  # a worker may be lost that often before its trial counts as failed
+Given = TypeVar("Given")
 
 
 @dataclass(frozen=True)
 class Job:
-    """An experiment to carry out, under a key that stays the same after a resume."""
+    """An experiment to carry out. key: its name in Tune and in messages."""
 
     key: str
     experiment: Experiment
     folder: Path
 
 
+@dataclass(frozen=True)
+class Answer:
+    """Keys of configurations that stop at their rung, and the fields of those that come in, by key."""
+
+    stopped: Sequence[str]
+    joining: Mapping[str, Mapping[str, Any]]
+
+
 class Source(Protocol):
     """Hands out jobs and takes what became of them, in the driver's process."""
 
-    def next(self) -> Job | None:
-        """The next job, or None where there is none left."""
+    halving: Halving | None
 
-    def ended(self, job: Job, outcomes: Sequence[Outcome] | None) -> None:
-        """Outcomes, or None where the trial failed for good."""
+    def next(self) -> Job | None:
+        """The next job, or None where there is none at present."""
+
+    def exchange(self, job: Job, ended: Mapping[str, list[Outcome]], waiting: Mapping[str, list[Outcome]]) -> Answer:
+        """Takes configurations of a pack that have ended, and those that stand at a rung."""
+
+    def over(self, job: Job, outcomes: Sequence[Outcome] | None, error: str) -> None:
+        """A job is over; outcomes: None where it raised an error, or, with no error's text, where its worker was lost."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +79,16 @@ class Resources:
 
 
 def execute(source: Source, resources: Resources, concurrent: int, storage: Path) -> None:
-    """Carry out all jobs of a source. Ray must be connected; storage: a folder for Tune's own files, which go again."""
+    """Carry out all jobs of a source. Ray must be connected; storage: a folder for Tune's own files, which go again.
+
+    An error of the source itself ends the execution and is raised here.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    searcher = _HandedOut(source, _Mailbox.options(scheduling_strategy=here).remote())
     tuner = tune.Tuner(
         tune.with_resources(_trial, {"CPU": resources.cpus, "GPU": resources.gpus}),
         tune_config=tune.TuneConfig(
-            search_alg=_HandedOut(source),
+            search_alg=searcher,
             num_samples=-1,
             max_concurrent_trials=concurrent,
             reuse_actors=True,  # starting a process and importing PyTorch costs more than a short trial
@@ -69,13 +98,16 @@ def execute(source: Source, resources: Resources, concurrent: int, storage: Path
         run_config=tune.RunConfig(
             name=f"{_TUNES_FILES}{time.time_ns()}",
             storage_path=str(storage.resolve()),
-            failure_config=tune.FailureConfig(max_failures=_FAILURES),
             verbose=0,
         ),
     )
     _remove_tunes_files(storage)  # of a driver that was killed
-    tuner.fit()
-    _remove_tunes_files(storage)
+    try:
+        tuner.fit()
+    except _SourceBroke as broke:
+        raise broke.__cause__ from None
+    finally:
+        _remove_tunes_files(storage)
 
 
 def _remove_tunes_files(storage: Path) -> None:
@@ -84,33 +116,68 @@ def _remove_tunes_files(storage: Path) -> None:
 
 
 def _name(trial: "tune.experiment.Trial") -> str:
-    return trial.config["key"]
+    return f"{trial.config['key']}-{trial.trial_id}"
+
+
+@ray.remote(num_cpus=0)
+class _Mailbox:
+    """Answers on their way to the workers that wait for them."""
+
+    def __init__(self) -> None:
+        self.letters: dict[str, asyncio.Queue] = {}
+
+    async def put(self, name: str, letter: str) -> None:
+        await self.letters.setdefault(name, asyncio.Queue()).put(letter)
+
+    async def take(self, name: str) -> str:
+        letter = await self.letters.setdefault(name, asyncio.Queue()).get()
+        del self.letters[name]
+        return letter
+
+
+class _SourceBroke(BaseException):
+    """Carries a source's error out of Tune's loop, which would take an Exception for a trial's failure and go on."""
 
 
 class _HandedOut(Searcher):
     """Tune's view of a source."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, mailbox: "ray.actor.ActorHandle") -> None:
         super().__init__()
-        self.source = source
+        self.source, self.mailbox = source, mailbox
         self.jobs: dict[str, Job] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        job = self.source.next()
-        if job is None:
-            return Searcher.FINISHED
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        job = _carried(self.source.next)
+        if job is None:  # a job that runs may yet give back its configurations
+            return None if self.jobs else Searcher.FINISHED
         self.jobs[trial_id] = job
-        return {"key": job.key, "experiment": job.experiment.model_dump_json(), "folder": str(job.folder.resolve())}
+        return {
+            "key": job.key,
+            "experiment": job.experiment.model_dump_json(),
+            "folder": str(job.folder.resolve()),
+            "halving": self.source.halving and self.source.halving.model_dump(),
+            "mailbox": self.mailbox,
+        }
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        if "letter" not in result:
+            return
+        ended, waiting = (_BY_KEY.validate_json(result[kind]) for kind in ("ended", "waiting"))
+        answer = _carried(self.source.exchange, self.jobs[trial_id], ended, waiting)
+        text = json.dumps({"stopped": list(answer.stopped), "joining": dict(answer.joining)})
+        self.mailbox.put.remote(result["letter"], text)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        outcomes = (result or {}).get("outcomes")
-        self.source.ended(self.jobs.pop(trial_id), _OUTCOMES.validate_json(outcomes) if outcomes else None)
+        result, job = result or {}, self.jobs.pop(trial_id)
+        outcomes = _OUTCOMES.validate_json(result["outcomes"]) if "outcomes" in result and not error else None
+        _carried(self.source.over, job, outcomes, result.get("error", ""))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_HandedOut":
         return self  # Tune copies its searcher before it starts; the source is this process's and cannot be copied
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "source": None, "jobs": {}}  # for Tune's own records, which nothing is read from
+    def __getstate__(self) -> dict[str, Any]:  # for Tune's own records, which nothing is read from
+        return {**self.__dict__, "source": None, "mailbox": None, "jobs": {}}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the source's own study and folder hold all that a resume needs."""
@@ -119,33 +186,62 @@ class _HandedOut(Searcher):
         """Nothing; see `save`."""
 
 
+def _carried(call: Callable[..., Given], *arguments: Any) -> Given:
+    try:
+        return call(*arguments)
+    except Exception as error:
+        raise _SourceBroke from error
+
+
+class _ByMail:
+    """The desk of a pack in a worker (`platform.training.protocols.Desk`): reports to Tune, waits for the mail."""
+
+    def __init__(self, experiment: Experiment, halving: Halving | None, mailbox: "ray.actor.ActorHandle") -> None:
+        self.experiment, self.halving, self.mailbox = experiment, halving, mailbox
+        self.method = load_method(experiment.method)
+        self.configs = experiment.named()
+        self.started = dict.fromkeys(self.configs, time.monotonic())
+        self.sent = 0
+
+    def is_rung(self, config: MethodConfig, epochs: int) -> bool:
+        return self.halving is not None and epochs in self.halving.rungs(config.epochs)
+
+    def exchange(
+        self, ended: Mapping[str, Validations], waiting: Mapping[str, Validations]
+    ) -> tuple[Sequence[str], Mapping[str, MethodConfig]]:
+        letter = f"{tune.get_context().get_trial_id()}/{self.sent}"
+        self.sent += 1
+        said = (
+            _BY_KEY.dump_json({k: self._outcomes(k, v) for k, v in some.items()}).decode() for some in (ended, waiting)
+        )
+        tune.report({"letter": letter, **dict(zip(("ended", "waiting"), said, strict=True))})
+        answer = json.loads(ray.get(self.mailbox.take.remote(letter)))
+        self.configs |= answer["joining"]
+        self.started |= dict.fromkeys(answer["joining"], time.monotonic())
+        joining = {key: self.method.configure(values) for key, values in answer["joining"].items()}
+        return answer["stopped"], joining
+
+    def _outcomes(self, key: str, validations: Validations) -> list[Outcome]:
+        splits = self.experiment.splits or (self.experiment.problem.split,)
+        config = self.method.configure(self.configs[key]).model_dump()
+        outcomes = outcomes_of(key, config, self.experiment.seeds, splits, validations)
+        seconds = time.monotonic() - self.started[key]
+        return [o.model_copy(update={"seconds": seconds}) for o in outcomes]
+
+
 def _trial(config: Mapping[str, Any]) -> None:
     """A Tune trial, in a worker's process: one experiment."""
     import torch
 
     torch.set_num_threads(max(1, int(tune.get_context().get_trial_resources().required_resources.get("CPU", 1))))
     experiment, folder = Experiment.model_validate_json(config["experiment"]), Path(config["folder"])
+    halving = Halving(**config["halving"]) if config["halving"] else None
     try:
-        outcomes = train(experiment, folder, report=_throttled_report())
-    except Exception as error:  # this configuration's fault: the search goes on, and trying again would not help
+        desk = None if experiment.test else _ByMail(experiment, halving, config["mailbox"])
+        outcomes = train(experiment, folder, desk=desk)
+    except Exception as error:  # these configurations' fault, perhaps: the source says what is to be done
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "error.txt").write_text(traceback.format_exc())
-        for checkpoint in folder.glob("*.safetensors"):
-            checkpoint.unlink()
-        outcomes = [
-            Outcome(config=c, seed=seed, status="failed", reason=f"{type(error).__name__}: {error}"[:500])
-            for c, seed in zip(experiment.configs, experiment.seeds, strict=True)
-        ]
+        tune.report({"error": f"{type(error).__name__}: {error}"[:500]})
+        return
     tune.report({"outcomes": _OUTCOMES.dump_json(outcomes).decode()})
-
-
-def _throttled_report() -> Callable[[str, int, Sequence[Mapping[str, float]]], None]:
-    last = time.monotonic()
-
-    def report(stage: str, epoch: int, metrics: Sequence[Mapping[str, float]]) -> None:
-        nonlocal last
-        if time.monotonic() - last >= _REPORT_SECONDS:
-            tune.report({"stage": stage, "epoch": epoch, **metrics[0]})
-            last = time.monotonic()
-
-    return report

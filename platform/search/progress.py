@@ -1,17 +1,54 @@
 """What a search shows while it runs: a live leaderboard for people, or one line of JSON an event."""
 
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from platform.cli import event
 
 _SHOWN = 5
 _COLUMNS = {"harmonic_mean": "H", "seen": "s", "unseen": "u", "zsl": "ZSL", "ausuc": "AUSUC"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A trial that is over: mean and standard deviation of its metrics over seeds and splits; none where it failed."""
+
+    key: str
+    values: Mapping[str, Any]
+    status: str  # finished, stopped or failed
+    metrics: Mapping[str, float]
+    spread: Mapping[str, float]
+
+
+@dataclass
+class Pace:
+    """How fast trials end, since this driver started."""
+
+    total: int
+    known: int  # done before
+    done: int = 0
+    started: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.started = time.monotonic()
+
+    @property
+    def trials_an_hour(self) -> float | None:
+        return self.done / (time.monotonic() - self.started) * 3600 if self.done else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        pace = self.trials_an_hour
+        return (self.total - self.known - self.done) / pace * 3600 if pace else None
 
 
 class Watch(Protocol):
@@ -20,8 +57,11 @@ class Watch(Protocol):
     def stage(self, name: str, done: int, total: int, fields: Sequence[str]) -> None:
         """A stage begins, with `done` of `total` trials known already; fields: those that it samples."""
 
-    def trial(self, key: str, values: Mapping[str, Any], metrics: Mapping[str, float] | None) -> None:
-        """A trial ended; metrics: None where it failed."""
+    def trial(self, row: Row) -> None:
+        """A trial is over."""
+
+    def said(self, text: str) -> None:
+        """Something that a user should know of: a lost worker, a store that is down."""
 
     def close(self) -> None:
         """The search ended or was stopped."""
@@ -32,36 +72,35 @@ class LiveWatch:
 
     def __init__(self, console: Console, metric: str, best_is_high: bool) -> None:
         self.console, self.metric, self.best_is_high = console, metric, best_is_high
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self.rows: list[tuple[str, Mapping[str, Any], Mapping[str, float]]] = []
-        self.live = Live(self._shown(), console=console, refresh_per_second=4)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self.progress = Progress(*columns, _PaceColumn(), console=console)
+        self.rows: list[Row] = []
+        self.live = Live(self._shown(), console=console, refresh_per_second=2)
         if console.is_terminal:
             self.live.start()
 
     def stage(self, name: str, done: int, total: int, fields: Sequence[str]) -> None:
-        self.task = self.progress.add_task(f"stage {name}", completed=done, total=total)
+        self.pace = Pace(total, done)
+        self.task = self.progress.add_task(f"stage {name}", completed=done, total=total, pace=self.pace)
         self.rows, self.fields = [], fields
         if not self.console.is_terminal:
             self.console.print(f"stage {name}: {done} of {total} trials are done")
 
-    def trial(self, key: str, values: Mapping[str, Any], metrics: Mapping[str, float] | None) -> None:
+    def trial(self, row: Row) -> None:
+        self.pace.done += 1
         self.progress.advance(self.task)
-        if metrics is not None:
-            self.rows.append((key, values, metrics))
-            self.rows.sort(key=lambda row: row[2][self.metric], reverse=self.best_is_high)
+        if row.status == "finished":
+            self.rows.append(row)
+            self.rows.sort(key=lambda r: r.metrics[self.metric], reverse=self.best_is_high)
         if self.console.is_terminal:
             self.live.update(self._shown())
         else:
-            said = "failed" if metrics is None else f"{self.metric} {metrics[self.metric]:.4f}"
-            self.console.print(f"  {key}: {said}")
+            reached = f"{self.metric} {row.metrics[self.metric]:.4f}" if row.metrics else ""
+            said = {"finished": reached, "stopped": f"stopped early at {reached}", "failed": "failed"}[row.status]
+            self.console.print(f"  {row.key}: {said}")
+
+    def said(self, text: str) -> None:
+        self.console.print(text, soft_wrap=True)
 
     def close(self) -> None:
         if self.console.is_terminal:
@@ -75,27 +114,52 @@ class JsonWatch:
     """One line of JSON an event on standard output."""
 
     def stage(self, name: str, done: int, total: int, fields: Sequence[str]) -> None:
+        self.pace = Pace(total, done)
         event("stage", {"name": name, "done": done, "total": total, "fields": list(fields)})
 
-    def trial(self, key: str, values: Mapping[str, Any], metrics: Mapping[str, float] | None) -> None:
-        event("trial", {"key": key, "config": values, "metrics": metrics})
+    def trial(self, row: Row) -> None:
+        self.pace.done += 1
+        pace = {"trials_an_hour": self.pace.trials_an_hour, "seconds_left": self.pace.seconds_left}
+        values = {"key": row.key, "config": row.values, "status": row.status}
+        event("trial", {**values, "metrics": row.metrics or None, "spread": row.spread or None, **pace})
+
+    def said(self, text: str) -> None:
+        event("message", {"text": text})
 
     def close(self) -> None:
         pass
 
 
-def leaderboard(rows: Sequence[tuple[str, Mapping[str, Any], Mapping[str, float]]], fields: Sequence[str]) -> Table:
-    """Trials with their metrics, in percent, on pseudo-unseen validation classes, and the sampled fields."""
+def leaderboard(rows: Sequence[Row], fields: Sequence[str], front: Sequence[str] = ()) -> Table:
+    """Trials with their metrics, in percent, on pseudo-unseen validation classes, and the sampled fields.
+
+    front: keys of those on the Pareto front, which are marked.
+    """
     table = Table(title="best trials, on pseudo-unseen validation classes, %", title_justify="left")
     table.add_column("trial")
     for heading in _COLUMNS.values():
         table.add_column(heading, justify="right")
     for field in fields:
         table.add_column(field, justify="right")
-    for key, values, metrics in rows:
-        shown = [f"{100 * metrics[column]:.1f}" for column in _COLUMNS]
-        table.add_row(key, *shown, *(_short(values.get(field)) for field in fields))
+    for row in rows:
+        spread = [f" ± {100 * row.spread[column]:.1f}" if any(row.spread.values()) else "" for column in _COLUMNS]
+        shown = [f"{100 * row.metrics[c]:.1f}{s}" for c, s in zip(_COLUMNS, spread, strict=True)]
+        mark = " *" if row.key in front else ""
+        table.add_row(row.key + mark, *shown, *(_short(row.values.get(field)) for field in fields))
+    if front:
+        table.caption = "*: on the Pareto front"
     return table
+
+
+class _PaceColumn(ProgressColumn):
+    """Trials an hour and the time left."""
+
+    def render(self, task: Task) -> Text:
+        pace: Pace = task.fields["pace"]
+        if pace.trials_an_hour is None:
+            return Text("")
+        left = timedelta(seconds=round(pace.seconds_left))
+        return Text(f"{pace.trials_an_hour:,.0f} an hour, {left} left")
 
 
 def _short(value: object) -> str:

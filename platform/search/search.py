@@ -3,32 +3,39 @@
 FOLDER/
   search.json        what was asked for
   space.yaml         the space file as it was
+  earlier.json       trials of an earlier search that the samplers learn from
   study.journal      Optuna's studies, one a stage
-  trials/KEY/        each trial's checkpoints while it runs, and its outcomes
-  best/              the best configuration's test, with its models
+  trials/KEY/        each trial's outcomes, one a seed and split
+  packs/NAME/        what trains side by side: who, and their checkpoint
+  best/              the best configurations' test, with their models
   report.json        the end
 """
 
-import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from platform.errors import InputError
 from platform.method import load_method
-from platform.search.execution import Job, Resources, execute
-from platform.search.progress import Watch
+from platform.report.tests import by_kind
+from platform.search.execution import Answer, Job, Resources, execute
+from platform.search.halving import Halving
+from platform.search.progress import Row, Watch
+from platform.search.sizing import pack_size
 from platform.search.space import Stage, read_space
-from platform.search.study import Proposal, StageStudy
+from platform.search.stage import StageSource
+from platform.search.study import Earlier, StageStudy
 from platform.tracking.outcome import record_of
 from platform.tracking.record import Tracker
 from platform.training.checkpoints import write_json
 from platform.training.protocols import ProtocolOptions
 from platform.training.trainable import Experiment, Outcome, read_outcomes
 from platform.zeroshot.problem import ProblemOptions
+
+_LOSSES = 3  # of the worker, before the test of the best is given up
 
 
 class SearchOptions(BaseModel):
@@ -44,22 +51,30 @@ class SearchOptions(BaseModel):
     trials: list[int]  # one a stage
     sampler: str
     seed: int
+    seeds: int  # of each trial
+    splits: list[str]
+    pack: int | None  # trials of a pack at most; None: as many as pay
+    halving: Halving | None
     test_seeds: int
+    ensemble: int  # of the best configurations, at most, that are tested together
     cpus: float
     gpus: float | None
     device: str
 
 
 class Report(BaseModel):
-    """The end of a search. tests: protocol to metric to one value a seed."""
+    """The end of a search. tests: what was tested, to protocol to metric to one value a seed and split."""
 
     best: dict[str, Any]
     best_key: str
     validation: dict[str, float]
-    tests: dict[str, dict[str, list[float]]]
+    spread: dict[str, float]
+    tests: dict[str, dict[str, dict[str, list[float]]]]
     trials: int
     failed: int
-    leaders: list[tuple[str, dict[str, Any], dict[str, float]]]
+    stopped: int
+    leaders: list[Row]
+    front: list[str]  # keys of the Pareto front, where several metrics are searched
     fields: list[str]
 
 
@@ -75,149 +90,171 @@ class Search:
         self.method = load_method(self.options.method)
         space = read_space(folder / "space.yaml", self.method.Config)
         self.space = space.model_copy(update={"sampler": self.options.sampler})
+        self.earlier = TypeAdapter(list[Earlier]).validate_json((folder / "earlier.json").read_bytes())
 
     @classmethod
-    def create(cls, folder: Path, options: SearchOptions, space_file: Path) -> "Search":
+    def create(
+        cls, folder: Path, options: SearchOptions, space_file: Path, earlier: Sequence[Earlier] = ()
+    ) -> "Search":
         folder.mkdir(parents=True)
         (folder / "space.yaml").write_bytes(space_file.read_bytes())
+        write_json(folder / "earlier.json", TypeAdapter(list[Earlier]).dump_python(list(earlier)))
         write_json(folder / "search.json", options.model_dump(mode="json"))
         return cls(folder)
 
-    def run(self, tracker: Tracker, watch: Watch, resources: Resources, concurrent: int) -> Report:
-        """Carry out what is not yet done, and write the report."""
+    def run(self, tracker: Tracker, watch: Watch, resources: Resources, lanes: int) -> Report:
+        """Carry out what is not yet done, and write the report. lanes: packs that train at a time."""
         kept: dict[str, Any] = {}
-        leaders, failed, total = [], 0, 0
+        failed = stopped = total = 0
         for stage, trials in zip(self.space.stages, self.options.trials, strict=True):
-            study = StageStudy(
-                self.folder / "study.journal",
-                self.space,
-                stage,
-                trials,
-                {**self.options.base, **kept},
-                self.options.seed,
-            )
-            source = _StageSource(self, stage, study, tracker, watch)
+            source = self._stage(stage, trials, kept, tracker, watch, resources, lanes)
             watch.stage(stage.name, len(source.outcomes), trials, list(stage.sampled))
             if len(source.outcomes) < trials:
-                execute(source, resources, concurrent, self.folder)
-            best = study.best()
-            if best is None:
-                reasons = {o.reason for o in source.outcomes.values() if o.reason} or {"see the trials' folders"}
-                raise InputError(f"stage `{stage.name}`: all {trials} trials failed ({'; '.join(sorted(reasons)[:2])})")
-            kept |= {name: best.values[name] for name in stage.sampled if name in best.values}
-            failed += sum(o.status == "failed" for o in source.outcomes.values())
-            total += len(source.outcomes)
+                execute(source, resources, lanes, self.folder)
             leaders = source.leaders()
-        tests = self._test(best, tracker, resources)
+            if not leaders:
+                reasons = {o.reason for several in source.outcomes.values() for o in several if o.reason}
+                shown = "; ".join(sorted(reasons)[:2]) or "see the packs' folders"
+                raise InputError(f"stage `{stage.name}`: all {trials} trials failed ({shown})")
+            front = {proposal.key for proposal in source.study.front()}
+            best = next(row for row in leaders if row.key in front)
+            kept |= {name: best.values[name] for name in stage.sampled if name in best.values}
+            failed, stopped = failed + source.count("failed"), stopped + source.count("stopped")
+            total += len(source.outcomes)
+        ranked = [best, *(row for row in leaders if row.key != best.key)]
+        tests = self._test([row.values for row in ranked[: self.options.ensemble]], tracker, watch, resources)
+        several = len(self.space.metrics) > 1
         report = Report(
             best=self.method.configure(best.values).model_dump(),
             best_key=best.key,
-            validation=source.outcomes[best.key].validation,
+            validation=dict(best.metrics),
+            spread=dict(best.spread),
             tests=tests,
             trials=total,
             failed=failed,
+            stopped=stopped,
             leaders=leaders,
+            front=sorted(front) if several else [],
             fields=list(stage.sampled),
         )
         write_json(self.folder / "report.json", report.model_dump())
+        for key in report.front:
+            tracker.tag(key, {"pareto": "true"})
         tracker.close_orphans()
-        means = {f"{p}/{name}": statistics.mean(v) for p, metrics in tests.items() for name, v in metrics.items()}
-        tracker.finish("FINISHED", means, [self.folder / "report.json", self.folder / "space.yaml"])
+        tracker.finish("FINISHED", _means(tests), [self.folder / "report.json", self.folder / "space.yaml"])
         return report
 
-    def experiment(self, values: Mapping[str, Any], seeds: Sequence[int], test: bool) -> Experiment:
-        config = self.method.configure(values).model_dump()
+    def experiment(self, configs: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], test: bool) -> Experiment:
+        """configs: fields by key."""
         return Experiment(
             method=self.options.method,
             problem=self.options.problem,
             protocol=self.options.protocol,
-            configs=(config,) * len(seeds),
+            configs=tuple(self.method.configure(values).model_dump() for values in configs.values()),
+            keys=tuple(configs),
             seeds=tuple(seeds),
+            splits=tuple(self.options.splits),
             test=test,
+            metric=self.space.leading,
             device=self.options.device,
         )
 
-    def _test(self, best: Proposal, tracker: Tracker, resources: Resources) -> dict[str, dict[str, list[float]]]:
+    def _stage(
+        self,
+        stage: Stage,
+        trials: int,
+        kept: Mapping[str, Any],
+        tracker: Tracker,
+        watch: Watch,
+        resources: Resources,
+        lanes: int,
+    ) -> StageSource:
+        asked = self.options
+        study = StageStudy(
+            self.folder / "study.journal", self.space, stage, trials, {**asked.base, **kept}, asked.seed, self.earlier
+        )
+        seeds = range(asked.seed, asked.seed + asked.seeds)
+
+        def experiment(configs: Mapping[str, Mapping[str, Any]]) -> Experiment:
+            return self.experiment(configs, seeds, test=False)
+
+        size = asked.pack or self._measured_size(stage, {**asked.base, **kept}, experiment, resources, lanes)
+        return StageSource(
+            self.folder, self.method, self.space, study, experiment, asked.halving, size, lanes, tracker, watch
+        )
+
+    def _measured_size(
+        self,
+        stage: Stage,
+        kept: Mapping[str, Any],
+        experiment: Callable[[Mapping[str, Mapping[str, Any]]], Experiment],
+        resources: Resources,
+        lanes: int,
+    ) -> int:
+        """Once for a stage: a resumed one goes on with the same size."""
+        path = self.folder / "packs" / f"{stage.name}.json"
+        if not path.exists():
+            low = {name: dimension.ends()[0] for name, dimension in stage.sampled.items() if dimension.ends()}
+            measured = experiment({"measured": {**stage.fixed, **kept, **low}})
+            path.parent.mkdir(exist_ok=True)
+            write_json(path, pack_size(measured, self.options.protocol.folds, resources, lanes))
+        return TypeAdapter(int).validate_json(path.read_bytes())
+
+    def _test(
+        self, values: Sequence[Mapping[str, Any]], tracker: Tracker, watch: Watch, resources: Resources
+    ) -> dict[str, dict[str, dict[str, list[float]]]]:
+        """The best configuration's test over seeds, as single models and together; and together with the next best."""
         seeds = range(self.options.seed, self.options.seed + self.options.test_seeds)
-        job = Job("best", self.experiment(best.values, seeds, test=True), self.folder / "best")
+        configs = {f"best-{place}" if place else "best": own for place, own in enumerate(values)}
+        job = Job("best", self.experiment(configs, seeds, test=True), self.folder / "best")
         outcomes = read_outcomes(job.folder)
         if outcomes is None:
-            source = _OneJob(job)
+            source = _OneJob(job, watch)
             execute(source, resources, 1, self.folder)
             outcomes = source.outcomes
-        failed = ["its worker failed"] if outcomes is None else [o.reason for o in outcomes if o.status == "failed"]
-        if failed:
+        shown = [o for o in outcomes if o.key == "best" or o.ensemble]
+        failed = [o.reason for o in shown if o.status == "failed"]
+        if len(failed) == len(shown):
             raise RuntimeError(f"{job.folder}: the test of the best configuration failed: {failed[0]}")
-        for outcome in outcomes:
-            tracker.child(record_of(f"best-seed-{outcome.seed}", outcome, job.folder))
-        return {
-            protocol: {name: [o.test[protocol][name] for o in outcomes] for name in outcomes[0].test[protocol]}
-            for protocol in outcomes[0].test
-        }
-
-
-class _StageSource:
-    """Hands out a stage's trials and takes their outcomes to Optuna and to MLflow, each once."""
-
-    def __init__(self, search: Search, stage: Stage, study: StageStudy, tracker: Tracker, watch: Watch) -> None:
-        self.search, self.stage, self.study, self.tracker, self.watch = search, stage, study, tracker, watch
-        self.outcomes: dict[str, Outcome] = {}
-        self.proposals: dict[str, Proposal] = {}
-        recorded = tracker.child_keys()
-        for proposal in study.told():  # of a killed search: told to Optuna, perhaps not yet to MLflow
-            outcomes = read_outcomes(self._folder(proposal.key))
-            self._keep(proposal, outcomes, known=proposal.key in recorded)
-
-    def next(self) -> Job | None:
-        while (proposal := self.study.next()) is not None:
-            self.proposals[proposal.key] = proposal
-            folder = self._folder(proposal.key)
-            experiment = self.search.experiment(proposal.values, [self.search.options.seed], test=False)
-            outcomes = read_outcomes(folder)
-            if outcomes is None:
-                return Job(proposal.key, experiment, folder)
-            self._take(proposal, outcomes)  # it had ended when the driver was killed
-        return None
-
-    def ended(self, job: Job, outcomes: Sequence[Outcome] | None) -> None:
-        if outcomes is not None and read_outcomes(job.folder) is None:  # a worker without our file system
-            job.folder.mkdir(parents=True, exist_ok=True)
-            write_json(job.folder / "outcomes.json", [o.model_dump() for o in outcomes])
-        self._take(self.proposals[job.key], outcomes)
-
-    def leaders(self) -> list[tuple[str, dict[str, Any], dict[str, float]]]:
-        """Successful trials, the best first; of equal ones the first proposed, whichever ended first."""
-        rows = [(k, self.proposals[k].values, o.validation) for k, o in sorted(self.outcomes.items()) if o.validation]
-        metric, high = self.search.space.metric, self.search.space.mode == "max"
-        return sorted(rows, key=lambda row: row[2][metric], reverse=high)
-
-    def _take(self, proposal: Proposal, outcomes: Sequence[Outcome] | None) -> None:
-        self._keep(proposal, outcomes, known=False)
-        outcome = self.outcomes[proposal.key]
-        value = outcome.validation.get(self.search.space.metric, math.nan)
-        self.study.tell(proposal.number, value if math.isfinite(value) else None)
-        self.watch.trial(proposal.key, proposal.values, outcome.validation or None)
-
-    def _keep(self, proposal: Proposal, outcomes: Sequence[Outcome] | None, known: bool) -> None:
-        lost = Outcome(config=proposal.values, seed=0, status="failed", reason="its worker failed again and again")
-        self.proposals[proposal.key] = proposal
-        self.outcomes[proposal.key] = outcomes[0] if outcomes else lost
-        if not known:
-            self.tracker.child(record_of(proposal.key, self.outcomes[proposal.key], None))
-
-    def _folder(self, key: str) -> Path:
-        return self.search.folder / "trials" / key
+        several = len({o.split for o in outcomes}) > 1
+        for outcome in shown:
+            name = f"best-{outcome.split}-{outcome.name}" if several else f"best-{outcome.name}"
+            tracker.child(record_of(name, outcome, job.folder))
+        return by_kind(shown)
 
 
 class _OneJob:
-    """A source of one job."""
+    """A source of one job, which is tried again where its worker is lost."""
 
-    def __init__(self, job: Job) -> None:
-        self.waiting: list[Job] = [job]
-        self.outcomes: Sequence[Outcome] | None = None
+    halving = None
+
+    def __init__(self, job: Job, watch: Watch) -> None:
+        self.waiting, self.watch, self.lost = [job], watch, 0
+        self.outcomes: Sequence[Outcome] = ()
 
     def next(self) -> Job | None:
         return self.waiting.pop() if self.waiting else None
 
-    def ended(self, job: Job, outcomes: Sequence[Outcome] | None) -> None:
-        self.outcomes = outcomes
+    def exchange(self, job: Job, ended: Mapping[str, Any], waiting: Mapping[str, Any]) -> Answer:
+        raise RuntimeError(f"{job.key}: a test asks nothing")
+
+    def over(self, job: Job, outcomes: Sequence[Outcome] | None, error: str) -> None:
+        if outcomes is not None:
+            self.outcomes = outcomes
+            return
+        self.lost += 1
+        if error or self.lost >= _LOSSES:
+            raise RuntimeError(f"{job.folder}: the test of the best failed: {error or 'its worker was lost'}")
+        self.watch.said(f"the worker of {job.key} was lost; it goes on from its checkpoint")
+        self.waiting.append(job)
+
+
+def _means(tests: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]) -> dict[str, float]:
+    """For MLflow: `clean/zsl` of single models, `clean/ensemble of 3 seeds/zsl` of others."""
+    found = {}
+    for kind, protocols in tests.items():
+        for protocol, metrics in protocols.items():
+            for name, values in metrics.items():
+                place = f"{protocol}/{name}" if kind == "single" else f"{protocol}/{kind}/{name}"
+                found[place] = statistics.mean(values)
+    return found

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import optuna
 import yaml
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from platform.configuration import check_field, validated
@@ -40,24 +41,53 @@ class Dimension(BaseModel):
         named = {name: getattr(self, name) for name in ("uniform", "log_uniform", "integer", "choice", "same_as")}
         return {name: value for name, value in named.items() if value is not None}
 
+    def applies(self, values: Mapping[str, Any]) -> bool:
+        """Whether the other fields have the values that this one is sampled for."""
+        return all(values.get(other) in allowed for other, allowed in self.when.items())
+
     def ends(self) -> list[Any]:
         """The values that must be valid for every sample to be."""
         (kind, value), *_ = self.kinds().items()
         return [] if kind == "same_as" else list(value) if kind == "choice" else list(value[:2])
 
-    def sample(self, name: str, trial: optuna.Trial, values: Mapping[str, Any]) -> Any:  # whatever the field holds
+    def distribution(self) -> BaseDistribution | None:
+        """Optuna's; None for same_as, which draws nothing."""
         (kind, value), *_ = self.kinds().items()
         if kind == "same_as":
-            return values[value]
+            return None
         if kind == "choice":
-            return trial.suggest_categorical(name, value)
+            return CategoricalDistribution(value)
         if kind == "integer":
-            return trial.suggest_int(name, value[0], value[1], step=value[2] if len(value) == 3 else 1)
-        return trial.suggest_float(name, *value, log=kind == "log_uniform")
+            return IntDistribution(value[0], value[1], step=value[2] if len(value) == 3 else 1)
+        return FloatDistribution(*value, log=kind == "log_uniform")
+
+    def holds(self, value: object) -> bool:
+        """Whether a sample could have this value."""
+        (kind, range_), *_ = self.kinds().items()
+        if kind == "choice":
+            return value in range_
+        if kind == "same_as" or isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        on_step = kind != "integer" or (value - range_[0]) % (range_[2] if len(range_) == 3 else 1) == 0
+        return range_[0] <= value <= range_[1] and on_step
+
+    def sample(self, name: str, trial: optuna.Trial, values: Mapping[str, Any]) -> Any:  # whatever the field holds
+        match self.distribution():
+            case None:
+                return values[self.same_as]
+            case CategoricalDistribution() as drawn:
+                return trial.suggest_categorical(name, drawn.choices)
+            case IntDistribution() as drawn:
+                return trial.suggest_int(name, drawn.low, drawn.high, step=drawn.step)
+            case drawn:
+                return trial.suggest_float(name, drawn.low, drawn.high, log=drawn.log)
 
 
 class Stage(BaseModel):
-    """One stage: `fixed` fields, which --set and earlier stages' best values override, and `sampled` ones."""
+    """One stage: `fixed` fields, which --set and earlier stages' best values override, and `sampled` ones.
+
+    points: values of sampled fields to try first, one trial each; fields that a point leaves out are sampled.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -65,6 +95,7 @@ class Stage(BaseModel):
     trials: int = Field(ge=1)
     fixed: dict[str, Any] = {}
     sampled: dict[str, Dimension]
+    points: list[dict[str, Any]] = []
 
     def sample(self, trial: optuna.Trial, kept: Mapping[str, Any]) -> dict[str, Any]:
         """A configuration's values: those kept from before, the fixed ones, and this trial's."""
@@ -72,21 +103,41 @@ class Stage(BaseModel):
         for name, dimension in self.sampled.items():
             if dimension.same_as and dimension.same_as not in values:
                 continue  # that one was not sampled, by its own condition
-            if all(values.get(other) in allowed for other, allowed in dimension.when.items()):
+            if dimension.applies(values):
                 values[name] = dimension.sample(name, trial, values)
         return values
 
+    def distributions(self, values: Mapping[str, Any]) -> dict[str, BaseDistribution] | None:
+        """Of the fields that a configuration with these values samples; None where it could not come from this stage."""
+        found = {}
+        for name, dimension in self.sampled.items():
+            if dimension.same_as or not dimension.applies(values):
+                continue
+            if not dimension.holds(values.get(name)):
+                return None
+            found[name] = dimension.distribution()
+        return found
+
 
 class SearchSpace(BaseModel):
-    """A search-space file."""
+    """A search-space file. metric: one, or several that are searched for their Pareto front."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str  # the paper's table that it states
-    metric: Literal[METRICS] = "harmonic_mean"
+    metric: Literal[METRICS] | Annotated[list[Literal[METRICS]], Field(min_length=1)] = "harmonic_mean"
     mode: Literal["max", "min"] = "max"
     sampler: str = "random"
     stages: list[Stage] = Field(min_length=1)
+
+    @property
+    def metrics(self) -> list[str]:
+        return [self.metric] if isinstance(self.metric, str) else list(self.metric)
+
+    @property
+    def leading(self) -> str:
+        """The metric by which trials are ranked: the only one, or of several the harmonic mean, which weighs them."""
+        return self.metrics[0] if len(self.metrics) == 1 else "harmonic_mean"
 
 
 def read_space(path: Path, config: type[MethodConfig]) -> SearchSpace:
@@ -117,6 +168,11 @@ def read_space(path: Path, config: type[MethodConfig]) -> SearchSpace:
                         f"{where}: `{name}` depends on `{other}`, which must be fixed in the stage or sampled before"
                     )
             sampled_before.add(name)
+        for name, value in ((name, value) for point in stage.points for name, value in point.items()):
+            if name not in stage.sampled or not stage.sampled[name].holds(value):
+                raise InputError(f"{where}: points: `{name}: {value}` is no value that the stage can sample")
+    if len(set(space.metrics)) != len(space.metrics):
+        raise InputError(f"{path}: metric: {', '.join(space.metrics)} names one twice")
     return space
 
 

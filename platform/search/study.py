@@ -1,7 +1,7 @@
 """One stage's Optuna study, in the search's own folder: what to try next, what is unfinished, what came out."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,65 +14,135 @@ from optuna.trial import TrialState
 from platform.search.samplers import sampler_for
 from platform.search.space import SearchSpace, Stage
 
+_EARLIER = "earlier"  # marks a trial that an earlier search made, by its name there
+
 
 @dataclass(frozen=True)
 class Proposal:
     """A configuration to try. key: names the trial in the folder and in MLflow, the same after every resume."""
 
     key: str
-    number: int
+    number: int  # Optuna's
     values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A trial of an earlier search: its configuration's fields, and its metrics."""
+
+    name: str
+    values: Mapping[str, Any]
+    metrics: Mapping[str, float]
 
 
 class StageStudy:
     """The study of one stage. Every trial is asked for once and told once, however often the search is killed."""
 
     def __init__(
-        self, journal: Path, space: SearchSpace, stage: Stage, trials: int, kept: Mapping[str, Any], seed: int
+        self,
+        journal: Path,
+        space: SearchSpace,
+        stage: Stage,
+        trials: int,
+        kept: Mapping[str, Any],
+        seed: int,
+        earlier: Sequence[Earlier] = (),
     ) -> None:
+        """kept: values from the stages before; earlier: trials that a sampler may learn from, those that fit the stage."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.space, self.stage, self.trials, self.kept, self.seed = space, stage, trials, kept, seed
+        direction = "maximize" if space.mode == "max" else "minimize"
         self.study = optuna.create_study(
             study_name=stage.name,
             storage=JournalStorage(JournalFileBackend(str(journal))),
-            direction="maximize" if space.mode == "max" else "minimize",
+            directions=[direction] * len(space.metrics),
             load_if_exists=True,
         )
-        known = self.study.get_trials(deepcopy=False)
-        self.unfinished = deque(t.number for t in known if t.state == TrialState.RUNNING)
-        self.asked = len(known)
+        self._learn(earlier)
+        for point in stage.points:
+            self.study.enqueue_trial(point, skip_if_exists=True)
+        own = [t for t in self.study.get_trials(deepcopy=False) if _EARLIER not in t.user_attrs]
+        asked = [t for t in own if t.state != TrialState.WAITING]
+        self.numbers = [t.number for t in asked]  # of the trials that were asked for, in their order
+        self.unfinished = deque(t.number for t in asked if t.state == TrialState.RUNNING)
+
+    @property
+    def left(self) -> int:
+        """How many trials are still to be proposed."""
+        return max(0, self.trials - len(self.numbers)) + len(self.unfinished)
 
     def next(self) -> Proposal | None:
         """An unfinished trial of a killed search, else a new one, else None."""
         if self.unfinished:
             return self._proposal(self.unfinished.popleft())
-        if self.asked >= self.trials:
+        if len(self.numbers) >= self.trials:
             return None
-        self.study.sampler = sampler_for(self.space.sampler, self.seed, self.stage.name, self.asked)
-        number = self.study.ask().number
-        self.asked += 1
-        return self._proposal(number)
+        self.study.sampler = sampler_for(self.space.sampler, self.seed, self.stage.name, len(self.numbers))
+        self.numbers.append(self.study.ask().number)
+        return self._proposal(self.numbers[-1])
 
-    def tell(self, number: int, value: float | None) -> None:
-        """The metric of a trial, or None where it failed; a trial that was told before keeps its value."""
-        state = TrialState.FAIL if value is None else TrialState.COMPLETE
-        self.study.tell(number, value, state, skip_if_finished=True)
+    def rung(self, number: int, epochs: int, value: float) -> None:
+        """What a trial had reached after so many epochs."""
+        trial = self.study.get_trials(deepcopy=False)[number]
+        if epochs not in trial.intermediate_values and not trial.state.is_finished():
+            self.study._storage.set_trial_intermediate_value(trial._trial_id, epochs, value)
+
+    def at_rung(self, epochs: int) -> dict[int, float]:
+        """What every trial that came so far had reached after so many epochs, by its number."""
+        trials = self.study.get_trials(deepcopy=False)
+        return {t.number: t.intermediate_values[epochs] for t in trials if epochs in t.intermediate_values}
+
+    def tell(self, number: int, values: Sequence[float] | None, stopped: bool = False) -> None:
+        """The metrics of a trial, or None where it failed; a trial that was told before keeps its values.
+
+        stopped: at a rung, whose value then stands for it.
+        """
+        state = TrialState.PRUNED if stopped else TrialState.FAIL if values is None else TrialState.COMPLETE
+        reached = list(values) if state == TrialState.COMPLETE else None
+        self.study.tell(number, reached, state, skip_if_finished=True)
 
     def told(self) -> list[Proposal]:
         """The trials that were told, as they were proposed."""
-        return [self._proposal(t.number) for t in self.study.get_trials(deepcopy=False) if t.state.is_finished()]
+        trials = self.study.get_trials(deepcopy=False)
+        return [self._proposal(n) for n in self.numbers if trials[n].state.is_finished()]
 
-    def best(self) -> Proposal | None:
-        """The best trial so far, or None where none has succeeded."""
-        completed = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return self._proposal(self.study.best_trial.number) if completed else None
+    def front(self) -> list[Proposal]:
+        """The best trial, or with several metrics all that no other beats in every one; none where none succeeded."""
+        trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        own = [t for t in trials if _EARLIER not in t.user_attrs]
+        sign = -1.0 if self.space.mode == "max" else 1.0
+        losses = {t.number: tuple(sign * value for value in t.values) for t in own}
+        front, seen = [], set()
+        for number, loss in losses.items():
+            beaten = any(
+                all(a <= b for a, b in zip(other, loss, strict=True)) and other != loss for other in losses.values()
+            )
+            if not beaten and loss not in seen:  # of equal ones the first proposed
+                seen.add(loss)
+                front.append(self._proposal(number))
+        return front
+
+    def _learn(self, earlier: Sequence[Earlier]) -> None:
+        known = {t.user_attrs.get(_EARLIER) for t in self.study.get_trials(deepcopy=False)}
+        for trial in earlier:
+            distributions = self.stage.distributions(trial.values)
+            if trial.name in known or distributions is None or not set(self.space.metrics) <= trial.metrics.keys():
+                continue
+            self.study.add_trial(
+                optuna.trial.create_trial(
+                    params={name: trial.values[name] for name in distributions},
+                    distributions=distributions,
+                    values=[trial.metrics[metric] for metric in self.space.metrics],
+                    user_attrs={_EARLIER: trial.name},
+                )
+            )
 
     def _proposal(self, number: int) -> Proposal:
         stored = self.study.get_trials(deepcopy=False)[number]
-        values = stored.user_attrs.get("values")
+        values, place = stored.user_attrs.get("values"), self.numbers.index(number)
         if values is None:  # new, or killed while it was sampled: fields that were drawn keep their values
-            self.study.sampler = sampler_for(self.space.sampler, self.seed, self.stage.name, number)
+            self.study.sampler = sampler_for(self.space.sampler, self.seed, self.stage.name, place)
             trial = optuna.Trial(self.study, stored._trial_id)
             values = self.stage.sample(trial, self.kept)
             trial.set_user_attr("values", values)
-        return Proposal(f"{self.stage.name}-{number:04d}", number, values)
+        return Proposal(f"{self.stage.name}-{place:04d}", number, values)

@@ -1,5 +1,6 @@
-"""A training's outcome in MLflow's terms: for a search's trials and for plain training, which needs no Ray."""
+"""A training's outcomes in MLflow's terms: for a search's trials and for plain training, which needs no Ray."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from platform.tracking.record import RunRecord
@@ -19,13 +20,39 @@ def record_of(key: str, outcome: Outcome, folder: Path | None) -> RunRecord:
     ]
     for i, epoch in enumerate(outcome.test_epochs):
         epochs.append({"epoch": i, **{f"released/epoch/{n}": v for n, v in epoch.items()}})
+    tags = {"outcome": outcome.status, "reason": outcome.reason, "ensemble": outcome.ensemble}
     return RunRecord(
         key=key,
         name=key,
         params={**outcome.config, "seed": outcome.seed, "split": outcome.split},
         epochs=epochs,
         metrics=metrics,
-        status="FINISHED" if outcome.status == "finished" else "FAILED",
-        tags={"reason": outcome.reason} if outcome.reason else {},
+        status="FAILED" if outcome.status == "failed" else "FINISHED",
+        tags={name: value for name, value in tags.items() if value},
         artifacts=[folder / path for path in outcome.models.values()] if folder else (),
+    )
+
+
+def record_of_trial(
+    key: str, outcomes: Sequence[Outcome], mean: Mapping[str, float], spread: Mapping[str, float]
+) -> RunRecord:
+    """A configuration's run: its mean and standard deviation over seeds and splits, and a run below it for each."""
+    if len(outcomes) == 1:
+        return record_of(key, outcomes[0], None)
+    failed = [o for o in outcomes if o.status == "failed"]
+    stopped = any(o.status == "stopped" for o in outcomes)
+    tags = {"outcome": "failed" if failed else "stopped" if stopped else "finished"}
+    if failed:
+        tags["reason"] = f"{len(failed)} of {len(outcomes)} seeds and splits failed: {failed[0].reason}"
+    metrics = {f"validation/{name}": value for name, value in mean.items()}
+    metrics |= {f"validation/{name}_std": value for name, value in spread.items()}
+    return RunRecord(
+        key=key,
+        name=key,
+        params={**outcomes[0].config, "members": len(outcomes)},
+        epochs=(),
+        metrics={**metrics, "seconds": max(o.seconds for o in outcomes)},
+        status="FAILED" if failed else "FINISHED",
+        tags=tags,
+        members=[record_of(f"{key}/{o.split}/seed-{o.seed}", o, None) for o in outcomes],
     )

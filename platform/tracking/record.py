@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
 KEY_TAG = "unseen.key"
-_PARENT_TAG = "mlflow.parentRunId"  # what MLflow's own page nests runs by
+PARENT_TAG = "mlflow.parentRunId"  # what MLflow's own page nests runs by
+_SEARCH_TAG = "unseen.search"  # the search's own run, on every run below it
 _LARGEST = 1.7976931348623157e308  # how MLflow stores infinity
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -36,7 +37,7 @@ class RunRecord:
     """All that is known of a configuration once it has ended.
 
     key: unique within the search, the same after a restart; epochs: each with its number under "epoch"; metrics: the
-    final ones, stored at the last epoch's step; artifacts: files and folders.
+    final ones, stored at the last epoch's step; artifacts: files and folders; members: runs below this one.
     """
 
     key: str
@@ -47,6 +48,7 @@ class RunRecord:
     status: Status
     tags: Mapping[str, str]
     artifacts: Sequence[Path] = ()
+    members: "Sequence[RunRecord]" = ()
 
 
 class Tracker:
@@ -80,14 +82,14 @@ class Tracker:
     @retried
     def child(self, record: RunRecord) -> None:
         """Write a configuration's run. One that has FINISHED is left as it is; any other of its key is completed."""
-        parent = self._parent_id()
-        run = self._find(record.key, parent)
-        if run is not None and run.info.status == "FINISHED":
-            return
-        if run is None:
-            run = self._create(record.key, record.name, {_PARENT_TAG: parent})
-        self._write(run, record.params, _points(record.epochs, record.metrics), record.tags, record.artifacts)
-        self._client.set_terminated(run.info.run_id, record.status)
+        self._below(self._parent_id(), record)
+
+    @retried
+    def tag(self, key: str, tags: Mapping[str, str]) -> None:
+        """Tags of a configuration's run that are known only later."""
+        run = self._find(key, self._parent_id())
+        if run is not None:
+            self._write(run, {}, [], tags, ())
 
     @retried
     def finish(
@@ -100,17 +102,27 @@ class Tracker:
 
     @retried
     def close_orphans(self, status: Status = "KILLED") -> None:
-        """End every child that is still RUNNING: its writer was killed."""
-        for run in list(
-            self._search(f"tags.`{_PARENT_TAG}` = '{self._parent_id()}' and attributes.status = 'RUNNING'")
-        ):
+        """End every run below the search's that is still RUNNING: its writer was killed."""
+        condition = f"tags.`{_SEARCH_TAG}` = '{self._parent_id()}' and attributes.status = 'RUNNING'"
+        for run in list(self._search(condition)):
             self._client.set_terminated(run.info.run_id, status)
 
     @retried
     def child_keys(self) -> set[str]:
         """The keys of the children that have FINISHED."""
-        condition = f"tags.`{_PARENT_TAG}` = '{self._parent_id()}' and attributes.status = 'FINISHED'"
+        condition = f"tags.`{PARENT_TAG}` = '{self._parent_id()}' and attributes.status = 'FINISHED'"
         return {run.data.tags[KEY_TAG] for run in self._search(condition)}
+
+    def _below(self, parent: str, record: RunRecord) -> None:
+        run = self._find(record.key, parent)
+        if run is not None and run.info.status == "FINISHED":
+            return
+        if run is None:
+            run = self._create(record.key, record.name, {PARENT_TAG: parent, _SEARCH_TAG: self._parent_id()})
+        for member in record.members:  # before the run ends: it is complete once it has ended
+            self._below(run.info.run_id, member)
+        self._write(run, record.params, _points(record.epochs, record.metrics), record.tags, record.artifacts)
+        self._client.set_terminated(run.info.run_id, record.status)
 
     def _parent_id(self) -> str:
         if self._parent is None:
@@ -120,8 +132,8 @@ class Tracker:
     def _find(self, key: str, parent: str | None) -> "Run | None":
         if "'" in key:
             raise ValueError(f"the key {key} holds a quote, which MLflow's search cannot find again")
-        condition = f"tags.`{KEY_TAG}` = '{key}'" + (f" and tags.`{_PARENT_TAG}` = '{parent}'" if parent else "")
-        return next((run for run in self._search(condition) if run.data.tags.get(_PARENT_TAG) == parent), None)
+        condition = f"tags.`{KEY_TAG}` = '{key}'" + (f" and tags.`{PARENT_TAG}` = '{parent}'" if parent else "")
+        return next((run for run in self._search(condition) if run.data.tags.get(PARENT_TAG) == parent), None)
 
     def _search(self, condition: str) -> "Iterator[Run]":
         token = None

@@ -98,7 +98,10 @@ class Desk(Protocol):
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where a stage runs: its device, the folder of its checkpoints, who hears of its epochs, and its worker's rank."""
+    """Where a stage runs: its device, the folder of its checkpoints, who hears of its epochs, and its worker's rank.
+
+    pack: of several that a stage trains one after the other, which.
+    """
 
     device: torch.device
     folder: Path | None = None
@@ -106,6 +109,7 @@ class Workplace:
     report: Report | None = None
     rank: int = 0
     world_size: int = 1
+    pack: int = 0
 
     def fitting(self, stage: str, method: Method, courses: Sequence[Course], **options: Any) -> Fitting:
         report = self.report
@@ -113,7 +117,7 @@ class Workplace:
             method,
             courses,
             self.device,
-            checkpoint=self.folder and self.folder / f"{stage}.safetensors",
+            checkpoint=self.folder and self.folder / f"{stage}-{self.pack}.safetensors",
             checkpoint_seconds=self.checkpoint_seconds,
             on_epoch=report and (lambda epoch, metrics: report(stage, epoch, metrics)),
             rank=self.rank,

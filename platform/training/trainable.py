@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from platform.method import Model, load_method
+from platform.method import Method, MethodConfig, Model, load_method
 from platform.training.checkpoints import write_json
 from platform.training.devices import device_of
 from platform.training.ensembles import Ensemble, held_out_together
@@ -89,8 +90,9 @@ def train(
 ) -> list[Outcome]:
     """Run an experiment in `folder`, or go on with one that was cut off there; a finished one is only read.
 
-    Configurations must agree in their method's `pack_by`. Several seeds or configurations are tested as ensembles too.
-    With a desk, nothing is tested, and outcomes are the desk's to make. Raises InputError where it cannot be run.
+    Configurations train side by side where their method's `pack_by` lets them. Several seeds or configurations are tested
+    as ensembles too. With a desk, configurations must agree in `pack_by`, nothing is tested, and outcomes are the desk's
+    to make. Raises InputError where it cannot be run.
     """
     if (finished := read_outcomes(folder)) is not None:
         return finished
@@ -101,7 +103,11 @@ def train(
     problems = {s: load_problem(experiment.problem.model_copy(update={"split": s})) for s in splits}
     folder.mkdir(parents=True, exist_ok=True)
     place = Workplace(device_of(experiment.device), folder, experiment.checkpoint_seconds, report, rank, world_size)
-    validations = validate(method, problems, configs, experiment.seeds, experiment.protocol, place, desk)
+    validations = {}
+    for number, pack in enumerate(packs_of(method, configs)):
+        own = {key: configs[key] for key in pack}
+        there = replace(place, pack=number)
+        validations |= validate(method, problems, own, experiment.seeds, experiment.protocol, there, desk)
     if desk is not None:
         return []
     outcomes = [
@@ -119,9 +125,17 @@ def train(
     outcomes = [o.model_copy(update={"seconds": seconds}) for o in outcomes]
     if rank == 0:
         write_outcomes(folder, outcomes)
-        for stage in ("validation", "test"):
-            (folder / f"{stage}.safetensors").unlink(missing_ok=True)
+        for checkpoint in folder.glob("*.safetensors"):
+            checkpoint.unlink()
     return outcomes
+
+
+def packs_of(method: Method, configs: Mapping[str, MethodConfig]) -> list[list[str]]:
+    """Keys of configurations that can train side by side, in their order."""
+    packs: dict[tuple, list[str]] = {}
+    for key, config in configs.items():
+        packs.setdefault(tuple(getattr(config, name) for name in method.pack_by), []).append(key)
+    return list(packs.values())
 
 
 def outcomes_of(
@@ -169,16 +183,19 @@ def _tested(
 ) -> list[Test | None]:
     """Each outcome's test; None for one that had failed before, or diverges now."""
     method = load_method(experiment.method)
-    sound = [i for i, validation in enumerate(validations) if validation is not None]
+    sound = {
+        str(i): Candidate(method.configure(o.config), o.seed, o.split)
+        for i, (o, validation) in enumerate(zip(outcomes, validations, strict=True))
+        if validation is not None
+    }
     tests: list[Test | None] = [None] * len(outcomes)
-    if sound:
-        candidates = [
-            Candidate(method.configure(outcomes[i].config), outcomes[i].seed, outcomes[i].split) for i in sound
-        ]
-        folds = {split: problem.final() for split, problem in problems.items()}
-        found = test(method, folds, candidates, [validations[i] for i in sound], experiment.protocol, place)
-        for i, tested in zip(sound, found, strict=True):
-            tests[i] = tested
+    folds = {split: problem.final() for split, problem in problems.items()}
+    for number, pack in enumerate(packs_of(method, {i: candidate.config for i, candidate in sound.items()})):
+        chosen = [validations[int(i)] for i in pack]
+        there = replace(place, pack=number)
+        found = test(method, folds, [sound[i] for i in pack], chosen, experiment.protocol, there)
+        for i, tested in zip(pack, found, strict=True):
+            tests[int(i)] = tested
     return tests
 
 

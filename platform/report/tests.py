@@ -1,0 +1,50 @@
+"""The table of tests: single models and ensembles, under each protocol."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+
+from platform.training.trainable import Outcome
+
+Tests = Mapping[
+    str, Mapping[str, Mapping[str, Sequence[float]]]
+]  # kind to protocol to metric to a value a seed and split
+
+
+def test_table(tests: Tests) -> Table:
+    """Test metrics of single models and of ensembles under each protocol, mean and standard deviation, in percent."""
+    columns = {
+        "zsl": "ZSL",
+        "zsl_per_sample": "ZSL per sample",
+        "seen": "s",
+        "unseen": "u",
+        "harmonic_mean": "H",
+        "ausuc": "AUSUC",
+    }
+    table = Table(title="test, %, mean ± standard deviation over seeds and splits", title_justify="left")
+    table.add_column("protocol")
+    table.add_column("model")
+    for heading in columns.values():
+        table.add_column(heading, justify="right")
+    for protocol in dict.fromkeys(protocol for kind in tests.values() for protocol in kind):
+        for kind, protocols in tests.items():
+            shown = [[100 * value for value in protocols[protocol][name]] for name in columns]
+            cells = [f"{statistics.mean(v):.1f}" + (f" ± {statistics.stdev(v):.1f}" if v[1:] else "") for v in shown]
+            table.add_row(protocol, kind, *cells)
+            if protocol == "released":
+                table.caption = (
+                    "released: the papers' code chooses the epoch on the unseen test classes themselves; it leaks"
+                )
+    return table
+
+
+def by_kind(outcomes: Sequence[Outcome]) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """What was tested, single models or an ensemble, to protocol to metric to one value a seed and split."""
+    tests: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for outcome in outcomes:
+        kind = tests.setdefault(f"ensemble of {outcome.ensemble}" if outcome.ensemble else "single", {})
+        for protocol, metrics in outcome.test.items():
+            for metric, value in metrics.items():
+                kind.setdefault(protocol, {}).setdefault(metric, []).append(value)
+    return tests

@@ -1,0 +1,227 @@
+"""One stage of a search: packs of its trials go out, outcomes come in, to Optuna and to MLflow, each once."""
+
+import math
+import shutil
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from platform.method import Method
+from platform.search.execution import Answer, Job
+from platform.search.halving import Halving
+from platform.search.packs import Pack, Packs, halves
+from platform.search.progress import Row, Watch
+from platform.search.space import SearchSpace
+from platform.search.study import Proposal, StageStudy
+from platform.tracking.outcome import record_of_trial
+from platform.tracking.record import Tracker
+from platform.training.checkpoints import write_json
+from platform.training.trainable import Experiment, Outcome, read_outcomes, write_outcomes
+
+_DEATHS = 3  # a worker may die so often with a trial before it counts as failed
+_ROSTER = "members.json"
+_INDEPENDENT = {"random", "qmc"}  # samplers whose proposals do not hang on results
+
+
+class StageSource:
+    """Hands out a stage's trials in packs (`platform.search.execution.Source`).
+
+    FOLDER/trials/KEY/outcomes.json holds what a trial came to, FOLDER/packs/NAME/ a pack's members and checkpoint.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        method: Method,
+        space: SearchSpace,
+        study: StageStudy,
+        experiment: Callable[[Mapping[str, Mapping[str, Any]]], Experiment],
+        halving: Halving | None,
+        size: int,
+        lanes: int,
+        tracker: Tracker,
+        watch: Watch,
+    ) -> None:
+        """experiment: of configurations by key; size: trials of a pack at most; lanes: packs that train at a time."""
+        self.folder, self.method, self.space, self.study, self.experiment = folder, method, space, study, experiment
+        self.halving, self.tracker, self.watch = halving, tracker, watch
+        self.outcomes: dict[str, list[Outcome]] = {}
+        self.proposals: dict[str, Proposal] = {}
+        self.rosters: dict[str, Pack] = {}  # of the packs that are out, by their folder's name
+        recorded = tracker.child_keys()
+        for proposal in study.told():  # of a killed search: told to Optuna, perhaps not yet to MLflow
+            outcomes = read_outcomes(folder / "trials" / proposal.key)
+            self._keep(proposal, outcomes or [self._lost(proposal)], known=proposal.key in recorded)
+        ahead = None if space.sampler in _INDEPENDENT else 4 * size
+        self.packs = Packs(self._propose, lambda: study.left, self._group, size, lanes, ahead)
+        self._take_up()
+
+    def next(self) -> Job | None:
+        pack = self.packs.next()
+        return None if pack is None else self._job(pack)
+
+    def exchange(self, job: Job, ended: Mapping[str, list[Outcome]], waiting: Mapping[str, list[Outcome]]) -> Answer:
+        pack = self.rosters[job.folder.name]
+        stopped = self._stopped(waiting)
+        over = {**ended, **{key: _stopped_early(waiting[key]) for key in stopped}}
+        for key, outcomes in over.items():
+            self._take(self.proposals[key], outcomes)
+        joining = self.packs.joining(self._group(pack.members[0]), len(over))
+        staying = [p for p in pack.members if p.key not in over]
+        self._roster(replace(pack, members=staying + joining))
+        return Answer(stopped, {p.key: p.values for p in joining})
+
+    def over(self, job: Job, outcomes: Sequence[Outcome] | None, error: str) -> None:
+        pack = self.rosters.pop(job.folder.name)
+        if not pack.members:
+            shutil.rmtree(job.folder, ignore_errors=True)
+        elif error and len(pack.members) == 1:
+            self._give_up(pack, error)
+        elif not error and len(pack.members) == 1 and pack.deaths + 1 >= _DEATHS:
+            self._give_up(pack, "its worker was lost again and again")
+        else:
+            self._give_back(pack, error)
+
+    def count(self, status: str) -> int:
+        """How many trials ended so."""
+        return sum(_status(outcomes) == status for outcomes in self.outcomes.values())
+
+    def leaders(self) -> list[Row]:
+        """Trials that came to their end, the best first; of equal ones the first proposed, whichever ended first."""
+        rows = [self._row(self.proposals[key]) for key in sorted(self.outcomes)]
+        ended = [row for row in rows if row.status == "finished"]
+        return sorted(ended, key=lambda row: row.metrics[self.space.leading], reverse=self.space.mode == "max")
+
+    def _propose(self) -> Proposal | None:
+        while (proposal := self.study.next()) is not None:
+            self.proposals[proposal.key] = proposal
+            outcomes = read_outcomes(self.folder / "trials" / proposal.key)
+            if outcomes is None:
+                return proposal
+            self._take(proposal, outcomes)  # it had ended when the driver was killed
+        return None
+
+    def _take_up(self) -> None:
+        """Packs that were out when the driver was killed go out again as they were, since they may have checkpoints."""
+        cut_off = sorted((self.folder / "packs").glob(f"*/{_ROSTER}"))
+        unfinished: dict[str, Proposal] = {}
+        for _ in range(len(self.study.unfinished) if cut_off else 0):
+            proposal = self._propose()
+            if proposal is not None:
+                unfinished[proposal.key] = proposal
+        for path in cut_off:
+            keys = TypeAdapter(list[str]).validate_json(path.read_bytes())
+            members = [unfinished.pop(key) for key in keys if key in unfinished]
+            if members:
+                self.packs.give_back(Pack(path.parent.name, members))
+        for proposal in unfinished.values():
+            self.packs.add(proposal)
+
+    def _job(self, pack: Pack) -> Job:
+        folder = self.folder / "packs" / pack.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._roster(pack)
+        return Job(pack.folder, self.experiment({p.key: p.values for p in pack.members}), folder)
+
+    def _roster(self, pack: Pack) -> None:
+        self.rosters[pack.folder] = pack
+        write_json(self.folder / "packs" / pack.folder / _ROSTER, [p.key for p in pack.members])
+
+    def _give_back(self, pack: Pack, error: str) -> None:
+        """The same members again once; then, as one of them may be the reason, in halves."""
+        again = replace(pack, deaths=pack.deaths + 1)
+        if again.deaths == 1 and not error:
+            self.packs.give_back(again)
+            return
+        first, *others = halves(pack.members)
+        self.packs.give_back(replace(again, members=first))
+        for other in others:
+            folder = self.folder / "packs" / other[0].key
+            folder.mkdir(exist_ok=True)
+            for checkpoint in (self.folder / "packs" / pack.folder).glob("*.safetensors"):
+                shutil.copy(checkpoint, folder)
+            self.packs.give_back(replace(again, folder=folder.name, members=other))
+
+    def _give_up(self, pack: Pack, reason: str) -> None:
+        (proposal,) = pack.members
+        self._take(proposal, [self._lost(proposal).model_copy(update={"reason": reason})])
+        for checkpoint in (self.folder / "packs" / pack.folder).glob("*.safetensors"):
+            checkpoint.unlink()
+
+    def _stopped(self, waiting: Mapping[str, list[Outcome]]) -> list[str]:
+        """Those that do not go on beyond the rung at which they stand."""
+        rungs: dict[int, list[str]] = {}
+        for key, outcomes in waiting.items():
+            reached = _summary(outcomes).get(self.space.leading, math.nan)
+            epochs = max(len(o.epochs) for o in outcomes)
+            if math.isfinite(reached):
+                self.study.rung(self.proposals[key].number, epochs, reached)
+            rungs.setdefault(epochs, []).append(key)
+        stopped = []
+        for epochs, keys in rungs.items():
+            known = self.study.at_rung(epochs)
+            out = self.halving.stopped(known, self.space.mode == "max")
+            stopped += [k for k in keys if self.proposals[k].number in out or self.proposals[k].number not in known]
+        return stopped
+
+    def _take(self, proposal: Proposal, outcomes: list[Outcome]) -> None:
+        folder = self.folder / "trials" / proposal.key
+        if read_outcomes(folder) is None:
+            write_outcomes(folder, outcomes)
+        self._keep(proposal, outcomes, known=False)
+        row = self._row(proposal)
+        values = [row.metrics.get(metric, math.nan) for metric in self.space.metrics]
+        sound = row.status != "failed" and all(map(math.isfinite, values))
+        self.study.tell(proposal.number, values if sound else None, stopped=row.status == "stopped")
+        self.watch.trial(row)
+
+    def _keep(self, proposal: Proposal, outcomes: list[Outcome], known: bool) -> None:
+        self.proposals[proposal.key], self.outcomes[proposal.key] = proposal, outcomes
+        if not known:
+            self.tracker.child(record_of_trial(proposal.key, outcomes, *_statistics(outcomes)))
+
+    def _row(self, proposal: Proposal) -> Row:
+        outcomes = self.outcomes[proposal.key]
+        mean, spread = _statistics(outcomes)
+        return Row(proposal.key, proposal.values, _status(outcomes), mean, spread)
+
+    def _group(self, proposal: Proposal) -> tuple[Any, ...]:
+        config = self.method.configure(proposal.values)
+        return tuple(getattr(config, name) for name in self.method.pack_by)
+
+    def _lost(self, proposal: Proposal) -> Outcome:
+        experiment = self.experiment({proposal.key: proposal.values})
+        return Outcome(
+            key=proposal.key,
+            config=proposal.values,
+            seed=experiment.seeds[0],
+            split=(experiment.splits or (experiment.problem.split,))[0],
+            status="failed",
+        )
+
+
+def _status(outcomes: Sequence[Outcome]) -> str:
+    """Of a configuration: failed where one of its seeds or splits failed, since no mean over them all can be had."""
+    found = {o.status for o in outcomes}
+    return next(status for status in ("failed", "stopped", "finished") if status in found)
+
+
+def _stopped_early(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    return [o if o.status == "failed" else o.model_copy(update={"status": "stopped"}) for o in outcomes]
+
+
+def _summary(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    return _statistics(outcomes)[0]
+
+
+def _statistics(outcomes: Sequence[Outcome]) -> tuple[dict[str, float], dict[str, float]]:
+    """Mean and standard deviation of each validation metric over seeds and splits; nothing where one has failed."""
+    if _status(outcomes) == "failed":
+        return {}, {}
+    columns = {name: [o.validation[name] for o in outcomes] for name in outcomes[0].validation}
+    spread = {name: statistics.stdev(v) if len(v) > 1 else 0.0 for name, v in columns.items()}
+    return {name: statistics.mean(v) for name, v in columns.items()}, spread

@@ -1,0 +1,48 @@
+"""Trials of earlier searches in the MLflow store."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from platform.errors import InputError
+from platform.tracking.record import PARENT_TAG
+from platform.tracking.store import open_store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+
+def finished_trials(home: Path, name: str, wanted: Mapping[str, str]) -> "list[Run]":
+    """Runs of trials that finished: of the experiment `name`, or of the search whose run has that name.
+
+    wanted: tags that a search must have. Raises InputError where there is no such experiment or search.
+    """
+    client = open_store(home)
+    experiments = {e.experiment_id: e.name for e in client.search_experiments()}
+    runs = list(_all_runs(client, list(experiments)))
+    named = [
+        run
+        for run in runs
+        if PARENT_TAG not in run.data.tags and name in (run.info.run_name, experiments[run.info.experiment_id])
+    ]
+    if not named:
+        raise InputError(f"no search's folder, MLflow experiment or run in {home} is named `{name}`")
+    fitting = {run.info.run_id for run in named if wanted.items() <= run.data.tags.items()}
+    return [
+        run
+        for run in runs
+        if run.data.tags.get(PARENT_TAG) in fitting
+        and run.data.tags.get("outcome") == "finished"
+        and not any(metric.startswith("clean/") for metric in run.data.metrics)  # that is a test, not a trial
+    ]
+
+
+def _all_runs(client: "MlflowClient", experiments: list[str]) -> "Iterator[Run]":
+    token = None
+    while True:
+        page = client.search_runs(experiments, order_by=["attributes.start_time ASC"], page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
