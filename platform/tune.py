@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from platform.search.search import Report, Search
 
 app = cli.application(__doc__)
+_SHOWN = {"trials", "sampler", "seed", "seeds", "splits", "base", "pack", "halving"}  # of the options, in MLflow
 
 
 @app.command(no_args_is_help=True)
@@ -189,10 +190,7 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
     tracker.parent(
         asked.name,
         asked.name,
-        {
-            "method": asked.method,
-            **asked.model_dump(mode="json", include={"trials", "sampler", "seed", "seeds", "splits", "base"}),
-        },
+        {"method": asked.method, **asked.model_dump(mode="json", include=_SHOWN)},
         {**environment_tags(), **options.data_tags(asked.problem), "method": asked.method},
         [search.folder / "space.yaml", asked.problem.dataset / "dataset.json"],
     )

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def earlier_trials(name: str, runs: Path, wanted: Mapping[str, str]) -> list[Earlier]:
     """name: a search's folder, or else an experiment or a search's run in the MLflow store of `runs`.
 
-    wanted: tags that searches found in MLflow must have, since metrics on other data cannot be compared. Raises InputError where there is neither, or nothing that finished in it.
+    wanted: tags that searches found in MLflow must have, since metrics on other data cannot be compared. Raises
+    InputError where there is neither, or nothing that finished in it.
     """
     folder = Path(name)
     if folder.is_dir():

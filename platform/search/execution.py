@@ -60,7 +60,7 @@ class Source(Protocol):
         """Takes configurations of a pack that have ended, and those that stand at a rung."""
 
     def over(self, job: Job, outcomes: Sequence[Outcome] | None, error: str) -> None:
-        """A job is over; outcomes: None where it raised an error, or, with no error's text, where its worker was lost."""
+        """A job is over; outcomes: None where it raised `error` or, where that is empty, its worker was lost."""
 
 
 @dataclass(frozen=True)
@@ -211,15 +211,15 @@ class _ByMail:
     ) -> tuple[Sequence[str], Mapping[str, MethodConfig]]:
         letter = f"{tune.get_context().get_trial_id()}/{self.sent}"
         self.sent += 1
-        said = (
-            _BY_KEY.dump_json({k: self._outcomes(k, v) for k, v in some.items()}).decode() for some in (ended, waiting)
-        )
-        tune.report({"letter": letter, **dict(zip(("ended", "waiting"), said, strict=True))})
+        tune.report({"letter": letter, "ended": self._written(ended), "waiting": self._written(waiting)})
         answer = json.loads(ray.get(self.mailbox.take.remote(letter)))
         self.configs |= answer["joining"]
         self.started |= dict.fromkeys(answer["joining"], time.monotonic())
         joining = {key: self.method.configure(values) for key, values in answer["joining"].items()}
         return answer["stopped"], joining
+
+    def _written(self, validations: Mapping[str, Validations]) -> str:
+        return _BY_KEY.dump_json({key: self._outcomes(key, found) for key, found in validations.items()}).decode()
 
     def _outcomes(self, key: str, validations: Validations) -> list[Outcome]:
         splits = self.experiment.splits or (self.experiment.problem.split,)

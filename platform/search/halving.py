@@ -15,7 +15,7 @@ class Halving(BaseModel):
     fewest_epochs: int = Field(2, ge=1, description="before which nothing is stopped")
 
     def rungs(self, epochs: int) -> list[int]:
-        """Counts of epochs, of `epochs` in all, after which it is decided: epochs/eta, epochs/eta², …; in rising order."""
+        """Counts of epochs, of `epochs` in all, after which it is decided: …, epochs/eta², epochs/eta."""
         found, rung = [], epochs // self.reduction
         while rung >= self.fewest_epochs:
             found.append(rung)

@@ -96,6 +96,7 @@ class Search:
     def create(
         cls, folder: Path, options: SearchOptions, space_file: Path, earlier: Sequence[Earlier] = ()
     ) -> "Search":
+        """A new search; earlier: trials that its samplers learn from."""
         folder.mkdir(parents=True)
         (folder / "space.yaml").write_bytes(space_file.read_bytes())
         write_json(folder / "earlier.json", TypeAdapter(list[Earlier]).dump_python(list(earlier)))

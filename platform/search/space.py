@@ -108,7 +108,7 @@ class Stage(BaseModel):
         return values
 
     def distributions(self, values: Mapping[str, Any]) -> dict[str, BaseDistribution] | None:
-        """Of the fields that a configuration with these values samples; None where it could not come from this stage."""
+        """Of the fields that a configuration with these values samples; None where the stage could not give them."""
         found = {}
         for name, dimension in self.sampled.items():
             if dimension.same_as or not dimension.applies(values):

@@ -48,7 +48,7 @@ class StageStudy:
         seed: int,
         earlier: Sequence[Earlier] = (),
     ) -> None:
-        """kept: values from the stages before; earlier: trials that a sampler may learn from, those that fit the stage."""
+        """kept: values from the stages before; earlier: trials to learn from, where they fit the stage."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.space, self.stage, self.trials, self.kept, self.seed = space, stage, trials, kept, seed
         direction = "maximize" if space.mode == "max" else "minimize"

@@ -90,9 +90,9 @@ def train(
 ) -> list[Outcome]:
     """Run an experiment in `folder`, or go on with one that was cut off there; a finished one is only read.
 
-    Configurations train side by side where their method's `pack_by` lets them. Several seeds or configurations are tested
-    as ensembles too. With a desk, configurations must agree in `pack_by`, nothing is tested, and outcomes are the desk's
-    to make. Raises InputError where it cannot be run.
+    Configurations train side by side where their method's `pack_by` lets them. Several seeds or configurations are
+    tested as ensembles too. With a desk, configurations must agree in `pack_by`, nothing is tested, and outcomes are
+    the desk's to make. Raises InputError where it cannot be run.
     """
     if (finished := read_outcomes(folder)) is not None:
         return finished

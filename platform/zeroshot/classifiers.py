@@ -42,20 +42,36 @@ def fit_on_latents(
     latents: one (N, z) a member, whose widths may differ; labels: (N,), shared; draws: one CPU generator a member, for
     the starting weights, uniform in ±1/√z. `relu` cuts the logits off at zero, as the released code does.
     """
-    members, device = len(latents), labels.device
     starts = [
         (2 * torch.rand(classes, z.shape[1] + 1, generator=draw) - 1) * z.shape[1] ** -0.5
         for z, draw in zip(latents, draws, strict=True)
     ]
-    # classes stand before samples, (members, classes, N): few classes as a product's last axis are several times slower
+    # a GPU takes all members at once; a CPU's cache holds the latents of one
+    size = len(latents) if labels.device.type == "cuda" else 1
+    fitted = []
+    for first in range(0, len(latents), size):
+        own = slice(first, first + size)
+        fitted += _fit_together(latents[own], starts[own], labels, steps, learning_rate, relu)
+    return fitted
+
+
+def _fit_together(
+    latents: Sequence[Tensor],
+    starts: Sequence[Tensor],
+    labels: Tensor,
+    steps: int,
+    learning_rate: float,
+    relu: bool,
+) -> list[SoftmaxClassifier]:
+    """starts: one (classes, z + 1) a member, the weights and the bias."""
     x = stack_padded(latents)
-    x_transposed = x.transpose(1, 2).contiguous()
-    weight = stack_padded([s[:, :-1] for s in starts]).to(device)
-    bias = stack_padded([s[:, -1:] for s in starts]).to(device)
-    targets = torch.nn.functional.one_hot(labels, classes).T.to(x.dtype)
-    optimiser = PopulationAdam({"weight": weight, "bias": bias}, [learning_rate] * members)
+    # classes stand before samples, (members, classes, N): few classes as a product's last axis are several times slower
+    weight = stack_padded([s[:, :-1] for s in starts]).to(labels.device)
+    bias = stack_padded([s[:, -1:] for s in starts]).to(labels.device)
+    targets = torch.nn.functional.one_hot(labels, weight.shape[1]).T.to(x.dtype)
+    optimiser = PopulationAdam({"weight": weight, "bias": bias}, [learning_rate] * len(latents))
     for _ in range(steps):
-        logits = torch.baddbmm(bias, weight, x_transposed)
+        logits = torch.baddbmm(bias, weight, x.transpose(1, 2))
         slope = torch.softmax(logits.relu() if relu else logits, dim=1).sub_(targets).div_(len(labels))
         if relu:
             slope *= logits > 0

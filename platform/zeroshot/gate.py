@@ -1,7 +1,7 @@
 """Joining a seen and an unseen classifier: the seen/unseen gate, and calibrated stacking."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -9,12 +9,10 @@ from torch import Tensor
 
 from platform.zeroshot.metrics import harmonic_mean
 
-if TYPE_CHECKING:
-    from sklearn.linear_model import LogisticRegression
-
 TEMPERATURES = tuple(float(t) for t in range(1, 10))  # the released code's range
 THRESHOLDS = tuple(round(0.25 + 0.01 * i, 2) for i in range(50))  # the released code's range
 _FOLDS = 5
+_NEWTON_STEPS, _HALVINGS, _TOLERANCE = 100, 5, 1e-9
 
 
 @dataclass(frozen=True)
@@ -75,22 +73,21 @@ def fit_gate(
     """
     classes = seen.shape[1]
     top = min(unseen.shape[1], classes)
-    is_seen = (labels < classes).cpu().numpy()
-    best = (-1.0, 1.0, 0.5, np.empty(0))
+    is_seen = labels < classes
+    left_out = _folds(is_seen)
+    best = (-1.0, 1.0, 0.5, torch.empty(0))
     for temperature in TEMPERATURES if scale_temperature else (1.0,):
-        inputs = _gate_inputs(seen, unseen, temperature, top).cpu().numpy()
-        p_seen = _out_of_fold(inputs, is_seen)
+        inputs = _gate_inputs(seen, unseen, temperature, top)
+        p_seen = _out_of_fold(inputs, is_seen, left_out)
         thresholds = THRESHOLDS if kind == "hard" else (0.5,)
         values = _harmonic_means(kind, seen, unseen, labels, p_seen, thresholds)
         chosen = int(np.argmax(values))
         if values[chosen] > best[0]:
             best = (float(values[chosen]), temperature, thresholds[chosen], p_seen)
     _, temperature, threshold, p_seen = best
-    inputs = _gate_inputs(seen, unseen, temperature, top).cpu().numpy()
-    regression = _regression().fit(inputs, is_seen)
-    coefficients = tuple(float(c) for c in regression.coef_[0])
-    gate = Gate(kind, temperature, threshold, top, coefficients, float(regression.intercept_[0]))
-    return gate, torch.as_tensor(p_seen, device=seen.device)
+    fitted = fit_logistic(_gate_inputs(seen, unseen, temperature, top), is_seen, torch.ones_like(is_seen)[None])[0]
+    gate = Gate(kind, temperature, threshold, top, tuple(fitted[:-1].tolist()), fitted[-1].item())
+    return gate, p_seen
 
 
 def fit_stacking(seen: Tensor, unseen: Tensor, labels: Tensor) -> Stacking:
@@ -119,27 +116,64 @@ def _joined(seen: Tensor, unseen: Tensor, p_seen: Tensor) -> Tensor:
     return torch.cat([seen + p_seen.log(), unseen + (1 - p_seen).log()], dim=1)
 
 
-def _regression() -> "LogisticRegression":
-    from sklearn.linear_model import LogisticRegression  # here, because a verb's help should not wait a second for it
+def fit_logistic(inputs: Tensor, positive: Tensor, counted: Tensor) -> Tensor:
+    """L2-penalised logistic regressions by Newton's method, one for each choice of samples; (K, F + 1), bias last.
 
-    # both sides weigh the same, as the papers' code has by drawing as many seen samples as there are unseen ones
-    return LogisticRegression(C=1.0, solver="lbfgs", max_iter=5000, class_weight="balanced")
+    inputs: (N, F); positive: (N,) bool; counted: (K, N) bool. scikit-learn's objective with C = 1 and balanced classes,
+    as the papers' code balances by drawing as many seen samples as there are unseen ones; a search fits it some fifty
+    times a trial, which there takes half a second.
+    """
+    x = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], dim=1)
+    sign = torch.where(positive, 1.0, -1.0).to(x)
+    sides = torch.stack([counted & ~positive, counted & positive])  # (2, K, N)
+    share = counted.sum(1) / (2.0 * sides.sum(2)).clamp_min(1)  # (2, K)
+    weight = (sides * share[..., None]).sum(0).to(x)
+    penalty = torch.ones(x.shape[1]).to(x)
+    penalty[-1] = 1e-9  # the bias is free; the rest keeps the system solvable
+    fitted = x.new_zeros(len(counted), x.shape[1])
+
+    def objective(at: Tensor) -> Tensor:
+        return (weight * torch.nn.functional.softplus(-sign * (at @ x.T))).sum(1) + 0.5 * (penalty * at**2).sum(1)
+
+    value = objective(fitted)
+    for _ in range(_NEWTON_STEPS):
+        p = torch.sigmoid(fitted @ x.T)
+        slope = (weight * (p - (sign + 1) / 2)) @ x + penalty * fitted
+        curvature = torch.einsum("kn,nf,ng->kfg", weight * p * (1 - p), x, x) + torch.diag(penalty)
+        step = torch.linalg.solve(curvature, slope)
+        size = torch.ones_like(value)
+        for _ in range(_HALVINGS):
+            ahead = objective(fitted - size[:, None] * step)
+            size = torch.where(ahead <= value, size, size / 2)
+        fitted = fitted - size[:, None] * step
+        value = objective(fitted)
+        if step.abs().max() < _TOLERANCE:
+            break
+    return fitted
 
 
-def _out_of_fold(inputs: np.ndarray, is_seen: np.ndarray) -> np.ndarray:
-    from sklearn.model_selection import StratifiedKFold
+def _folds(is_seen: Tensor) -> Tensor:
+    """(K, N) bool: the samples that each fold leaves out."""
+    from sklearn.model_selection import StratifiedKFold  # here, because a verb's help should not wait a second for it
 
     folds = min(_FOLDS, int(is_seen.sum()), int((~is_seen).sum()))
-    p_seen = np.empty(len(inputs))
-    for fitted, left_out in StratifiedKFold(folds, shuffle=True, random_state=0).split(inputs, is_seen):
-        p_seen[left_out] = _regression().fit(inputs[fitted], is_seen[fitted]).predict_proba(inputs[left_out])[:, 1]
-    return p_seen
+    left_out = torch.zeros(folds, len(is_seen), dtype=torch.bool)
+    shuffled = StratifiedKFold(folds, shuffle=True, random_state=0)
+    for fold, (_, rows) in enumerate(shuffled.split(np.zeros(len(is_seen)), is_seen.cpu().numpy())):
+        left_out[fold, torch.from_numpy(rows)] = True
+    return left_out.to(is_seen.device)
+
+
+def _out_of_fold(inputs: Tensor, is_seen: Tensor, left_out: Tensor) -> Tensor:
+    """(N,) each sample's p_d by the regression that was fitted without its fold."""
+    fitted = fit_logistic(inputs, is_seen, ~left_out)
+    logits = inputs @ fitted[:, :-1].T + fitted[:, -1]  # (N, K)
+    return torch.sigmoid((logits * left_out.T).sum(dim=1))
 
 
 def _harmonic_means(
-    kind: str, seen: Tensor, unseen: Tensor, labels: Tensor, p_seen: np.ndarray, thresholds: tuple[float, ...]
+    kind: str, seen: Tensor, unseen: Tensor, labels: Tensor, p_d: Tensor, thresholds: tuple[float, ...]
 ) -> list[float]:
-    p_d = torch.as_tensor(p_seen, device=seen.device)
     if kind == "soft":
         return [_accuracy(_joined(seen, unseen, p_d).argmax(1), labels, seen.shape[1])]
     on_seen, on_unseen = seen.argmax(1), unseen.argmax(1) + seen.shape[1]
