@@ -74,6 +74,7 @@ def _run(experiment: "Experiment", folder: Path, workers: int, address: str | No
     from platform.tracking.store import ui_command
     from platform.training.checkpoints import held, write_json
     from platform.training.devices import device_of
+    from platform.training.together import seeds_together
     from platform.zeroshot.problem import load_problem
 
     device_of(experiment.device)
@@ -91,6 +92,7 @@ def _run(experiment: "Experiment", folder: Path, workers: int, address: str | No
     try:
         with held(folder):
             outcomes = _outcomes(experiment, folder, workers, address, as_json)
+            outcomes += seeds_together(experiment, outcomes, folder)
     except KeyboardInterrupt:
         tracker.finish("KILLED")
         cli.stopped(f"python -m platform.train --resume {folder}")

@@ -1,6 +1,7 @@
 """Search a method's hyperparameters, then test the best configuration: `python -m platform.tune methods.sadvae`."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,7 +49,7 @@ def tune(
         str | None, typer.Option(help="a search's folder, or an MLflow experiment: samplers learn from its trials")
     ] = None,
     test_seeds: Annotated[int, typer.Option(min=1, help="seeds with which the best configuration is tested")] = 3,
-    ensemble: Annotated[int, typer.Option(min=1, help="best configurations, at most, that are tested together")] = 5,
+    ensemble: Annotated[int, typer.Option(min=1, help="best configurations, at most, that are tested together")] = 3,
     protocol: options.Protocol = "both",
     cpus: Annotated[float, typer.Option(min=0.01, help="CPUs of a trial")] = 1.0,
     gpus: Annotated[float | None, typer.Option(min=0, help="GPUs of a trial; a quarter where there are some")] = None,
@@ -175,7 +176,7 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
     from platform.search.progress import JsonWatch, LiveWatch
     from platform.tracking.environment import environment_tags
     from platform.tracking.record import Tracker
-    from platform.tracking.store import ui_command
+    from platform.tracking.store import StoreUnavailable, ui_command
 
     asked, home = search.options, search.folder.parent
     if not as_json:
@@ -204,12 +205,15 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
         report = search.run(tracker, watch, resources, resources.fitting(cpus, gpus))
     except KeyboardInterrupt:
         watch.close()
-        tracker.close_orphans()
-        tracker.finish("KILLED")
+        with suppress(StoreUnavailable):
+            tracker.close_orphans()
+            tracker.finish("KILLED")
         cli.stopped(resume)
-    except BaseException:
+    except BaseException as error:
         watch.close()
-        tracker.finish("FAILED")
+        if not isinstance(error, StoreUnavailable):
+            with suppress(StoreUnavailable):
+                tracker.finish("FAILED")
         cli.say(f"go on with: {resume}")
         raise
     watch.close()

@@ -20,8 +20,10 @@ from ray import tune
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from platform.errors import InputError
 from platform.method import MethodConfig, load_method
 from platform.search.halving import Halving
+from platform.training.checkpoints import NotWritable
 from platform.training.protocols import Validations
 from platform.training.trainable import Experiment, Outcome, outcomes_of, train
 
@@ -136,7 +138,7 @@ class _Mailbox:
 
 
 class _SourceBroke(BaseException):
-    """Carries a source's error out of Tune's loop, which would take an Exception for a trial's failure and go on."""
+    """Carries an error that ends the search out of Tune's loop, which would take an Exception for a trial's failure."""
 
 
 class _HandedOut(Searcher):
@@ -170,6 +172,8 @@ class _HandedOut(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         result, job = result or {}, self.jobs.pop(trial_id)
+        if "unwritable" in result:
+            raise _SourceBroke from InputError(result["unwritable"])
         outcomes = _OUTCOMES.validate_json(result["outcomes"]) if "outcomes" in result and not error else None
         _carried(self.source.over, job, outcomes, result.get("error", ""))
 
@@ -239,9 +243,11 @@ def _trial(config: Mapping[str, Any]) -> None:
     try:
         desk = None if experiment.test else _ByMail(experiment, halving, config["mailbox"])
         outcomes = train(experiment, folder, desk=desk)
+    except NotWritable as error:  # nobody's fault, and no trial could be kept
+        tune.report({"unwritable": str(error)})
     except Exception as error:  # these configurations' fault, perhaps: the source says what is to be done
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "error.txt").write_text(traceback.format_exc())
         tune.report({"error": f"{type(error).__name__}: {error}"[:500]})
-        return
-    tune.report({"outcomes": _OUTCOMES.dump_json(outcomes).decode()})
+    else:
+        tune.report({"outcomes": _OUTCOMES.dump_json(outcomes).decode()})

@@ -60,6 +60,9 @@ class Watch(Protocol):
     def trial(self, row: Row) -> None:
         """A trial is over."""
 
+    def tested(self, key: str) -> None:
+        """One of the best configurations has been tested."""
+
     def said(self, text: str) -> None:
         """Something that a user should know of: a lost worker, a store that is down."""
 
@@ -82,9 +85,10 @@ class LiveWatch:
     def stage(self, name: str, done: int, total: int, fields: Sequence[str]) -> None:
         self.pace = Pace(total, done)
         self.task = self.progress.add_task(f"stage {name}", completed=done, total=total, pace=self.pace)
-        self.rows, self.fields = [], fields
+        if fields:
+            self.rows, self.fields = [], fields
         if not self.console.is_terminal:
-            self.console.print(f"stage {name}: {done} of {total} trials are done")
+            self.console.print(f"stage {name}: {done} of {total} are done")
 
     def trial(self, row: Row) -> None:
         self.pace.done += 1
@@ -101,6 +105,10 @@ class LiveWatch:
 
     def said(self, text: str) -> None:
         self.console.print(text, soft_wrap=True)
+
+    def tested(self, key: str) -> None:
+        self.pace.done += 1
+        self.progress.advance(self.task)
 
     def close(self) -> None:
         if self.console.is_terminal:
@@ -125,6 +133,9 @@ class JsonWatch:
 
     def said(self, text: str) -> None:
         event("message", {"text": text})
+
+    def tested(self, key: str) -> None:
+        event("tested", {"key": key})
 
     def close(self) -> None:
         pass

@@ -7,11 +7,12 @@ FOLDER/
   study.journal      Optuna's studies, one a stage
   trials/KEY/        each trial's outcomes, one a seed and split
   packs/NAME/        what trains side by side: who, and their checkpoint
-  best/              the best configurations' test, with their models
+  best/N/            the test of the N-th best configuration, with its models
   report.json        the end
 """
 
 import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from platform.errors import InputError
 from platform.method import load_method
-from platform.report.tests import by_kind
+from platform.report.tests import Tests, by_kind
 from platform.search.execution import Answer, Job, Resources, execute
 from platform.search.halving import Halving
 from platform.search.progress import Row, Watch
@@ -30,9 +31,10 @@ from platform.search.stage import StageSource
 from platform.search.study import Earlier, StageStudy
 from platform.tracking.outcome import record_of
 from platform.tracking.record import Tracker
-from platform.training.checkpoints import write_json
+from platform.training.checkpoints import NotWritable, write_json
 from platform.training.protocols import ProtocolOptions
-from platform.training.trainable import Experiment, Outcome, read_outcomes
+from platform.training.together import best_together, seeds_together
+from platform.training.trainable import Experiment, Outcome, read_outcomes, write_outcomes
 from platform.zeroshot.problem import ProblemOptions
 
 _LOSSES = 3  # of the worker, before the test of the best is given up
@@ -104,7 +106,16 @@ class Search:
         return cls(folder)
 
     def run(self, tracker: Tracker, watch: Watch, resources: Resources, lanes: int) -> Report:
-        """Carry out what is not yet done, and write the report. lanes: packs that train at a time."""
+        """Carry out what is not yet done, and write the report. lanes: packs that train at a time.
+
+        Raises InputError where the folder cannot be written, or no trial of a stage succeeds.
+        """
+        try:
+            return self._run(tracker, watch, resources, lanes)
+        except OSError as error:  # of Optuna's journal
+            raise NotWritable(self.folder, error) from error
+
+    def _run(self, tracker: Tracker, watch: Watch, resources: Resources, lanes: int) -> Report:
         kept: dict[str, Any] = {}
         failed = stopped = total = 0
         for stage, trials in zip(self.space.stages, self.options.trials, strict=True):
@@ -123,7 +134,8 @@ class Search:
             failed, stopped = failed + source.count("failed"), stopped + source.count("stopped")
             total += len(source.outcomes)
         ranked = [best, *(row for row in leaders if row.key != best.key)]
-        tests = self._test([row.values for row in ranked[: self.options.ensemble]], tracker, watch, resources)
+        values = [row.values for row in ranked[: self.options.ensemble]]
+        tests = self._test(values, tracker, watch, resources, lanes)
         several = len(self.space.metrics) > 1
         report = Report(
             best=self.method.configure(best.values).model_dump(),
@@ -156,7 +168,6 @@ class Search:
             seeds=tuple(seeds),
             splits=tuple(self.options.splits),
             test=test,
-            metric=self.space.leading,
             device=self.options.device,
         )
 
@@ -202,55 +213,67 @@ class Search:
         return TypeAdapter(int).validate_json(path.read_bytes())
 
     def _test(
-        self, values: Sequence[Mapping[str, Any]], tracker: Tracker, watch: Watch, resources: Resources
-    ) -> dict[str, dict[str, dict[str, list[float]]]]:
+        self,
+        values: Sequence[Mapping[str, Any]],
+        tracker: Tracker,
+        watch: Watch,
+        resources: Resources,
+        lanes: int,
+    ) -> Tests:
         """The best configuration's test over seeds, as single models and together; and together with the next best."""
         seeds = range(self.options.seed, self.options.seed + self.options.test_seeds)
-        configs = {f"best-{place}" if place else "best": own for place, own in enumerate(values)}
-        job = Job("best", self.experiment(configs, seeds, test=True), self.folder / "best")
-        outcomes = read_outcomes(job.folder)
-        if outcomes is None:
-            source = _OneJob(job, watch)
-            execute(source, resources, 1, self.folder)
-            outcomes = source.outcomes
-        shown = [o for o in outcomes if o.key == "best" or o.ensemble]
-        failed = [o.reason for o in shown if o.status == "failed"]
-        if len(failed) == len(shown):
-            raise RuntimeError(f"{job.folder}: the test of the best configuration failed: {failed[0]}")
+        jobs = []
+        for place, own in enumerate(values):
+            folder = self.folder / "best" / str(place)
+            jobs.append(Job(f"best-{place}", self.experiment({"best": own}, seeds, test=True), folder))
+        waiting = [job for job in jobs if read_outcomes(job.folder) is None]
+        if waiting:
+            watch.stage("test", len(jobs) - len(waiting), len(jobs), [])
+            execute(_Tests(waiting, watch), resources, lanes, self.folder)
+        tested = [(job.folder, read_outcomes(job.folder)) for job in jobs]
+        folder, outcomes = tested[0]
+        failed = [o.reason for o in outcomes if o.status == "failed"]
+        if len(failed) == len(outcomes):
+            raise RuntimeError(f"{folder}: the test of the best configuration failed: {failed[0]}")
+        outcomes += seeds_together(jobs[0].experiment, outcomes, folder)
+        if len(jobs) > 1:
+            outcomes += best_together(jobs[0].experiment, tested, self.space.leading, folder)
         several = len({o.split for o in outcomes}) > 1
-        for outcome in shown:
+        for outcome in outcomes:
             name = f"best-{outcome.split}-{outcome.name}" if several else f"best-{outcome.name}"
-            tracker.child(record_of(name, outcome, job.folder))
-        return by_kind(shown)
+            tracker.child(record_of(name, outcome, folder))
+        return by_kind(outcomes)
 
 
-class _OneJob:
-    """A source of one job, which is tried again where its worker is lost."""
+class _Tests:
+    """A source of jobs that ask nothing, each tried again where its worker is lost."""
 
     halving = None
 
-    def __init__(self, job: Job, watch: Watch) -> None:
-        self.waiting, self.watch, self.lost = [job], watch, 0
-        self.outcomes: Sequence[Outcome] = ()
+    def __init__(self, jobs: Sequence[Job], watch: Watch) -> None:
+        self.waiting, self.watch = list(jobs), watch
+        self.lost: Counter[str] = Counter()
 
     def next(self) -> Job | None:
-        return self.waiting.pop() if self.waiting else None
+        return self.waiting.pop(0) if self.waiting else None
 
     def exchange(self, job: Job, ended: Mapping[str, Any], waiting: Mapping[str, Any]) -> Answer:
         raise RuntimeError(f"{job.key}: a test asks nothing")
 
     def over(self, job: Job, outcomes: Sequence[Outcome] | None, error: str) -> None:
         if outcomes is not None:
-            self.outcomes = outcomes
+            if read_outcomes(job.folder) is None:  # a worker without our file system
+                write_outcomes(job.folder, outcomes)
+            self.watch.tested(job.key)
             return
-        self.lost += 1
-        if error or self.lost >= _LOSSES:
+        self.lost[job.key] += 1
+        if error or self.lost[job.key] >= _LOSSES:
             raise RuntimeError(f"{job.folder}: the test of the best failed: {error or 'its worker was lost'}")
         self.watch.said(f"the worker of {job.key} was lost; it goes on from its checkpoint")
         self.waiting.append(job)
 
 
-def _means(tests: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]) -> dict[str, float]:
+def _means(tests: Tests) -> dict[str, float]:
     """For MLflow: `clean/zsl` of single models, `clean/ensemble of 3 seeds/zsl` of others."""
     found = {}
     for kind, protocols in tests.items():

@@ -20,7 +20,7 @@ from platform.zeroshot.task import Task
 _MOST = 256  # members that are tried together
 _GAIN = 1.1  # members a second, at least, that doubling a pack must bring
 _BATCHES = 20  # of an epoch, that a try takes
-_LEAST_SECONDS = 10.0  # that a pack should take, so that what is asked and told between packs does not count
+_LEAST_SECONDS = 5.0  # that a pack should take, so that what is asked and told between packs does not count
 _MEMORY_SHARE = 0.5  # of what is free, for all packs
 _STATES = 3.0  # memory of a member in its states: beside them its gradients, its kept model and what a step works with
 

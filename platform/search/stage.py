@@ -134,6 +134,8 @@ class StageSource:
     def _give_back(self, pack: Pack, error: str) -> None:
         """The same members again once; then, as one of them may be the reason, in halves."""
         again = replace(pack, deaths=pack.deaths + 1)
+        reason = f"failed ({error})" if error else "lost its worker"
+        self.watch.said(f"pack {pack.folder} {reason}; its {len(pack.members)} trials go out again")
         if again.deaths == 1 and not error:
             self.packs.give_back(again)
             return

@@ -1,5 +1,6 @@
 """One stage's Optuna study, in the search's own folder: what to try next, what is unfinished, what came out."""
 
+import os
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ class StageStudy:
         """kept: values from the stages before; earlier: trials to learn from, where they fit the stage."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.space, self.stage, self.trials, self.kept, self.seed = space, stage, trials, kept, seed
+        _without_torn_line(journal)
         direction = "maximize" if space.mode == "max" else "minimize"
         self.study = optuna.create_study(
             study_name=stage.name,
@@ -146,3 +148,9 @@ class StageStudy:
             values = self.stage.sample(trial, self.kept)
             trial.set_user_attr("values", values)
         return Proposal(f"{self.stage.name}-{place:04d}", number, values)
+
+
+def _without_torn_line(journal: Path) -> None:
+    """A kill or a full disk may leave the last line half-written, to which Optuna would add the next one."""
+    if journal.exists() and (written := journal.read_bytes()) and not written.endswith(b"\n"):
+        os.truncate(journal, written.rfind(b"\n") + 1)

@@ -19,14 +19,15 @@ from platform.errors import InputError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds between tries
+_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0, 15.0, 15.0, 15.0, 15.0)  # seconds between tries, two minutes in all
+_log = logging.getLogger("unseen.tracking")
 _PASSING = {"TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED"}
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-class StoreUnavailable(RuntimeError):
+class StoreUnavailable(InputError):
     """The store failed several times in a row. What was being written can be written again later, from the start."""
 
 
@@ -81,26 +82,34 @@ def ui_command(home: Path) -> str:
 
 
 def retried(call: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Try an idempotent call again while the store is down, about 15 seconds in all; then raise StoreUnavailable."""
+    """Try an idempotent call again while the store is down, two minutes in all; then raise StoreUnavailable."""
 
     @functools.wraps(call)
     def patient(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        for wait in _WAITS:
+        for failures, wait in enumerate(_WAITS):
             try:
                 return call(*args, **kwargs)
             except Exception as error:
                 if not _passes(error):
                     raise
+                if failures == 1:
+                    _log.warning("the MLflow store does not answer (%s); waiting for it", _reason(error))
             time.sleep(wait)
         try:
             return call(*args, **kwargs)
         except Exception as error:
             if not _passes(error):
                 raise
-            reason = _without_password(str(error).splitlines()[0])
-            raise StoreUnavailable(f"the MLflow store failed {len(_WAITS) + 1} times in a row ({reason})") from error
+            raise StoreUnavailable(
+                f"the MLflow store failed {len(_WAITS) + 1} times in a row ({_reason(error)}); start it again, and go on"
+                " with --resume"
+            ) from error
 
     return patient
+
+
+def _reason(error: Exception) -> str:
+    return _without_password(str(error).splitlines()[0])
 
 
 def _passes(error: Exception) -> bool:

@@ -4,27 +4,33 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from platform.errors import InputError
 
 
+class NotWritable(InputError):
+    """A folder that cannot be written to: the disk is full, perhaps. Whatever was finished before stands."""
+
+    def __init__(self, folder: Path, error: Exception) -> None:
+        super().__init__(f"{folder} cannot be written ({error}); make room, and go on from there with --resume")
+
+
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
     """Write to a temporary name, then rename: a kill leaves the former checkpoint or the new one, whole."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     # copies, because members may share a tensor and the format wants each name its own memory
     copies = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
-    save_file(copies, partial, metadata={"record": json.dumps(record)})
-    partial.replace(path)
+    with _whole(path) as partial:
+        save_file(copies, partial, metadata={"record": json.dumps(record)})
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -37,9 +43,21 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | No
 
 def write_json(path: Path, value: object) -> None:
     """Write JSON to a temporary name, then rename."""
+    with _whole(path) as partial:
+        partial.write_text(json.dumps(value, indent=1, default=str) + "\n")
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A temporary name for a file that becomes `path` once it is written, and is gone where it cannot be."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(value, indent=1, default=str) + "\n")
-    partial.replace(path)
+    try:
+        yield partial
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise NotWritable(path.parent, error) from error
 
 
 @contextmanager

@@ -8,10 +8,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from platform.method import Method, MethodConfig, Model, load_method
-from platform.training.checkpoints import write_json
+from platform.method import Method, MethodConfig, load_method
+from platform.training.checkpoints import write_checkpoint, write_json
 from platform.training.devices import device_of
-from platform.training.ensembles import Ensemble, held_out_together
 from platform.training.protocols import (
     Candidate,
     Desk,
@@ -21,12 +20,10 @@ from platform.training.protocols import (
     Validation,
     Validations,
     Workplace,
-    combined,
     test,
     validate,
 )
 from platform.training.saved_models import save_model
-from platform.zeroshot.evaluation import all_metrics, zero_shot_from_scores
 from platform.zeroshot.problem import Fold, Problem, ProblemOptions, load_problem
 
 _OUTCOMES = "outcomes.json"
@@ -45,7 +42,6 @@ class Experiment(BaseModel):
     seeds: tuple[int, ...]
     splits: tuple[str, ...] = ()  # the problem's own by default
     test: bool  # also fit on all seen classes and test; a search's trials only validate
-    metric: str = "harmonic_mean"  # by which an ensemble of the best configurations chooses how many
     device: str = "auto"
     checkpoint_seconds: float = 15.0
 
@@ -72,6 +68,7 @@ class Outcome(BaseModel):
     test_epochs: list[dict[str, float]] = []
     test: dict[str, dict[str, float]] = {}  # protocol to metrics
     models: dict[str, str] = {}  # protocol to the model's folder, relative to the experiment's
+    held_out: str = ""  # the file of its scores of held-out samples, likewise
     seconds: float = 0.0
 
     @property
@@ -90,9 +87,8 @@ def train(
 ) -> list[Outcome]:
     """Run an experiment in `folder`, or go on with one that was cut off there; a finished one is only read.
 
-    Configurations train side by side where their method's `pack_by` lets them. Several seeds or configurations are
-    tested as ensembles too. With a desk, configurations must agree in `pack_by`, nothing is tested, and outcomes are
-    the desk's to make. Raises InputError where it cannot be run.
+    Configurations train side by side where their method's `pack_by` lets them. With a desk they must agree in it,
+    nothing is tested, and outcomes are the desk's to make. Raises InputError where it cannot be run.
     """
     if (finished := read_outcomes(folder)) is not None:
         return finished
@@ -118,9 +114,7 @@ def train(
     flat = [validation for key in configs for validation in validations[key]]
     if experiment.test:
         tested = _tested(experiment, problems, outcomes, flat, place)
-        outcomes, models = _with_ensembles(experiment, problems, outcomes, flat, tested, place)
-        if rank == 0:
-            _save(experiment, problems, outcomes, models, folder)
+        outcomes = _save(experiment, problems, outcomes, flat, tested, folder)
     seconds = (time.monotonic() - started) / len(outcomes)
     outcomes = [o.model_copy(update={"seconds": seconds}) for o in outcomes]
     if rank == 0:
@@ -199,105 +193,41 @@ def _tested(
     return tests
 
 
-def _with_ensembles(
+def _save(
     experiment: Experiment,
     problems: Mapping[str, Problem],
     outcomes: Sequence[Outcome],
     validations: Sequence[Validation | None],
     tests: Sequence[Test | None],
-    place: Workplace,
-) -> tuple[list[Outcome], list[Mapping[str, Model]]]:
-    """Outcomes with their tests, ensembles behind the single models; and the models of each, by protocol."""
-    found: list[Outcome] = []
-    for outcome, tested in zip(outcomes, tests, strict=True):
-        if tested is not None:
-            reached = {"test": dict(tested.metrics), "test_epochs": list(tested.epochs)}
-            outcome = outcome.model_copy(update=reached)
-        elif outcome.status == "finished":
-            outcome = _failed(outcome, "on all seen classes")
-        found.append(outcome)
-    models: list[Mapping[str, Model]] = [tested.models if tested else {} for tested in tests]
-    for split, problem in problems.items():
-        ranked = [  # configuration by configuration, the places of its sound members on this split
-            [i for i, o in enumerate(found[: len(tests)]) if (o.key, o.split, o.status) == (key, split, "finished")]
-            for key in experiment.named()
-        ]
-        for name, parts in _ensembles(experiment, ranked, validations).items():
-            own, joined = _ensemble(experiment, problem.final(), parts, validations, tests, place)
-            first = found[parts[0]]
-            found.append(first.model_copy(update={**own, "ensemble": name, "epochs": [], "test_epochs": []}))
-            models.append(joined)
-    return found, models
-
-
-def _ensembles(
-    experiment: Experiment, ranked: Sequence[Sequence[int]], validations: Sequence[Validation | None]
-) -> dict[str, list[int]]:
-    """What predicts together: the first configuration's seeds, and those of the best k, where validation chooses k."""
-    groups = {}
-    if len(ranked[0]) > 1:
-        groups[f"{len(ranked[0])} seeds"] = list(ranked[0])
-    several = [[i for places in ranked[:k] for i in places] for k in range(1, len(ranked) + 1) if all(ranked[:k])]
-    if len(several) > 1:
-        values = [_validated(experiment, parts, validations)[1][experiment.metric] for parts in several]
-        best = max(range(len(several)), key=values.__getitem__)
-        groups[f"best {best + 1}"] = several[best]
-    return groups
-
-
-def _validated(
-    experiment: Experiment, parts: Sequence[int], validations: Sequence[Validation | None]
-) -> tuple[Any, dict[str, float]]:
-    """The combination of parts that predict together, and their validation metrics."""
-    held_out = held_out_together([validations[i].held_out for i in parts])
-    config = load_method(experiment.method).configure(experiment.configs[0])
-    combination, joint = combined(config, held_out)
-    folds = [zero_shot_from_scores(unseen, labels, seen.shape[1]) for seen, unseen, labels in held_out]
-    zero_shot = {name: sum(f[name] for f in folds) / len(folds) for name in folds[0]}
-    return combination, {**zero_shot, **joint}
-
-
-def _ensemble(
-    experiment: Experiment,
-    fold: Fold,
-    parts: Sequence[int],
-    validations: Sequence[Validation | None],
-    tests: Sequence[Test | None],
-    place: Workplace,
-) -> tuple[dict[str, Any], dict[str, Model]]:
-    """Fields of an ensemble's outcome, and its model of each protocol."""
-    combination, metrics = _validated(experiment, parts, validations)
-    samples, models = fold.samples.to(place.device), {}
-    for protocol in tests[parts[0]].models:
-        together = Ensemble.of(experiment.method, [tests[i].models[protocol] for i in parts])
-        models[protocol] = together.joined_by(combination)
-    tested = {protocol: all_metrics(model, samples) for protocol, model in models.items()}
-    return {"validation": metrics, "test": tested, "epoch": None}, models
-
-
-def _save(
-    experiment: Experiment,
-    problems: Mapping[str, Problem],
-    outcomes: list[Outcome],
-    models: Sequence[Mapping[str, Model]],
     folder: Path,
-) -> None:
-    """Write the models, and where they stand into their outcomes."""
-    for i, (outcome, own) in enumerate(zip(outcomes, models, strict=True)):
-        fold = problems[outcome.split].final()
-        places = {protocol: f"models/{i}-{protocol}" for protocol in own}
-        for protocol, model in own.items():
-            save_model(
-                experiment.method, model, folder / places[protocol], _record(experiment, fold, outcome, protocol)
-            )
-        outcomes[i] = outcome.model_copy(update={"models": places})
+) -> list[Outcome]:
+    """Write models, and the held-out scores that ensembles are joined by; outcomes with what was tested."""
+    found = []
+    for i, (outcome, validation, tested) in enumerate(zip(outcomes, validations, tests, strict=True)):
+        if tested is None:
+            found.append(_failed(outcome, "on all seen classes") if outcome.status == "finished" else outcome)
+            continue
+        places = {protocol: f"models/{i}-{protocol}" for protocol in tested.models}
+        record = record_of_fold(experiment, problems[outcome.split].final(), outcome.split)
+        for protocol, model in tested.models.items():
+            save_model(experiment.method, model, folder / places[protocol], {"protocol": protocol, **record})
+        _write_held_out(folder / "models" / f"{i}-held-out.safetensors", validation)
+        reached = {"test": dict(tested.metrics), "test_epochs": list(tested.epochs), "models": places}
+        found.append(outcome.model_copy(update={**reached, "held_out": f"models/{i}-held-out.safetensors"}))
+    return found
 
 
-def _record(experiment: Experiment, fold: Fold, outcome: Outcome, protocol: str) -> dict[str, Any]:
+def record_of_fold(experiment: Experiment, fold: Fold, split: str) -> dict[str, Any]:
     """What it takes to give a saved model new samples or new class names: see `platform.evaluate`."""
-    problem = experiment.problem.model_copy(update={"split": outcome.split})
-    return {
-        "protocol": protocol,
-        "problem": problem.model_dump(mode="json"),
-        "normaliser": fold.normaliser.record(),
+    problem = experiment.problem.model_copy(update={"split": split})
+    return {"problem": problem.model_dump(mode="json"), "normaliser": fold.normaliser.record()}
+
+
+def _write_held_out(path: Path, validation: Validation) -> None:
+    names = ("seen", "unseen", "labels")
+    parts = {
+        f"{fold}.{name}": part
+        for fold, scores in enumerate(validation.held_out)
+        for name, part in zip(names, scores, strict=True)
     }
+    write_checkpoint(path, parts, {"folds": len(validation.held_out)})
