@@ -20,8 +20,8 @@ from platform.population.layers import Layout, StackedLayers
 class Population(ABC):
     """Parameters, optimisers and data of members that take each step together.
 
-    alive: (members,) bool; a member whose losses are no longer finite is frozen. epochs: how many each member has behind
-    it. A member that comes with a state goes on from it, in whatever company.
+    alive: (members,) bool; a member whose losses are no longer finite is frozen. epochs: how many each has behind it. A
+    member that comes with a state goes on from it, in whatever company.
     """
 
     layout: ClassVar[Layout]

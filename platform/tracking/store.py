@@ -100,10 +100,8 @@ def retried(call: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
         except Exception as error:
             if not _passes(error):
                 raise
-            raise StoreUnavailable(
-                f"the MLflow store failed {len(_WAITS) + 1} times in a row ({_reason(error)}); start it again, and go on"
-                " with --resume"
-            ) from error
+            tries = f"failed {len(_WAITS) + 1} times in a row ({_reason(error)})"
+            raise StoreUnavailable(f"the MLflow store {tries}; start it again, and go on with --resume") from error
 
     return patient
 
