@@ -29,7 +29,7 @@ RELEASED_CHOICES = dict(method.presets["released"])
 
 def outcomes(problem: ProblemOptions, values: dict[str, Any], folder: Path) -> list[Outcome]:
     experiment = Experiment(
-        method="methods.sadvae", problem=problem, configs=(values,) * len(SEEDS), seeds=SEEDS, test=True
+        method="methods.sadvae", problem=problem, configs=(values,), seeds=SEEDS, test=True
     )
     return train(experiment, folder)
 

@@ -4,7 +4,7 @@ A method's own population says which layers there are, how wide and how they sta
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from platform.method import Member, Model, Run
 from platform.population.adam import PopulationAdam
 from platform.population.draws import generator, shuffled_rows
+from platform.population.graphs import Replayed
 from platform.population.layers import Layout, StackedLayers
 
 
@@ -60,6 +61,13 @@ class Population(ABC):
     @abstractmethod
     def models(self, indices: Sequence[int]) -> list[Model]:
         """Some members as they are now."""
+
+    def replayed(self, step: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """The step as a GPU takes it (`Replayed`): over data-parallel workers, plainly."""
+        written = [*self.layers.parameters.values()]
+        for optimiser in self.optimisers:
+            written += [*optimiser.mean.values(), *optimiser.square.values(), optimiser.steps]
+        return Replayed(step, written, self.device if self.run.world_size == 1 else torch.device("cpu"))
 
     def fit(self) -> None:
         """Train epoch by epoch until the run wants no more."""

@@ -218,6 +218,7 @@ class _Population(Population):
         self.z_v = self.layers.widest["z_v"]
         self.discriminator_steps = torch.tensor([c.n_d for c in self.configs], device=self.device)
         self.adversarial = torch.tensor([c.alignment == "fd+tc" for c in self.configs], device=self.device)
+        self.step = self.replayed(self._take_step)
 
     def widths_of(self, member: Member) -> dict[str, int]:
         config = member.config
@@ -254,28 +255,43 @@ class _Population(Population):
         steps, rows = self.data.batches(self.epochs, batch_size)  # steps: of each member
         rows = rows[:, :, mine]  # (longest, members, batch)
         weights = self._loss_weights(steps)  # (longest, 6, members)
-        noise, z_r = self._noise(mine), self.layers.widest["z_r"]
+        noise = self._noise(mine)
         active, due = self._taking_part(steps)
-        everyone, adversary_steps = active.all(dim=1).tolist(), due.any(dim=1).tolist()
         penalised = (weights[:, 4] > 0) & self.adversarial  # (longest, members): where the total correlation counts
-        penalised_steps = penalised.any(dim=1).tolist()
+        kinds = list(zip(active.all(1).tolist(), penalised.any(1).tolist(), due.any(1).tolist(), strict=True))
         losses = torch.zeros(len(rows), len(_LOSSES), len(self.members), device=self.device)
-
-        for step, rows_of_step in enumerate(rows):
-            x, y = self.data.batch(rows_of_step)
-            both, order = noise.step(step)
-            noise_x, noise_y = both.split([self.z_v + z_r, z_r], dim=-1)
-            penalty = order if penalised_steps[step] else None
-            losses[step, :5], z_x = self._differentiate(x, y, noise_x, noise_y, penalty, weights[step])
-            gradients = [self.layers.gradients[name] for name in self.optimiser.parameters]
-            self.optimiser.step(self.run.average(gradients), None if everyone[step] else active[step])
-            if adversary_steps[step]:
-                losses[step, 5] = self._train_adversary(z_x, order, weights[step, 5], due[step])
+        for step, kind in enumerate(kinds):
+            losses[step] = self.step(kind, rows[step], *noise.step(step), weights[step], active[step], due[step])
         counted = torch.stack([active] * 4 + [active & penalised, due], dim=1)
         totals = torch.where(counted, losses, 0.0).sum(dim=0)
         counts = counted.sum(dim=0)
         counts[4:].clamp_(min=1)
         return self._report(self.run.average([totals])[0] / counts)
+
+    def _take_step(
+        self,
+        kind: tuple[bool, bool, bool],
+        rows: Tensor,
+        noise: Tensor,
+        order: Tensor,
+        weights: Tensor,
+        active: Tensor,
+        due: Tensor,
+    ) -> Tensor:
+        """One step of all members; gives `_LOSSES` (6, members).
+
+        kind: whether all members take part, the total correlation counts for any, and D_T is due for any. rows, order:
+        (members, batch); noise: (members, batch, z_v + 2·z_r); weights: (6, members); active, due: (members,).
+        """
+        everyone, penalised, adversary = kind
+        x, y = self.data.batch(rows)
+        z_r = self.layers.widest["z_r"]
+        noise_x, noise_y = noise.split([self.z_v + z_r, z_r], dim=-1)
+        losses, z_x = self._differentiate(x, y, noise_x, noise_y, order if penalised else None, weights)
+        gradients = [self.layers.gradients[name] for name in self.optimiser.parameters]
+        self.optimiser.step(self.run.average(gradients), None if everyone else active)
+        own = self._train_adversary(z_x, order, weights[5], due) if adversary else torch.zeros_like(losses[0])
+        return torch.cat([losses, own[None]])
 
     def models(self, indices: Sequence[int]) -> list[SADVAEModel]:
         """Some members as they are now, each with its classifiers."""
