@@ -28,9 +28,7 @@ RELEASED_CHOICES = dict(method.presets["released"])
 
 
 def outcomes(problem: ProblemOptions, values: dict[str, Any], folder: Path) -> list[Outcome]:
-    experiment = Experiment(
-        method="methods.sadvae", problem=problem, configs=(values,), seeds=SEEDS, test=True
-    )
+    experiment = Experiment(method="methods.sadvae", problem=problem, configs=(values,), seeds=SEEDS, test=True)
     return train(experiment, folder)
 
 

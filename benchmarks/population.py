@@ -1,17 +1,18 @@
-"""SA-DVAE's training steps a second against a textbook loop of the same model: `python -m benchmarks.sadvae_steps`.
+"""Steps a second of SA-DVAE's packs against a textbook loop of the same model: `python -m benchmarks.population`.
 
 Input like NTU-60's: 36,000 × 256 features, 60 classes with 1024-d text, z_r 160, z_v 8, batch 32. The textbook loop has
-one module per network, a single-process DataLoader and a default Adam. The floor is the time of the step's matrix
-products and of a fused Adam step alone, with the shapes of one member.
+one module per network, a single-process DataLoader and a default Adam. Two floors: the step's matrix products and a
+fused Adam with the shapes of one member, and the traffic of its parameters alone.
 """
 
 import argparse
 import multiprocessing
 import os
+import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -27,6 +28,7 @@ from platform.training.devices import device_of
 from platform.zeroshot.task import Task
 
 SAMPLES, FEATURES, TEXT, SEEN, UNSEEN = 36_000, 256, 1024, 55, 5
+TEXTBOOK = "textbook loop"
 CONFIG = SADVAEConfig(z_r=160, z_v=8, batch_size=32, n_d=5, learning_rate=3.39e-5, epochs=1)
 
 
@@ -40,6 +42,14 @@ def task_of(samples: int, seed: int = 0) -> Task:
         labels=torch.randint(SEEN, (samples,), generator=draw),
         semantics=semantics,
     )
+
+
+@dataclass(frozen=True)
+class Rate:
+    """steps: member-steps a second; memory: bytes a member, where it was looked at."""
+
+    steps: float
+    memory: float = 0.0
 
 
 class Textbook:
@@ -111,58 +121,49 @@ class Timed:
     device: torch.device
     rank: int = 0
     world_size: int = 1
-    seconds: float = 0.0
-
-    def resume(self) -> None:
-        self._start()
+    ends: list[float] = field(default_factory=list)
 
     def epoch_end(
         self,
-        epoch: int,
         losses: Sequence[Mapping[str, float]],
-        models: Callable[[], Sequence[Model]],
-        state: Callable[[], Mapping[str, Tensor]],
+        models: Callable[[Sequence[int]], Sequence[Model]],
+        states: Callable[[Sequence[int]], Sequence[Mapping[str, Tensor]]],
     ) -> bool:
-        self._wait()
-        self.seconds = time.perf_counter() - self.started
-        self._start()
-        return True
+        self.ends.append(time.perf_counter())  # losses are numbers: a GPU has come to the end of its epoch
+        return len(self.ends) < 2
 
     def average(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
         return gradients
 
-    def _start(self) -> None:
-        self._wait()
-        self.started = time.perf_counter()
 
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-
-
-def population_rate(task: Task, device: torch.device, members: int) -> float:
-    """Member-steps a second of a pack."""
+def population_rate(task: Task, device: torch.device, members: int) -> Rate:
+    """Of a pack."""
     device_of(str(device))
-    run = Timed(device)
-    config = CONFIG.model_copy(update={"epochs": 2})
-    method.fit_population([Member(task, config, seed) for seed in range(members)], run)
-    return members * -(-len(task.labels) // CONFIG.batch_size) / run.seconds
+    run, before = Timed(device), _memory(device)
+    method.fit_population([Member(task, CONFIG, seed) for seed in range(members)], run)
+    steps = members * -(-len(task.labels) // CONFIG.batch_size)
+    return Rate(steps / (run.ends[1] - run.ends[0]), (_memory(device) - before) / members)
 
 
-def textbook_rate(task: Task, device: torch.device) -> float:
+def _memory(device: torch.device) -> float:
+    """The most that this process had so far, bytes."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def textbook_rate(task: Task, device: torch.device) -> Rate:
     loop = Textbook(task, device)
     loop.epoch()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    _wait(device)
     started = time.perf_counter()
     loop.epoch()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return len(loop.loader) / (time.perf_counter() - started)
+    _wait(device)
+    return Rate(len(loop.loader) / (time.perf_counter() - started))
 
 
-def floor_rate(task: Task, device: torch.device, repeats: int = 300) -> float:
-    """Steps a second if only the products and a fused Adam took time; the samples do not matter."""
+def arithmetic_rate(task: Task, device: torch.device, repeats: int = 300) -> Rate:
+    """Steps a second of one member if only its products and a fused Adam took time; the samples do not matter."""
     b, z = CONFIG.batch_size, CONFIG.z_r + CONFIG.z_v
     layers = [(b, FEATURES, 2 * z, False), (b, TEXT, 2 * CONFIG.z_r, False)]  # the encoders need no input gradient
     layers += [(2 * b, z, FEATURES, True), (2 * b, CONFIG.z_r, TEXT, True)]
@@ -185,44 +186,68 @@ def floor_rate(task: Task, device: torch.device, repeats: int = 300) -> float:
 
     for _ in range(20):
         step()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    _wait(device)
     started = time.perf_counter()
     for _ in range(repeats):
         step()
+    _wait(device)
+    return Rate(repeats / (time.perf_counter() - started))
+
+
+def traffic_rate(task: Task, device: torch.device, repeats: int = 20) -> Rate:
+    """Steps a second if only memory took time, where no cache holds a member from one step to the next.
+
+    Each parameter is read forward and backward, its gradient written and read, and it and its two moments read and
+    written by Adam: ten numbers a parameter and step, at the rate at which a large tensor is copied.
+    """
+    z = CONFIG.z_r + CONFIG.z_v
+    parameters = FEATURES * 2 * z + TEXT * 2 * CONFIG.z_r + z * FEATURES + CONFIG.z_r * TEXT
+    source = torch.ones(64 << 20, device=device)
+    target = torch.empty_like(source)
+    target.copy_(source)
+    _wait(device)
+    started = time.perf_counter()
+    for _ in range(repeats):
+        target.copy_(source)
+    _wait(device)
+    copied = 2 * source.nbytes * repeats / (time.perf_counter() - started)  # read and written
+    return Rate(copied / (10 * 4 * parameters))
+
+
+def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return repeats / (time.perf_counter() - started)
 
 
-def _measures(samples: int, packs: Sequence[int], device: torch.device) -> dict[str, Callable[[], float]]:
-    """Row to what measures its member-steps a second."""
-    measures = {"textbook loop": partial(_in_a_process, textbook_rate, samples, device)}
+def _measures(samples: int, packs: Sequence[int], device: torch.device) -> dict[str, Callable[[], Rate]]:
+    """Row to what measures it."""
+    measures = {TEXTBOOK: partial(_in_a_process, textbook_rate, samples, device)}
+    count = (os.cpu_count() or 1) if device.type == "cpu" else 1
     for members in packs:
-        share = max(samples // members, 100 * CONFIG.batch_size)
+        share = max(samples // members, 20 * CONFIG.batch_size)
         measures[f"pack of {members}"] = partial(_in_a_process, population_rate, share, device, members)
-    if device.type == "cpu":
-        count = os.cpu_count() or 1
-        several = f"{count} processes of one thread, "
-        measures[several + "textbook loop"] = partial(_side_by_side, count, textbook_rate, samples, device)
-        measures[several + "pack of 1"] = partial(_side_by_side, count, population_rate, samples, device, 1)
-    measures["floor of one member"] = partial(_in_a_process, floor_rate, samples, device)
+        if members % count == 0 and count > 1:
+            name = f"{count} packs of {members // count}, a thread each"
+            measures[name] = partial(_side_by_side, count, population_rate, share, device, members // count)
+    measures["floor: products and Adam"] = partial(_in_a_process, arithmetic_rate, samples, device)
+    measures["floor: memory traffic"] = partial(_in_a_process, traffic_rate, samples, device)
     return measures
 
 
-def _in_a_process(rate: Callable[..., float], samples: int, device: torch.device, *rest: int) -> float:
+def _in_a_process(rate: Callable[..., Rate], samples: int, device: torch.device, *rest: int) -> Rate:
     """Measured in a fresh process: `device_of` tunes a process's memory, which is ours and not the textbook's."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measured, (rate, samples, device, None, *rest))
 
 
-def _side_by_side(count: int, rate: Callable[..., float], samples: int, device: torch.device, *rest: int) -> float:
-    """The sum over processes of one thread each: how a search's trials share a machine."""
+def _side_by_side(count: int, rate: Callable[..., Rate], samples: int, device: torch.device, *rest: int) -> Rate:
+    """The sum over processes of one thread each: how a search's packs share a machine."""
     with multiprocessing.get_context("spawn").Pool(count) as pool:
-        return sum(pool.starmap(_measured, [(rate, samples, device, 1, *rest)] * count, chunksize=1))
+        rates = pool.starmap(_measured, [(rate, samples, device, 1, *rest)] * count, chunksize=1)
+    return Rate(sum(r.steps for r in rates), statistics.mean(r.memory for r in rates))
 
 
-def _measured(rate: Callable[..., float], samples: int, device: torch.device, threads: int | None, *rest: int) -> float:
+def _measured(rate: Callable[..., Rate], samples: int, device: torch.device, threads: int | None, *rest: int) -> Rate:
     if threads:
         torch.set_num_threads(threads)
     return rate(task_of(samples), device, *rest)
@@ -230,33 +255,32 @@ def _measured(rate: Callable[..., float], samples: int, device: torch.device, th
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--packs", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
-    parser.add_argument("--samples", type=int, default=SAMPLES, help="of a pack of one; larger packs take a share")
+    parser.add_argument("--packs", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64, 128, 256])
+    parser.add_argument("--samples", type=int, default=SAMPLES // 4, help="of a pack of one; larger packs take a share")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="auto")
     asked = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() and asked.device != "cpu" else "cpu")
-    rates: dict[str, list[float]] = {}
+    rates: dict[str, list[Rate]] = {}
     for _ in range(asked.repeats):  # in turn, so that a machine's slow minute is every row's
         for name, measure in _measures(asked.samples, asked.packs, device).items():
             rates.setdefault(name, []).append(measure())
-    textbook = rates["textbook loop"]
-    rows = [
-        [
-            name,
-            f"{statistics.median(r):.0f}",
-            f"{statistics.median(a / b for a, b in zip(r, textbook, strict=True)):.2f}",
-        ]
-        for name, r in rates.items()
-    ]
+    textbook = [r.steps for r in rates[TEXTBOOK]]
+    rows = []
+    for name, measured in rates.items():
+        ratio = statistics.median(r.steps / own for r, own in zip(measured, textbook, strict=True))
+        memory = statistics.median(r.memory for r in measured)
+        steps = statistics.median(r.steps for r in measured)
+        rows.append([name, f"{steps:.0f}", f"{ratio:.2f}", f"{memory / 2**20:.0f}" if memory else ""])
     keep(
-        "sadvae_steps",
-        "SA-DVAE: member-steps a second",
-        ["", "member-steps a second", "times the textbook loop"],
+        f"population-{device.type}",
+        f"SA-DVAE: member-steps a second of packs, {device.type}",
+        ["", "member-steps a second", "times the textbook loop", "MiB a member"],
         rows,
         [
             f"Medians of {asked.repeats} rounds, ratios within a round; {torch.get_num_threads()} threads if not said.",
-            "Packs of more than one train on a share of the samples.",
+            "A pack of n trains on 1/n of the samples, but at least 20 batches. Memory: what the process grew by, the",
+            "data that members share included.",
         ],
     )
 
