@@ -54,7 +54,7 @@ class EpochNoise:
         drawn = [1] * len(own) if self.one_a_sample[member] else own
         shape = (_STEPS, self.batch_size, sum(drawn))
         noise = torch.randn(shape, generator=draw, device=draw.device)[:, self.mine]
-        if drawn == self.widest:
+        if drawn == own == self.widest:
             return noise
         padded = [
             torch.nn.functional.pad(part.expand(*part.shape[:2], width), (0, full - width))

@@ -1,7 +1,108 @@
+import pytest
 import torch
 
 from platform.population.draws import generator
-from platform.population.layers import stack_padded, stacked_linear, xavier
+from platform.population.layers import StackedLayers, linear_slopes, stack_padded, stacked_linear, xavier
+
+LAYOUT = {"encoder": (("features",), ("own", "shared", "own")), "decoder": (("own", "shared"), ("features",))}
+WIDTHS = (
+    {"features": 5, "own": 2, "shared": 3},
+    {"features": 5, "own": 4, "shared": 1},
+    {"features": 5, "own": 0, "shared": 4},
+)
+
+
+def own_weights(seed, widths):
+    """A member's own matrices and biases, none of whose elements is zero."""
+    draw, weights = generator(seed), {}
+    for name, parts in LAYOUT.items():
+        rows, columns = (sum(widths[part] for part in side) for side in parts)
+        weights[name] = 1 + torch.rand(rows, columns, generator=draw)
+        weights[f"{name}_bias"] = 1 + torch.rand(1, columns, generator=draw)
+    return weights
+
+
+@pytest.fixture
+def weights():
+    return [own_weights(seed, widths) for seed, widths in enumerate(WIDTHS)]
+
+
+@pytest.fixture
+def layers(weights):
+    return StackedLayers(LAYOUT, WIDTHS, weights, torch.device("cpu"))
+
+
+def test_what_was_stacked_is_a_members_own_again(layers, weights):
+    assert layers.widest == {"features": 5, "own": 4, "shared": 4}
+    assert {n: tuple(p.shape) for n, p in layers.parameters.items()} == {
+        "encoder": (3, 5, 12),
+        "encoder_bias": (3, 1, 12),
+        "decoder": (3, 8, 5),
+        "decoder_bias": (3, 1, 5),
+    }
+    for member, own in enumerate(weights):
+        again = layers.own(member, layers.parameters)
+        assert again.keys() == own.keys()
+        assert all(torch.equal(again[name], tensor) for name, tensor in own.items())
+    some = {"decoder": layers.parameters["decoder"]}
+    assert torch.equal(layers.stacked([layers.own(m, some) for m in range(3)])["decoder"], some["decoder"])
+
+
+def test_beyond_a_members_widths_all_is_zero(layers, weights):
+    for name, parameter in layers.parameters.items():
+        for member, own in enumerate(weights):
+            assert parameter[member].count_nonzero() == own[name].numel()
+    assert not any(gradient.any() for gradient in layers.gradients.values())
+
+
+def test_parts_of_all_members_stand_at_the_same_places(layers, weights):
+    encoder = layers.parameters["encoder"]
+    for member, (own, widths) in enumerate(zip(weights, WIDTHS, strict=True)):
+        parts = own["encoder"].split([widths[part] for part in LAYOUT["encoder"][1]], dim=1)
+        for start, part in zip((0, 4, 8), parts, strict=True):
+            assert torch.equal(encoder[member, :, start : start + part.shape[1]], part)
+
+
+def test_copies_of_a_members_own_do_not_move_with_the_population(layers, weights):
+    own = layers.own(1, layers.parameters)
+    layers.parameters["encoder"].zero_()
+    assert torch.equal(own["encoder"], weights[1]["encoder"])
+
+
+def passed(layers, x):
+    """What an autoencoder of both layers makes of x; its gradients are those of half the squared error."""
+    hidden = layers("encoder", x)
+    latent = hidden[..., : layers.widest["own"] + layers.widest["shared"]]
+    decoded = layers("decoder", latent)
+    layers.write_slopes("decoder", latent, decoded - x)
+    slope = (decoded - x) @ layers.parameters["decoder"].transpose(1, 2)
+    layers.write_slopes("encoder", x, torch.cat([slope, torch.zeros_like(hidden[..., slope.shape[-1] :])], dim=-1))
+    return decoded
+
+
+def test_a_member_computes_in_any_company_what_it_would_alone(layers, weights):
+    x = torch.randn(3, 6, 5, generator=generator("x"))
+    decoded = passed(layers, x)
+    for member, (own, widths) in enumerate(zip(weights, WIDTHS, strict=True)):
+        alone = StackedLayers(LAYOUT, [widths], [own], torch.device("cpu"))
+        torch.testing.assert_close(decoded[member], passed(alone, x[[member]])[0])
+        gradients = layers.own(member, layers.gradients)
+        assert all(gradient.any() for name, gradient in gradients.items())
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(gradient, alone.gradients[name][0])
+    for name, gradient in layers.gradients.items():  # none beyond a member's widths
+        assert torch.equal(layers.stacked([layers.own(m, {name: gradient}) for m in range(3)])[name], gradient)
+
+
+def test_a_linear_layers_gradients_are_written():
+    draw = generator(0)
+    x, slope = torch.randn(2, 3, 5, generator=draw), torch.randn(2, 3, 4, generator=draw)
+    weight, bias = torch.zeros(2, 5, 4).requires_grad_(), torch.zeros(2, 1, 4).requires_grad_()
+    expected = torch.autograd.grad((slope * torch.baddbmm(bias, x, weight)).sum(), (weight, bias))
+    written = torch.full((2, 5, 4), torch.nan), torch.full((2, 1, 4), torch.nan)
+    linear_slopes(x, slope, *written)
+    for got, right in zip(written, expected, strict=True):
+        torch.testing.assert_close(got, right)
 
 
 def test_stacked_layers_compute_what_each_member_would_alone():
