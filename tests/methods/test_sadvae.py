@@ -6,13 +6,16 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn.functional import binary_cross_entropy, mse_loss
 
 from methods import sadvae
+from methods.population import TrainingData
 from methods.sadvae import SADVAEConfig, method
 from platform.errors import InputError
 from platform.method import Member
-from platform.training.fitting import Fitting, best_epoch, chosen_epoch
+from platform.population.noise import EpochNoise
+from platform.training.fitting import Course, Fitting, best_epoch, chosen_epoch
 from platform.zeroshot.evaluation import zero_shot_metrics
 from platform.zeroshot.gate import Gate
 
+CPU = torch.device("cpu")
 EPOCHS = 4
 SMALL = {"epochs": EPOCHS, "z_r": 8, "z_v": 4, "learning_rate": 2e-3, "n_d": 2, "classifier_samples": 20}
 SMALL |= {"classifier_steps": 30}
@@ -40,22 +43,34 @@ def members(make_problem):
 
 @pytest.fixture
 def fit(problem):
-    """A function to a finished Fitting; its `last` models are those after the last epoch."""
+    """A function to members as a course that has ended; its `last` models are those after the last epoch."""
 
-    def fit(members, **options):
+    def fit(members, evaluate=None, keepers=None, **options):
         last = members[0].config.epochs - 1
-        keepers = {"last": chosen_epoch([last] * len(members))}
-        options = {"evaluate": None, "keepers": keepers, "last_epoch": last} | options
-        fitting = Fitting(method, members, torch.device("cpu"), **options)
-        fitting.fit()
-        return fitting
+        keepers = {"last": chosen_epoch([last] * len(members))} if keepers is None else keepers
+        course = Course("all", members, last, evaluate, keepers)
+        Fitting(method, [course], CPU, **options).fit()
+        return course
 
     return fit
 
 
 def population(*members):
-    run = Fitting(method, members, torch.device("cpu"), evaluate=None, keepers={}, last_epoch=EPOCHS - 1)
-    return sadvae._Population(members, run)
+    return sadvae._Population(members, Fitting(method, [], CPU))
+
+
+def start_of(member):
+    """A member's weights before its first step."""
+    alone = population(member)
+    return alone.layers.own(0, alone.layers.parameters)
+
+
+def first_step(population):
+    """The samples (1, batch, …), noise and permutation of a single member's first step."""
+    _, rows = population.data.batches([0], population.config.batch_size)
+    noise, order = population._noise(slice(0, population.config.batch_size)).step(0)
+    z_r = population.layers.widest["z_r"]
+    return *population.data.batch(rows[0]), *noise.split([population.z_v + z_r, z_r], dim=-1), order
 
 
 def assert_same(model, other, x, exact=True):
@@ -120,14 +135,14 @@ def reference_fit(member, start, epochs):
     adversary = [p for n, p in w.items() if n.startswith("discriminator")]
     vae = [p for n, p in w.items() if not n.startswith("discriminator")]
     vae_adam, adversary_adam = (torch.optim.Adam(p, lr=c.learning_rate) for p in (vae, adversary))
-    data, step_count = sadvae._Data([member], torch.device("cpu")), 0
+    data, step_count = TrainingData([member], CPU), 0
     for epoch in range(epochs):
-        _, rows = data.batches(epoch, c.batch_size)
-        whole = slice(0, c.batch_size)
-        widths = sadvae._widths(member)
-        draws = sadvae._Draws([member], [widths], widths, epoch, whole, torch.device("cpu"))
+        _, rows = data.batches([epoch], c.batch_size)
+        parts, widths = ("z_v", "z_r", "z_r"), {"z_v": c.z_v, "z_r": c.z_r}
+        draws = EpochNoise([member.seed], [epoch], parts, [widths], [False], c.batch_size, slice(0, c.batch_size), CPU)
         for step, batch in enumerate(rows[:, 0]):
-            noise_x, noise_y, order = (part[0] for part in draws.step(step))
+            noise, order = (part[0] for part in draws.step(step))
+            noise_x, noise_y = noise.split([c.z_v + c.z_r, c.z_r], dim=1)
             x, y = task.features[batch], task.semantics[task.labels[batch]]
             terms, z_x = reference_losses(w, c.z_v, x, y, noise_x, noise_y, order)
             own, crossed, kl_x, kl_y, correlation = terms
@@ -151,13 +166,10 @@ def reference_fit(member, start, epochs):
 def test_a_steps_losses_and_gradients_are_those_of_the_equations(members, index):
     member = members[index]
     alone = population(member)
-    _, rows = alone.data.batches(0, member.config.batch_size)
-    x, y = alone.data.batch(rows[0])
-    draws = sadvae._Draws([member], alone.widths, alone.widest, 0, slice(0, 32), torch.device("cpu"))
-    noise_x, noise_y, order = draws.step(0)
+    x, y, noise_x, noise_y, order = first_step(alone)
     weights = torch.tensor([1.0, 0.7, 0.3, 0.2, 0.5, 1.0])[:, None]
     terms, z_x = alone._differentiate(x, y, noise_x, noise_y, order, weights)
-    w = {name: weight.requires_grad_() for name, weight in alone._weights(0).items()}
+    w = {name: weight.requires_grad_() for name, weight in start_of(member).items()}
     expected, latents = reference_losses(w, alone.z_v, x[0], y[0], noise_x[0], noise_y[0], order[0])
     adversarial = member.config.alignment == "fd+tc"
     expected = [*expected[:4], expected[4] * adversarial]
@@ -165,37 +177,49 @@ def test_a_steps_losses_and_gradients_are_those_of_the_equations(members, index)
     torch.testing.assert_close(z_x[0], latents)
     sum(weight * term for weight, term in zip(weights[:, 0], expected, strict=False)).backward()
     for name in alone.optimiser.parameters:
-        gradient = alone.gradients[name]
-        torch.testing.assert_close(gradient[0], w[name].grad, rtol=1e-4, atol=1e-7)
+        torch.testing.assert_close(alone.layers.gradients[name][0], w[name].grad, rtol=1e-4, atol=1e-7)
 
 
 def test_output_relus_are_differentiated(members):
     member = replace(members[0], config=config(output_relu=True, alignment="fd"))
     alone = population(member)
-    _, rows = alone.data.batches(0, member.config.batch_size)
-    x, y = alone.data.batch(rows[0])
-    noise_x, noise_y = torch.zeros(1, 32, alone.z_v + alone.z_r), torch.zeros(1, 32, alone.z_r)
-    alone._differentiate(x, y, noise_x, noise_y, None, torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0, 0.0])[:, None])
-    w = {name: weight.requires_grad_() for name, weight in alone._weights(0).items()}
+    x, y, noise_x, noise_y, _ = first_step(alone)
+    alone._differentiate(x, y, 0 * noise_x, 0 * noise_y, None, torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0, 0.0])[:, None])
+    w = {name: weight.requires_grad_() for name, weight in start_of(member).items()}
     z_x = (x[0] @ w["encoder_x"] + w["encoder_x_bias"]).chunk(2, dim=1)[0]
     loss = ((z_x @ w["decoder_x"] + w["decoder_x_bias"]).relu() - x[0]).square().mean()
     loss.backward()
     for name in ("encoder_x", "decoder_x", "decoder_x_bias"):
-        torch.testing.assert_close(alone.gradients[name][0], w[name].grad, rtol=1e-4, atol=1e-7)
+        torch.testing.assert_close(alone.layers.gradients[name][0], w[name].grad, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_two_epochs_are_those_of_a_textbook_loop(members, fit, index):
     member = replace(members[index], config=members[index].config.model_copy(update={"epochs": 2}))
-    expected = reference_fit(member, population(member)._weights(0), 2)
+    expected = reference_fit(member, start_of(member), 2)
     model = fit([member]).kept["last"][0]
     for name, weight in expected.items():
         torch.testing.assert_close(model.weights[name], weight, rtol=1e-3, atol=2e-5)
 
 
+def weights_of_epoch(population, epoch, steps):
+    """(steps, 6) of a single member."""
+    population.epochs = [epoch]
+    return population._loss_weights([steps])[..., 0]
+
+
+def test_members_at_different_epochs_have_their_own_weights(members):
+    both = population(members[0], members[3])
+    both.epochs = [0, 3]
+    together = both._loss_weights([8, 5])
+    for m, (member, epoch, count) in enumerate(((members[0], 0, 8), (members[3], 3, 5))):
+        alone = weights_of_epoch(population(member), epoch, count)
+        assert torch.equal(together[:count, :, m], alone)
+
+
 def test_the_weights_follow_the_papers_schedule(members):
     alone = population(replace(members[0], config=config(beta_x=0.2, beta_y=0.3, lambda_1=0.9, lambda_2=0.4)))
-    first, second = alone._loss_weights(0, [30])[..., 0], alone._loss_weights(1, [30])[..., 0]
+    first, second = (weights_of_epoch(alone, epoch, 30) for epoch in range(2))
     assert not first[:11, [2, 3, 4]].any()  # k/n up to a third
     torch.testing.assert_close(first[20, [2, 3, 4]], torch.tensor([0.2, 0.3, 0.4]) / 2)  # at two thirds
     torch.testing.assert_close(first[29, 2].item(), annealed(29, 30, 0.2))
@@ -208,7 +232,8 @@ def test_the_weights_follow_the_papers_schedule(members):
 def test_the_weights_follow_the_released_schedule(members):
     released = method.configure(SMALL, "released")
     count = 1700
-    epochs = [population(replace(members[0], config=released))._loss_weights(e, [count])[..., 0] for e in range(3)]
+    alone = population(replace(members[0], config=released))
+    epochs = [weights_of_epoch(alone, epoch, count) for epoch in range(3)]
     i = torch.arange(count)
     beta_x = (0.1 * (i - 1000 * count / 1700) / (3000 * count / 1700)).clamp_min(0)
     beta_2 = (0.1 * (i - 0.8 * count) / (3000 * count / 1700)).clamp_min(0)
@@ -233,7 +258,8 @@ def test_the_discriminator_moves_every_n_d_steps(members, n_d):
 
     alone.adversary_optimiser.step = watched
     for epoch in range(2):
-        alone.train_epoch(epoch)
+        alone.epochs = [epoch]
+        alone.train_epoch()
     assert moved == list(range(n_d, 17, n_d))  # eight steps an epoch, counted across epochs
 
 
@@ -290,13 +316,13 @@ class Cut(Exception):
     """A kill."""
 
 
-def numbers(fitting):
+def numbers(course):
     """Everything that a fit ends with."""
     tensors = {}
-    for keeper, models in fitting.kept.items():
+    for keeper, models in course.kept.items():
         for m, model in sorted(models.items()):
             tensors |= {f"{keeper} {m} {name}": t for name, t in model.state()[0].items()}
-    return fitting.history, tensors
+    return course.history, tensors
 
 
 @pytest.fixture
@@ -391,15 +417,13 @@ def test_without_the_penalty_the_discriminator_is_neither_trained_nor_used(membe
         Member(members[0].task, config(alignment=alignment, **c), 1) for c in ({}, {"n_d": 7, "lambda_2": 9})
     )
     beside = [plain, members[1], other]
-    start = population(plain)._weights(0)
-    fitting = fit(beside)
-    first, _, last = fitting.kept["last"].values()
+    start, course = start_of(plain), fit(beside)
+    first, _, last = course.kept["last"].values()
     assert_same(first, last, problem.test.features, exact=False)
     assert all(torch.equal(first.weights[n], w) for n, w in start.items() if n.startswith("discriminator"))
-    assert {e[m][name] for e in fitting.history for m in (0, 2) for name in ("total_correlation", "discriminator")} == {
-        0
-    }
-    assert fitting.history[0][1]["discriminator"] > 0
+    names = ("total_correlation", "discriminator")
+    assert {epoch[m][name] for epoch in course.history for m in (0, 2) for name in names} == {0}
+    assert course.history[0][1]["discriminator"] > 0
 
 
 # The model

@@ -1,0 +1,167 @@
+"""Members that come with a state, leave and join: what they end with is what they would alone."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+import torch
+
+from methods.sadvae import method
+from platform.method import Member
+
+EPOCHS = 4
+CPU = torch.device("cpu")
+SMALL = {"z_r": 8, "z_v": 4, "learning_rate": 2e-3, "n_d": 3, "classifier_samples": 20, "classifier_steps": 30}
+OTHERS = (  # wider and narrower ones, with other schedules
+    {"z_r": 12, "z_v": 2, "n_d": 2, "learning_rate": 5e-3, "lambda_2": 0.5},
+    {"z_r": 3, "z_v": 7, "alignment": "fd", "beta_x": 0.3},
+    {"alignment": "naive", "z_r": 20, "noise": "sample"},
+)
+
+
+@dataclass
+class Until:
+    """A run of some epochs: each one's losses and states, and the models after the last."""
+
+    epochs: int
+    asked: Sequence[int] | None = None  # whose states and models; everyone's by default
+    device: torch.device = CPU
+    rank: int = 0
+    world_size: int = 1
+    losses: list = field(default_factory=list)
+    states: list = field(default_factory=list)
+    models: list = field(default_factory=list)
+
+    def epoch_end(self, losses, models, states):
+        asked = self.asked or range(len(losses))
+        self.losses.append(losses)
+        self.states.append(states(asked))
+        if len(self.losses) < self.epochs:
+            return True
+        self.models = models(asked)
+        return False
+
+    def average(self, gradients):
+        return gradients
+
+
+def trained(members, epochs, **options):
+    run = Until(epochs, **options)
+    method.fit_population(members, run)
+    return run
+
+
+@pytest.fixture(params=[None, "released"], ids=["paper", "released"])
+def member(request, make_problem):
+    """A function of a seed and fields, to a member; every second one on a shorter task with fewer unseen classes."""
+    long, short = make_problem(30, 0).task, make_problem(17, 1).task
+    short = replace(short, unseen=short.unseen[:2], semantics=short.semantics[:-1])
+
+    def member(seed, **fields):
+        return Member((long, short)[seed % 2], method.configure({**SMALL, **fields}, request.param), seed)
+
+    return member
+
+
+@pytest.fixture
+def others(member):
+    return [member(20 + i, **fields) for i, fields in enumerate(OTHERS)]
+
+
+def assert_states_agree(state, other, exact=False):
+    tolerance = {"rtol": 0, "atol": 0} if exact else {"rtol": 1e-3, "atol": 2e-5}
+    assert state.keys() == other.keys()
+    for name, tensor in state.items():
+        torch.testing.assert_close(tensor, other[name], **tolerance, equal_nan=True, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def assert_losses_agree(losses, expected):
+    for epoch, other in zip(losses, expected, strict=True):
+        assert epoch == pytest.approx(other, rel=1e-3, abs=1e-5, nan_ok=True)
+
+
+@pytest.mark.parametrize("epoch", range(1, EPOCHS))
+def test_a_member_goes_on_in_other_company_as_if_left_alone(member, others, epoch):
+    own = member(3)
+    alone = trained([own], EPOCHS)
+    taken = trained([*others[:2], own], epoch).states[-1][2]
+    company = [others[2], replace(own, state=taken), replace(others[0], state=trained(others[:1], 2).states[-1][0])]
+    again = trained(company, EPOCHS - epoch)
+    assert_losses_agree([losses[1] for losses in again.losses], [losses[0] for losses in alone.losses[epoch:]])
+    assert_states_agree(again.states[-1][1], alone.states[-1][0])
+    assert int(again.states[-1][1]["epoch"]) == EPOCHS
+
+
+def test_those_that_it_joins_do_not_notice(member, others):
+    joining = replace(member(3), state=trained([member(3)], 3).states[-1][0])
+    alone, beside = trained(others, 2), trained([others[0], joining, *others[1:]], 2)
+    for m, place in enumerate((0, 2, 3)):
+        assert_states_agree(beside.states[-1][place], alone.states[-1][m])
+
+
+def test_members_at_different_epochs_each_go_on(member):
+    seeds = (3, 4, 5, 6)
+    alone = [trained([member(seed)], EPOCHS + 2) for seed in seeds]
+    at = [replace(member(seed), state=run.states[i][0]) for i, (seed, run) in enumerate(zip(seeds, alone, strict=True))]
+    together = trained(at, 2)
+    for i, run in enumerate(alone):
+        assert int(together.states[-1][i]["epoch"]) == i + 3
+        assert_losses_agree(
+            [losses[i] for losses in together.losses], [losses[0] for losses in run.losses[i + 1 : i + 3]]
+        )
+        assert_states_agree(together.states[-1][i], run.states[i + 2][0])
+
+
+def test_in_the_same_company_they_go_on_bit_for_bit(member, others):
+    members = [member(3), *others]
+    whole = trained(members, EPOCHS)
+    for epoch in range(1, EPOCHS):
+        states = whole.states[epoch - 1]
+        again = trained([replace(m, state=s) for m, s in zip(members, states, strict=True)], EPOCHS - epoch)
+        assert again.losses == whole.losses[epoch:]
+        for state, other in zip(again.states[-1], whole.states[-1], strict=True):
+            assert_states_agree(state, other, exact=True)
+
+
+def test_models_and_states_are_those_of_the_members_asked_for(member, others, problem):
+    members, x = [member(3), *others], problem.test.features
+    whole, some = trained(members, 1), trained(members, 1, asked=(3, 1))
+    for place, m in enumerate((3, 1)):
+        model, expected = some.models[place], whole.models[m]
+        assert (model.seed, model.config) == (members[m].seed, members[m].config)
+        assert torch.equal(model.unseen_scores(x), expected.unseen_scores(x))
+        assert_states_agree(some.states[-1][place], whole.states[-1][m], exact=True)
+
+
+def test_a_state_is_of_a_members_own_widths_and_does_not_move_with_the_population(member, others):
+    run = trained([member(3), *others], 2)
+    for m, own in enumerate([member(3), *others]):
+        fresh = trained([own], 1).states[0][0]
+        assert {n: t.shape for n, t in run.states[0][m].items()} == {n: t.shape for n, t in fresh.items()}
+        assert_states_agree(run.states[0][m], fresh)
+        assert not torch.equal(run.states[0][m]["parameter.encoder_x"], run.states[1][m]["parameter.encoder_x"])
+
+
+def test_a_frozen_member_stays_frozen_wherever_it_goes(member, others):
+    wild = member(3, learning_rate=1e30)
+    frozen = trained([others[0], wild], 2).states[-1][1]
+    assert not frozen["alive"]
+    assert not frozen["parameter.encoder_x"].isfinite().all()
+    sound = trained(others, 2)
+    beside = trained([others[0], replace(wild, state=frozen), *others[1:]], 2)
+    for losses in beside.losses:
+        assert math.isnan(losses[1]["reconstruction"])
+    assert int(beside.states[-1][1].pop("epoch")) == int(frozen.pop("epoch")) + 2
+    assert_states_agree(beside.states[-1][1], frozen, exact=True)
+    for m, place in enumerate((0, 2, 3)):
+        assert_states_agree(beside.states[-1][place], sound.states[-1][m])
+        assert beside.states[-1][place]["alive"]
+
+
+def test_a_population_does_not_hold_the_states_that_it_came_from(member):
+    own = member(3)
+    state = trained([own], 1).states[0][0]
+    before = {name: tensor.clone() for name, tensor in state.items()}
+    trained([replace(own, state=state)], 2)
+    assert_states_agree(state, before, exact=True)
