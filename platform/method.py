@@ -71,7 +71,8 @@ class Run(Protocol):
 class Model(ABC):
     """A trained model over classes numbered seen first, then unseen. Scores are log-probabilities.
 
-    `combination` joins seen and unseen scores; the protocol fits it on pseudo-unseen classes and sets it.
+    `combination` joins seen and unseen scores; the protocol fits it on pseudo-unseen classes and sets it. A method that
+    scores all classes at once offers combination=joint, and `sides` then gives the two blocks of those scores.
     """
 
     seen: tuple[str, ...]
@@ -85,6 +86,10 @@ class Model(ABC):
     @abstractmethod
     def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
         """x: (N, D), logits: (N, S) of a given classifier, for the methods that use one; gives (N, S)."""
+
+    def sides(self, x: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What `combination` joins: (N, S) and (N, U) log-probabilities, each side's own or two blocks of one whole."""
+        return self.seen_scores(x, logits), self.unseen_scores(x)
 
     @abstractmethod
     def with_classes(self, names: Sequence[str], semantics: Tensor) -> Self:
@@ -101,11 +106,11 @@ class Model(ABC):
 
     def scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
         """(N, C) over all classes, whose largest is the decision. x: (N, D). Raises where no combination is set."""
-        return self._combination().scores(self.seen_scores(x, logits), self.unseen_scores(x))
+        return self._combination().scores(*self.sides(x, logits))
 
     def curve_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
         """(N, C) scores with a margin at every sample, from which the seen-unseen curve is drawn."""
-        return self._combination().curve_scores(self.seen_scores(x, logits), self.unseen_scores(x))
+        return self._combination().curve_scores(*self.sides(x, logits))
 
     def joined_by(self, combination: Combination) -> Self:
         return replace(self, combination=combination)

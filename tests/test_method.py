@@ -2,10 +2,14 @@ import sys
 from typing import ClassVar
 
 import pytest
+import torch
 from pydantic import Field, ValidationError
 
 from platform.errors import InputError
-from platform.method import Method, MethodConfig, load_method
+from platform.method import Method, MethodConfig, Model, load_method
+from platform.training.ensembles import Ensemble
+from platform.training.protocols import combined
+from platform.zeroshot.gate import Stacking
 
 
 class Config(MethodConfig):
@@ -20,6 +24,29 @@ class Plain(Method):
 
     def fit_population(self, members, run):
         pass
+
+
+class Whole(Model):
+    """One distribution over two seen and two unseen classes, beside the sides' own classifiers."""
+
+    def unseen_scores(self, x):
+        return torch.log_softmax(x[:, 2:], 1)
+
+    def seen_scores(self, x, logits=None):
+        return torch.log_softmax(x[:, :2], 1)
+
+    def sides(self, x, logits=None):
+        return tuple(torch.log_softmax(x, 1).split([2, 2], dim=1))
+
+    def with_classes(self, names, semantics):
+        return self
+
+    def state(self):
+        return {}, {}
+
+    @classmethod
+    def from_state(cls, tensors, values):
+        return cls(("a", "b"), ("c", "d"), None)
 
 
 @pytest.fixture
@@ -52,6 +79,26 @@ def test_a_wrong_configuration_is_refused(values, preset, message):
 def test_a_configuration_cannot_change():
     with pytest.raises(ValidationError, match="frozen"):
         Config().width = 5
+
+
+def test_joint_scores_are_a_methods_own_over_all_classes():
+    x = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(4).repeat(5)
+    model = Whole.from_state({}, {})
+    combination, metrics = combined(MethodConfig.model_construct(combination="joint"), [(*model.sides(x), labels)])
+    joined = model.joined_by(combination)
+    torch.testing.assert_close(joined.scores(x), torch.log_softmax(x, 1))
+    torch.testing.assert_close(joined.curve_scores(x), torch.log_softmax(x, 1))
+    right = x.argmax(1) == labels
+    assert metrics["seen_per_sample"] == pytest.approx(right[labels < 2].double().mean().item())
+    assert metrics["unseen_per_sample"] == pytest.approx(right[labels >= 2].double().mean().item())
+
+
+def test_an_ensemble_joins_the_sides_of_its_parts():
+    x = torch.randn(20, 4, generator=torch.Generator().manual_seed(1))
+    together = Ensemble.of("some.method", [Whole.from_state({}, {})] * 2).joined_by(Stacking(0.0))
+    torch.testing.assert_close(together.scores(x), torch.log_softmax(x, 1))
+    torch.testing.assert_close(together.unseen_scores(x), torch.log_softmax(x[:, 2:], 1))
 
 
 def test_methods_are_found_by_their_modules_name(lab):

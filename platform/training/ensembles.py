@@ -29,6 +29,10 @@ class Ensemble(Model):
     def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
         return _mean_probability([part.seen_scores(x, logits) for part in self.parts])
 
+    def sides(self, x: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        seen, unseen = zip(*(part.sides(x, logits) for part in self.parts), strict=True)
+        return _mean_probability(seen), _mean_probability(unseen)
+
     def with_classes(self, names: Sequence[str], semantics: Tensor) -> Self:
         parts = tuple(part.with_classes(names, semantics) for part in self.parts)
         return replace(self, unseen=tuple(names), parts=parts)

@@ -28,7 +28,7 @@ from platform.training.fitting import (
     until_they_end,
 )
 from platform.zeroshot.evaluation import all_metrics, joint_metrics, zero_shot_metrics
-from platform.zeroshot.gate import Combination, fit_gate, fit_stacking
+from platform.zeroshot.gate import Combination, Stacking, fit_gate, fit_stacking
 from platform.zeroshot.problem import Fold, Problem
 
 Report = Callable[[str, int, Sequence[Mapping[str, float]]], None]  # stage, epoch, metrics of each member
@@ -213,7 +213,7 @@ class _ValidationStage:
             return None
         models = [course.kept["best"][m] for m in group]
         held_out = [
-            tuple(part.cpu() for part in (m.seen_scores(s.features, s.logits), m.unseen_scores(s.features), s.labels))
+            tuple(part.cpu() for part in (*m.sides(s.features, s.logits), s.labels))
             for m, s in zip(models, self.samples[split], strict=True)
         ]  # on the CPU: the gate's many small fits run there
         if any(part.isnan().any() for seen, unseen, _ in held_out for part in (seen, unseen)):
@@ -297,6 +297,9 @@ def _combine(config: MethodConfig, seen: Tensor, unseen: Tensor, labels: Tensor)
     classes = seen.shape[1]
     if min(int((labels < classes).sum()), int((labels >= classes).sum())) < 2:
         raise InputError(f"{len(labels)} held-out samples are too few to join seen and unseen scores; hold out more")
+    if config.combination == "joint":  # the method's own scores over all classes, as they are
+        scores = torch.cat([seen, unseen], dim=1)
+        return Stacking(0.0), scores, scores
     if config.combination == "stacking":
         stacking = fit_stacking(seen, unseen, labels)
         scores = stacking.scores(seen, unseen)
