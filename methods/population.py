@@ -122,12 +122,17 @@ class TrainingData:
         self.classes = torch.cat(classes)  # (ΣN,) rows of `semantics`
         self.first_rows = [rows[id(m.task)] for m in members]
 
-    def batches(self, epochs: Sequence[int], batch_size: int) -> tuple[list[int], Tensor]:
-        """Each member's count of steps, and rows (longest, members, batch); a shorter member's last ones are idle."""
-        rows = []
-        for member, epoch, first in zip(self.members, epochs, self.first_rows, strict=True):
+    def batches(
+        self, epochs: Sequence[int], batch_size: int, steps: Sequence[int] | None = None
+    ) -> tuple[list[int], Tensor]:
+        """Each member's count of steps, and rows (longest, members, batch); a shorter member's last ones are idle.
+
+        steps: of each member's epoch; by default those of one pass over its samples.
+        """
+        rows, wanted = [], steps or [None] * len(self.members)
+        for member, epoch, first, count in zip(self.members, epochs, self.first_rows, wanted, strict=True):
             draw = generator(member.seed, "shuffle", epoch, device=self.device)
-            rows.append(first + shuffled_rows(len(member.task.labels), batch_size, draw))
+            rows.append(first + shuffled_rows(len(member.task.labels), batch_size, draw, count))
         steps = [len(r) for r in rows]
         idle = [r[:1].expand(max(steps) - len(r), -1) for r in rows]
         return steps, torch.stack([torch.cat(pair) for pair in zip(rows, idle, strict=True)], dim=1)

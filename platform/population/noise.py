@@ -20,7 +20,7 @@ class EpochNoise:
         self,
         seeds: Sequence[int],
         epochs: Sequence[int],
-        parts: Sequence[str],
+        parts: Sequence[str | tuple[str, ...]],
         widths: Sequence[Mapping[str, int]],
         one_a_sample: Sequence[bool],
         batch_size: int,
@@ -29,11 +29,13 @@ class EpochNoise:
     ) -> None:
         """epochs: each member's; parts: names of the latents' parts in `widths`, one after the other.
 
-        one_a_sample: whether a member has one draw for all dimensions of a part, in place of one for each.
+        one_a_sample: whether a member has one draw for all dimensions of a part, in place of one for each; parts in a
+        tuple share it.
         """
-        widest = [max(w[part] for w in widths) for part in parts]
-        self.own = [[w[part] for part in parts] for w in widths]
-        self.widest, self.one_a_sample, self.batch_size, self.mine = widest, one_a_sample, batch_size, mine
+        groups = [(part,) if isinstance(part, str) else part for part in parts]
+        self.widest = [[max(w[part] for w in widths) for part in group] for group in groups]
+        self.own = [[[w[part] for part in group] for group in groups] for w in widths]
+        self.one_a_sample, self.batch_size, self.mine = one_a_sample, batch_size, mine
         named = list(zip(seeds, epochs, strict=True))
         self.noise = [generator(seed, "noise", epoch, device=device) for seed, epoch in named]
         self.orders = [generator(seed, "permutation", epoch, mine.start, device=device) for seed, epoch in named]
@@ -50,14 +52,14 @@ class EpochNoise:
 
     def _block(self, member: int) -> Tensor:
         """(_STEPS, batch, sum of widths) of one member."""
-        own, draw = self.own[member], self.noise[member]
-        drawn = [1] * len(own) if self.one_a_sample[member] else own
+        own, draw, single = self.own[member], self.noise[member], self.one_a_sample[member]
+        drawn = [1 if single else sum(widths) for widths in own]
         shape = (_STEPS, self.batch_size, sum(drawn))
         noise = torch.randn(shape, generator=draw, device=draw.device)[:, self.mine]
-        if drawn == own == self.widest:
+        if not single and own == self.widest:
             return noise
-        padded = [
-            torch.nn.functional.pad(part.expand(*part.shape[:2], width), (0, full - width))
-            for part, width, full in zip(noise.split(drawn, dim=-1), own, self.widest, strict=True)
-        ]
+        padded = []
+        for group, widths, widest in zip(noise.split(drawn, dim=-1), own, self.widest, strict=True):
+            parts = [group.expand(*group.shape[:2], w) for w in widths] if single else group.split(widths, dim=-1)
+            padded += [torch.nn.functional.pad(p, (0, w - p.shape[-1])) for p, w in zip(parts, widest, strict=True)]
         return torch.cat(padded, dim=-1)

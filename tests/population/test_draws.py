@@ -30,3 +30,10 @@ def test_a_pass_takes_every_row_and_fills_its_last_batch(count, batch_size, step
 def test_each_pass_has_its_own_order():
     passes = [shuffled_rows(50, 10, generator(0, "shuffle", epoch)) for epoch in range(2)]
     assert not torch.equal(*passes)
+
+
+def test_so_many_steps_take_one_shuffle_after_the_other():
+    rows = shuffled_rows(10, 4, generator(0), steps=6).flatten()
+    for start in (0, 10):
+        assert sorted(rows[start : start + 10].tolist()) == list(range(10))
+    assert shuffled_rows(100, 4, generator(0), steps=3).unique().numel() == 12

@@ -67,6 +67,19 @@ def test_one_draw_a_sample_fills_each_part():
     assert not (z_r[..., 0] == z_y[..., 0]).any()
 
 
+def test_parts_in_a_tuple_share_the_one_draw_of_a_sample():
+    widths = [{"z": 2}, {"z": 3}]
+    epoch = EpochNoise((5, 6), (0, 0), (("z", "z"), "z"), widths, (True, False), BATCH, WHOLE, torch.device("cpu"))
+    noise = epoch.step(0)[0]
+    first, second, other = noise[0].split(3, dim=-1)
+    assert torch.equal(first, second)
+    assert not (first[:, 0] == other[:, 0]).any()
+    assert (first[:, 0] == first[:, 1]).all()
+    assert not first[:, 2].any()
+    plain = EpochNoise((6,), (0,), ("z", "z", "z"), widths[1:], (False,), BATCH, WHOLE, torch.device("cpu"))
+    assert torch.equal(noise[1], plain.step(0)[0][0])
+
+
 def test_the_noise_is_standard_normal():
     values = torch.cat([part.flatten() for part in drawn([(0, 0, 20, 30, False)])[0]])
     assert values.mean().item() == pytest.approx(0, abs=0.02)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from platform.population.schedules import epoch_progress, ramp
+from platform.population.schedules import epoch_progress, ramp, rising, switched_on
 
 
 def test_progress_is_the_share_done_before_each_step():
@@ -18,3 +18,13 @@ def test_the_paper_ramps_from_a_third_of_the_epoch(k, expected):
 def test_other_starts_end_at_one_too(start):
     values = ramp(torch.tensor([0.0, start, (1 + start) / 2, 1.0]), start)
     torch.testing.assert_close(values, torch.tensor([0.0, 0.0, 0.5, 1.0]))
+
+
+def test_rising_starts_at_a_step():
+    torch.testing.assert_close(rising(8, 4, 0.25), torch.tensor([0, 0, 0, 0, 0, 0.25, 0.5, 0.75]))
+    assert not rising(3, 4, 0.25).any()
+
+
+def test_switched_on_is_on_after_a_step():
+    assert switched_on(6, 3).tolist() == [0, 0, 0, 0, 1, 1]
+    assert not switched_on(3, 3).any()
