@@ -18,8 +18,8 @@ def generator(*names: object, device: torch.device | str = "cpu") -> torch.Gener
 def shuffled_rows(count: int, batch_size: int, draw: torch.Generator, steps: int | None = None) -> Tensor:
     """(steps, batch_size) row indices of one pass over `count` rows, on the generator's device, or of so many steps.
 
-    Shuffles of all rows follow one another, and batches run on from one to the next: in a pass every row comes once, and
-    the last batch is filled with rows of a second shuffle, so that all batches have one shape.
+    Shuffles of all rows follow one another, and batches run on from one to the next: in a pass every row comes once,
+    and the last batch is filled with rows of a second shuffle, so that all batches have one shape.
     """
     steps = -(-count // batch_size) if steps is None else steps
     shuffles = [torch.randperm(count, generator=draw, device=draw.device)]
