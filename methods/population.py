@@ -66,7 +66,7 @@ class Population(ABC):
         """The step as a GPU takes it (`Replayed`): over data-parallel workers, plainly."""
         written = [*self.layers.parameters.values()]
         for optimiser in self.optimisers:
-            written += [*optimiser.mean.values(), *optimiser.square.values(), optimiser.steps]
+            written += optimiser.state.values()
         return Replayed(step, written, self.device if self.run.world_size == 1 else torch.device("cpu"))
 
     def fit(self) -> None:
@@ -85,7 +85,7 @@ class Population(ABC):
         state = {"epoch": torch.tensor(self.epochs[member]), "alive": self.alive[member].clone()}
         state |= {f"parameter.{n}": t for n, t in self.layers.own(member, self.layers.parameters).items()}
         for optimiser in self.optimisers:
-            for kind, moments in (("mean", optimiser.mean), ("square", optimiser.square)):
+            for kind, moments in optimiser.moments.items():
                 state |= {f"{kind}.{n}": t for n, t in self.layers.own(member, moments).items()}
             steps = zip(optimiser.parameters, optimiser.steps[:, member], strict=True)
             state |= {f"steps.{n}": count.clone() for n, count in steps}
@@ -95,7 +95,7 @@ class Population(ABC):
         names = list(optimiser.parameters)
         fresh = [{} if s else {n: torch.zeros_like(t) for n, t in self.layers.own(m, optimiser.mean).items()}
                  for m, s in enumerate(states)]  # fmt: skip
-        for kind, moments in (("mean", optimiser.mean), ("square", optimiser.square)):
+        for kind, moments in optimiser.moments.items():
             own = [{n: s[f"{kind}.{n}"] for n in names} if s else f for s, f in zip(states, fresh, strict=True)]
             for name, stacked in self.layers.stacked(own).items():
                 moments[name].copy_(stacked)

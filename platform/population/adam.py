@@ -10,7 +10,8 @@ from torch.optim.adam import adam as torch_adam
 class PopulationAdam:
     """Adam (Kingma and Ba, 2015) over parameters that carry a leading member axis.
 
-    parameters: name to (members, …); learning_rates: one a member. The moments are `state`, saved and loaded whole.
+    parameters: name to (members, …); learning_rates: one a member; amsgrad: divide by the largest second moment so far
+    (Reddi et al., 2018). `moments` has each kind's tensors, `state` them and the counts, saved and loaded whole.
     """
 
     def __init__(
@@ -19,6 +20,7 @@ class PopulationAdam:
         learning_rates: Sequence[float],
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-8,
+        amsgrad: bool = False,
     ) -> None:
         self.parameters, self.betas, self.epsilon = dict(parameters), betas, epsilon
         self.learning_rates = list(learning_rates)
@@ -28,6 +30,7 @@ class PopulationAdam:
         self.steps = torch.zeros(len(self.parameters), len(self.learning_rates), device=first.device)
         self.mean = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
         self.square = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
+        self.peak = {name: torch.zeros_like(p) for name, p in self.parameters.items()} if amsgrad else {}
         self._rates = torch.tensor(self.learning_rates, dtype=first.dtype, device=first.device)
         self._members = [self._views(m) for m in range(len(self.learning_rates))] if self.on_cpu else []
 
@@ -44,10 +47,10 @@ class PopulationAdam:
     def _step_each(self, gradients: Sequence[Tensor], active: Tensor | None) -> None:
         # torch's fused kernel reads and writes each number once, but knows one learning rate a call
         for m in range(len(self.learning_rates)) if active is None else active.nonzero().flatten().tolist():
-            parameters, mean, square, steps = self._members[m]
+            parameters, mean, square, peak, steps = self._members[m]
             torch_adam(
-                parameters, [g[m] for g in gradients], mean, square, [], steps,
-                foreach=False, fused=True, amsgrad=False, beta1=self.betas[0], beta2=self.betas[1],
+                parameters, [g[m] for g in gradients], mean, square, peak, steps,
+                foreach=False, fused=True, amsgrad=bool(peak), beta1=self.betas[0], beta2=self.betas[1],
                 lr=self.learning_rates[m], weight_decay=0.0, eps=self.epsilon, maximize=False,
             )  # fmt: skip
 
@@ -63,20 +66,29 @@ class PopulationAdam:
             share = taking_part.view(axes)
             self.mean[name].lerp_(gradient, (1 - beta1) * share)
             self.square[name].lerp_(gradient * gradient, (1 - beta2) * share)
-            denominator = self.square[name].sqrt().div_(correction.view(axes)).add_(self.epsilon)
+            square = self.square[name]
+            if self.peak:
+                square = torch.maximum(self.peak[name], square, out=self.peak[name])
+            denominator = square.sqrt().div_(correction.view(axes)).add_(self.epsilon)
             parameter.sub_(size.view(axes) * self.mean[name] / denominator)
+
+    @property
+    def moments(self) -> dict[str, dict[str, Tensor]]:
+        """Kind to name to tensor, shaped as the parameters, by reference."""
+        kinds = {"mean": self.mean, "square": self.square, "peak": self.peak}
+        return {kind: tensors for kind, tensors in kinds.items() if tensors}
 
     @property
     def state(self) -> dict[str, Tensor]:
         """The moments and step counts under flat names, by reference."""
-        moments = {f"mean.{n}": t for n, t in self.mean.items()} | {f"square.{n}": t for n, t in self.square.items()}
+        moments = {f"{kind}.{n}": t for kind, tensors in self.moments.items() for n, t in tensors.items()}
         return {"steps": self.steps, **moments}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         for name, tensor in self.state.items():
             tensor.copy_(state[name])
 
-    def _views(self, member: int) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+    def _views(self, member: int) -> tuple[list[Tensor], ...]:
         parameters = [p.detach()[member] for p in self.parameters.values()]
-        moments = ([t[member] for t in group.values()] for group in (self.mean, self.square))
+        moments = ([t[member] for t in group.values()] for group in (self.mean, self.square, self.peak))
         return (parameters, *moments, list(self.steps[:, member]))

@@ -22,3 +22,8 @@ def rising(steps: int, start: int, rate: float) -> Tensor:
 def switched_on(steps: int, start: int) -> Tensor:
     """(steps,) zero until step `start`, then one (a cycle of SynSE, Section 2.6)."""
     return (torch.arange(steps) > start).float()
+
+
+def warm_up(progress: float, start: float, end: float) -> float:
+    """Zero until `start`, then linear to one at `end`, and one from there on (CADA-VAE, Section 4)."""
+    return min(max((progress - start) / (end - start), 0.0), 1.0) if end > start else float(progress > start)

@@ -13,8 +13,8 @@ def drawn(seed):
     return [torch.randn(shape, generator=draw) for shape in SHAPES.values()]
 
 
-def population(on_cpu):
-    adam = PopulationAdam(dict(zip(SHAPES, drawn(0), strict=True)), RATES)
+def population(on_cpu, **options):
+    adam = PopulationAdam(dict(zip(SHAPES, drawn(0), strict=True)), RATES, **options)
     adam.on_cpu = on_cpu  # False: the path that an accelerator takes
     return adam
 
@@ -23,13 +23,16 @@ def active(step):
     return torch.tensor([m not in INACTIVE.get(step, []) for m in range(3)])
 
 
+@pytest.mark.parametrize("amsgrad", [False, True])
 @pytest.mark.parametrize("on_cpu", [True, False])
-def test_each_member_is_updated_as_by_an_adam_of_its_own(on_cpu):
-    adam = population(on_cpu)
+def test_each_member_is_updated_as_by_an_adam_of_its_own(on_cpu, amsgrad):
+    adam = population(on_cpu, amsgrad=amsgrad)
     alone = [[p[m].clone().requires_grad_() for p in drawn(0)] for m in range(3)]
-    optimisers = [torch.optim.Adam(parameters, lr) for parameters, lr in zip(alone, RATES, strict=True)]
+    optimisers = [
+        torch.optim.Adam(parameters, lr, amsgrad=amsgrad) for parameters, lr in zip(alone, RATES, strict=True)
+    ]
     for step in range(8):
-        gradients = drawn(step + 1)
+        gradients = [g * 0.1**step for g in drawn(step + 1)]  # so that the largest moment is not the last
         adam.step(gradients, active(step))
         for m in active(step).nonzero().flatten().tolist():
             for parameter, gradient in zip(alone[m], gradients, strict=True):
@@ -71,9 +74,10 @@ def test_a_member_with_gradients_that_are_not_finite_harms_no_other(on_cpu):
     assert torch.equal(harmed.parameters["weight"][1:], sound.parameters["weight"][1:])
 
 
+@pytest.mark.parametrize("amsgrad", [False, True])
 @pytest.mark.parametrize("on_cpu", [True, False])
-def test_a_loaded_state_goes_on_with_the_same_numbers(on_cpu):
-    adam, other = population(on_cpu), population(on_cpu)
+def test_a_loaded_state_goes_on_with_the_same_numbers(on_cpu, amsgrad):
+    adam, other = population(on_cpu, amsgrad=amsgrad), population(on_cpu, amsgrad=amsgrad)
     adam.step(drawn(1), active(2))
     other.load({name: tensor.clone() for name, tensor in adam.state.items()})
     for name, parameter in other.parameters.items():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from platform.population.schedules import epoch_progress, ramp, rising, switched_on
+from platform.population.schedules import epoch_progress, ramp, rising, switched_on, warm_up
 
 
 def test_progress_is_the_share_done_before_each_step():
@@ -28,3 +28,12 @@ def test_rising_starts_at_a_step():
 def test_switched_on_is_on_after_a_step():
     assert switched_on(6, 3).tolist() == [0, 0, 0, 0, 1, 1]
     assert not switched_on(3, 3).any()
+
+
+@pytest.mark.parametrize(("epoch", "expected"), [(0, 0), (21, 0), (48, 0.5), (75, 1), (99, 1)])
+def test_a_warm_up_rises_between_two_epochs(epoch, expected):
+    assert warm_up(epoch / 100, 0.21, 0.75) == pytest.approx(expected)
+
+
+def test_a_warm_up_of_no_length_is_a_switch():
+    assert [warm_up(p, 0.5, 0.5) for p in (0.4, 0.5, 0.6)] == [0, 0, 1]
