@@ -62,6 +62,16 @@ class Population(ABC):
     def models(self, indices: Sequence[int]) -> list[Model]:
         """Some members as they are now."""
 
+    def mine(self, batch_size: int) -> slice:
+        """The rows of each batch that this one of the data-parallel workers takes."""
+        world, rank = self.run.world_size, self.run.rank
+        return slice(batch_size * rank // world, batch_size * (rank + 1) // world)
+
+    def report(self, names: Sequence[str], means: Tensor) -> list[dict[str, float]]:
+        """Each member's losses, and who lives on. means: (losses, members), NaN for a member that was frozen before."""
+        self.alive &= means.isfinite().all(dim=0)
+        return [dict(zip(names, column, strict=True)) for column in means.T.tolist()]
+
     def replayed(self, step: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """The step as a GPU takes it (`Replayed`): over data-parallel workers, plainly."""
         written = [*self.layers.parameters.values()]
@@ -114,13 +124,14 @@ class TrainingData:
         self.tasks = [on_device[id(m.task)] for m in members]
         self.features = torch.cat([t.features for t in on_device.values()])  # (ΣN, D)
         self.semantics = torch.cat([t.semantics for t in on_device.values()])  # (ΣC, T)
-        first_row, first_class, rows, classes = 0, 0, {}, []
+        first_row, first_class, rows, first_classes, classes = 0, 0, {}, {}, []
         for key, task in on_device.items():
-            rows[key] = first_row
+            rows[key], first_classes[key] = first_row, first_class
             classes.append(task.labels + first_class)
             first_row, first_class = first_row + len(task.labels), first_class + len(task.semantics)
         self.classes = torch.cat(classes)  # (ΣN,) rows of `semantics`
         self.first_rows = [rows[id(m.task)] for m in members]
+        self.first_classes = [first_classes[id(m.task)] for m in members]  # in `semantics`
 
     def batches(
         self, epochs: Sequence[int], batch_size: int, steps: Sequence[int] | None = None

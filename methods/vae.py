@@ -4,7 +4,7 @@ At a batch of 32, autograd's bookkeeping of many small operations takes about a 
 are written to the same memory every time save fetching it from the system. `slope` is a loss's derivative throughout.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -34,6 +34,13 @@ class Latent:
         divergence = (mean.square() + variance - logvar).sum(dim=(1, 2)) / head.shape[1] - mean.shape[2]
         return cls(torch.addcmul(mean, deviation, noise), 0.5 * divergence, mean, deviation, variance, noise)
 
+    def by_variance(self, chosen: Tensor) -> Self:
+        """z = mean + deviation²·noise for chosen members (CADA-VAE's released code). chosen: (members,) bool."""
+        there = chosen[:, None, None]
+        z = torch.addcmul(self.mean, self.deviation, torch.where(there, self.deviation * self.noise, self.noise))
+        # twice as much, because ∂variance/∂log-variance has no factor ½
+        return replace(self, z=z, noise=torch.where(there, 2 * self.deviation * self.noise, self.noise))
+
     def slope(self, slope_z: Tensor, weight: Tensor) -> Tensor:
         """Of the head, from that of z and the divergence's weight (members,)."""
         share = (weight / self.mean.shape[1])[:, None, None]
@@ -46,25 +53,64 @@ class Latent:
 
 
 @dataclass(frozen=True)
+class Distance:
+    """The 2-Wasserstein distance of two latents' distributions, sample by sample (CADA-VAE, Eq. 5).
+
+    value: (members,), averaged over the batch; mean, deviation: (members, batch, width), its slopes in the first one's
+    means and deviations. The second one's are their opposites.
+    """
+
+    value: Tensor
+    mean: Tensor
+    deviation: Tensor
+
+    @classmethod
+    def between(cls, first: Latent, second: Latent) -> Self:
+        mean, deviation = first.mean - second.mean, first.deviation - second.deviation
+        distance = (mean.square() + deviation.square()).sum(dim=2, keepdim=True).sqrt_()
+        share = torch.where(distance > 0, 1 / distance, 0.0) / mean.shape[1]  # where both are the same, no direction
+        return cls(distance.mean(dim=(1, 2)), mean * share, deviation * share)
+
+    def slopes(self, first: Latent, second: Latent, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Of both heads (members, batch, 2·width). weight: (members,)."""
+        share = weight[:, None, None]
+        mean, logvar = self.mean * share, self.deviation * (0.5 * share)
+        heads = (torch.cat([mean, logvar * latent.deviation], dim=-1) for latent in (first, second))
+        return next(heads), next(heads).neg_()
+
+
+@dataclass(frozen=True)
 class Reconstruction:
-    """k decodings of one target, batch after batch. difference: (members, k, batch, width); errors: (members, k)."""
+    """k decodings of one target, batch after batch. difference: (members, k, batch, width); errors: (members, k).
+
+    An error is the mean over elements of squared differences, or of their absolute values where `absolute`.
+    """
 
     difference: Tensor
     errors: Tensor
+    absolute: Tensor | None = None
 
     @classmethod
-    def of(cls, decoded: Tensor, target: Tensor) -> Self:
-        """decoded: (members, k·batch, width), which is overwritten; target: (members, batch, width)."""
+    def of(cls, decoded: Tensor, target: Tensor, absolute: Tensor | None = None) -> Self:
+        """decoded: (members, k·batch, width), which is overwritten; target: (members, batch, width).
+
+        absolute: (members,) bool, or None where no member's errors are.
+        """
         members, batch, width = target.shape
         difference = decoded.view(members, -1, batch, width).sub_(target[:, None])
-        norms = torch.linalg.vector_norm(difference, dim=(2, 3))
-        return cls(difference, norms.square() / (batch * width))
+        errors = torch.linalg.vector_norm(difference, dim=(2, 3)).square()
+        if absolute is not None:
+            errors = torch.where(absolute[:, None], difference.abs().sum(dim=(2, 3)), errors)
+        return cls(difference, errors / (batch * width), absolute)
 
     def slope(self, weight: Tensor) -> Tensor:
         """Of the decodings, (members, k·batch, width), from the errors' weights (members, k); overwrites difference."""
         members, _, batch, width = self.difference.shape
         scale = (weight * (2.0 / (batch * width)))[:, :, None, None]
-        return self.difference.mul_(scale).view(members, -1, width)
+        slope = self.difference
+        if self.absolute is not None:
+            slope = torch.where(self.absolute[:, None, None, None], 0.5 * slope.sign(), slope)
+        return slope.mul_(scale).view(members, -1, width)
 
 
 def crossed(z_x: Tensor, z_y: Tensor, own: int) -> tuple[Tensor, Tensor]:
