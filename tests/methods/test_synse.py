@@ -197,16 +197,16 @@ def test_two_cycles_are_those_of_a_textbook_loop(members, index):
 # Annealing
 
 
-def weights_of_cycle(cycle, preset=None, **values):
-    """(cycle, 3) α and both β of a single member, from a configuration that is not small."""
-    alone = object.__new__(synse._Population)
-    alone.configs, alone.epochs, alone.device = [method.configure(values, preset)], [cycle], CPU
+def weights_of_cycle(task, cycle, preset):
+    """(cycle, 3) α and both β of a single member."""
+    alone = population(Member(task, method.configure({}, preset), 0))
+    alone.epochs = [cycle]
     return alone._loss_weights()[..., 0]
 
 
 @pytest.mark.parametrize(("preset", "cycle", "on"), [("ntu60-55_5", 1700, 1400), ("ntu120-96_24", 1900, 1500)])
-def test_every_cycle_follows_the_papers_schedule(preset, cycle, on):
-    first, later = (weights_of_cycle(epoch, preset) for epoch in (0, 7))
+def test_every_cycle_follows_the_papers_schedule(problem, preset, cycle, on):
+    first, later = (weights_of_cycle(problem.task, epoch, preset) for epoch in (0, 7))
     assert torch.equal(first, later)
     assert len(first) == cycle
     assert first[:, 0].nonzero().flatten().tolist() == list(range(on + 1, cycle))
@@ -218,9 +218,9 @@ def test_every_cycle_follows_the_papers_schedule(preset, cycle, on):
 
 
 @pytest.mark.parametrize(("split", "cycle", "on"), [("ntu60-55_5", 1700, 1400), ("ntu120-110_10", 1900, 1500)])
-def test_every_cycle_follows_the_released_schedule(split, cycle, on):
+def test_every_cycle_follows_the_released_schedule(problem, split, cycle, on):
     t = torch.arange(cycle)
-    cycles = [weights_of_cycle(epoch, f"released-{split}") for epoch in range(4)]
+    cycles = [weights_of_cycle(problem.task, epoch, f"released-{split}") for epoch in range(4)]
     for epoch, weights in enumerate(cycles):
         assert torch.equal(weights[:, 0], (t > on).float())
         torch.testing.assert_close(weights[:, 1], (0.1 * (t - 1000) / 3000).clamp_min(0))
