@@ -54,7 +54,7 @@ class Latent:
 
 @dataclass(frozen=True)
 class Distance:
-    """The 2-Wasserstein distance of two latents' distributions, sample by sample (CADA-VAE, Eq. 5).
+    """The 2-Wasserstein distance of two latents' distributions, sample by sample (CADA-VAE's L_DA).
 
     value: (members,), averaged over the batch; mean, deviation: (members, batch, width), its slopes in the first one's
     means and deviations. The second one's are their opposites.

@@ -25,5 +25,5 @@ def switched_on(steps: int, start: int) -> Tensor:
 
 
 def warm_up(progress: float, start: float, end: float) -> float:
-    """Zero until `start`, then linear to one at `end`, and one from there on (CADA-VAE, Section 4)."""
+    """Zero until `start`, then linear to one at `end`, and one from there on (CADA-VAE)."""
     return min(max((progress - start) / (end - start), 0.0), 1.0) if end > start else float(progress > start)

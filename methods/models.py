@@ -1,0 +1,101 @@
+"""What the models of the smaller methods share: weights, softmax classifiers beside them, and their way to disk."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from platform.errors import InputError
+from platform.method import Member, MethodConfig, Model
+from platform.zeroshot.classifiers import SoftmaxClassifier, fit_on_task
+
+
+@dataclass(frozen=True)
+class WeightsModel(Model):
+    """A trained member: the matrices of its layers and their biases, and what was fitted on top of them.
+
+    weights: (rows, columns) matrices at the member's own widths, biases (1, columns) as `LAYER_bias`; semantics: (U, T)
+    of the unseen classes; classifiers: `seen`, where the config's seen_classifier is `features`, and a method's own;
+    kept: other tensors that go to disk. Its config has fields seen_classifier and seen_classifier_c.
+    """
+
+    Config: ClassVar[type[MethodConfig]]
+
+    config: Any
+    seed: int
+    weights: dict[str, Tensor] = field(repr=False)
+    semantics: Tensor = field(repr=False)
+    classifiers: dict[str, SoftmaxClassifier] = field(default_factory=dict, repr=False)
+    kept: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    def layer(self, name: str, x: Tensor) -> Tensor:
+        """x: (N, rows); gives (N, columns)."""
+        return x @ self.weights[name] + self.weights[f"{name}_bias"][0]
+
+    def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
+        if self.config.seen_classifier == "logits":
+            if logits is None or not torch.isfinite(logits).all():
+                raise InputError("seen_classifier=logits: these samples have no logits; use seen_classifier=features")
+            return torch.log_softmax(logits, dim=1)
+        return self.classifiers["seen"].log_probabilities(x)
+
+    def with_classes(self, names: Sequence[str], semantics: Tensor) -> Self:
+        semantics = semantics.to(self.semantics)
+        if semantics.dim() != 2 or semantics.shape[1] != self.semantics.shape[1]:
+            expected = self.semantics.shape[1]
+            raise InputError(
+                f"semantics of new classes: shape {tuple(semantics.shape)}, expected (classes, {expected})"
+            )
+        return replace(self, unseen=tuple(names), semantics=semantics).refitted()
+
+    def refitted(self) -> Self:
+        """With classifiers for the unseen classes that it now has; a method that has none has nothing to do."""
+        return self
+
+    def all_classifiers(self) -> Mapping[str, SoftmaxClassifier]:
+        """Those to save."""
+        return self.classifiers
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        tensors = {f"weights.{name}": tensor for name, tensor in self.weights.items()} | {"semantics": self.semantics}
+        for name, classifier in self.all_classifiers().items():
+            tensors |= {f"classifiers.{name}.weight": classifier.weight, f"classifiers.{name}.bias": classifier.bias}
+        tensors |= {f"kept.{name}": tensor for name, tensor in self.kept.items()}
+        return tensors, {"config": self.config.model_dump(), "seed": self.seed}
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Self:
+        def named(kind: str) -> dict[str, Tensor]:
+            return {n.removeprefix(f"{kind}."): t for n, t in tensors.items() if n.startswith(f"{kind}.")}
+
+        parts = named("classifiers")
+        names = [name.removesuffix(".weight") for name in parts if name.endswith(".weight")]
+        return cls(
+            seen=values["seen"],
+            unseen=values["unseen"],
+            combination=values["combination"],
+            config=cls.Config(**values["config"]),
+            seed=values["seed"],
+            weights=named("weights"),
+            semantics=tensors["semantics"],
+            classifiers={n: SoftmaxClassifier(parts[f"{n}.weight"], parts[f"{n}.bias"]) for n in names},
+            kept=named("kept"),
+        )
+
+
+def check_seen_classifier(member: Member) -> None:
+    """Raises InputError where given logits are wanted and there are none."""
+    if member.config.seen_classifier == "logits" and member.task.logits is None:
+        raise InputError("seen_classifier=logits: the data folder has no logits; use seen_classifier=features")
+
+
+def seen_classifiers(member: Member, features: Tensor) -> dict[str, SoftmaxClassifier]:
+    """`seen`, where the config wants it on features: fitted once for all that train on the task.
+
+    features: (N, D), the task's, on the device.
+    """
+    if member.config.seen_classifier != "features":
+        return {}
+    return {"seen": fit_on_task(member.task, features, member.config.seen_classifier_c)}
