@@ -8,8 +8,8 @@ three weights warm up over the epochs. Written as a population, as SA-DVAE is.
 Sizes, schedules and what the paper leaves open are the released code's: layers start Xavier-uniform with gain 0.5, Adam
 is AMSGrad, and losses are sums over elements. Over the batch they are means here, where the code has sums; Adam sees no
 difference. The preset `released` gives what the code does otherwise: latents are drawn with σ = exp(log σ²), by one
-normal number a sample. The classifiers are trained by full-batch Adam, as in SynSE's comparison; the code takes 20 to 100
-passes in batches of 32, a number for each of its data sets.
+normal number a sample. The classifiers are trained by full-batch Adam, as in SynSE's comparison; the code takes 20 to
+100 passes in batches of 32, a number for each of its data sets.
 
 A warm-up's start and end are shares of the epochs, so that they keep their places where a user trains for fewer.
 
