@@ -1,0 +1,110 @@
+"""A trained extractor in one file: its weights, its configuration, its classes, and what it was trained on."""
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from platform.errors import InputError
+from platform.features.extractors import ExtractorConfig, find_extractor
+from platform.features.joints import JOINTS, Layout
+from platform.features.network import SkeletonNetwork
+from platform.training.checkpoints import read_checkpoint, write_checkpoint
+
+
+@dataclass(frozen=True)
+class SavedExtractor:
+    """An extractor with its weights. seen: its classes' names, or None of published weights; record: its training."""
+
+    name: str
+    config: ExtractorConfig
+    layout: Layout
+    seen: tuple[str, ...] | None
+    network: SkeletonNetwork
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """One safetensors file, whole."""
+        seen = None if self.seen is None else list(self.seen)
+        config = self.config.model_dump(mode="json")
+        classes = self.network.classes
+        facts = {"name": self.name, "config": config, "layout": self.layout, "seen": seen, "classes": classes}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_checkpoint(path, self.network.state_dict(), facts | {"record": dict(self.record)})
+
+    @classmethod
+    def read(cls, path: Path) -> "SavedExtractor":
+        """Raises InputError where there is none."""
+        found = read_checkpoint(path)
+        if found is None:
+            raise InputError(f"{path}: no extractor stands there; its training has not ended")
+        tensors, facts = found
+        extractor = find_extractor(facts["name"])
+        config = extractor.Config(**facts["config"])
+        network = extractor.build(config, facts["classes"], facts["layout"])
+        network.load_state_dict(tensors)
+        seen = None if facts["seen"] is None else tuple(facts["seen"])
+        return cls(facts["name"], config, facts["layout"], seen, network.eval(), facts["record"])
+
+
+def published(name: str, config: ExtractorConfig, weights: Path) -> SavedExtractor:
+    """An extractor with released weights, by their names: .pt (read without unpickling code) or .safetensors.
+
+    The weights say which sensor's joints and, of Shift-GCN, how many bodies they take. Raises InputError where the file
+    is no such thing, or a weight is lacking, unknown, or of another shape.
+    """
+    tensors = _read_weights(weights)
+    where = f"--weights {weights}"
+    first = tensors.get("data_bn.weight")
+    last = tensors.get("fc.weight", tensors.get("fcn.weight"))
+    if first is None or last is None:
+        raise InputError(f"{where}: no weights of {name}: they have no data_bn.weight, or no fc.weight or fcn.weight")
+    layouts: dict[int, Layout] = {len(joints): layout for layout, joints in JOINTS.items()}
+    bodies = config.bodies or 2
+    places = len(first) // 3 // (bodies if name == "shiftgcn" else 1)
+    if places not in layouts:
+        raise InputError(
+            f"{where}: made for {places} joints of {bodies} bodies; known are {', '.join(map(str, layouts))}"
+        )
+    layout = layouts[places]
+    if config.layout not in (None, layout):
+        raise InputError(f"{where}: made for {layout}, not for layout={config.layout}")
+    config = config.model_copy(update={"layout": layout, "bodies": bodies})
+    network = find_extractor(name).build(config, len(last), layout)
+    _check_shapes(where, network.state_dict(), tensors)
+    network.load_state_dict(tensors)
+    return SavedExtractor(name, config, layout, None, network.eval(), {"weights": weights.name})
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise InputError(f"--weights {path}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            tensors = load_file(path)
+        else:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"--weights {path}: neither a PyTorch file of weights alone nor safetensors ({reason})"
+        ) from error
+    if not isinstance(tensors, Mapping) or not all(isinstance(t, Tensor) for t in tensors.values()):
+        raise InputError(f"--weights {path}: expected a state dict, names to tensors")
+    return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}  # as DataParallel saves them
+
+
+def _check_shapes(where: str, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    for name, tensor in expected.items():
+        if name not in found:
+            raise InputError(f"{where}: lacks `{name}`")
+        if found[name].shape != tensor.shape:
+            raise InputError(f"{where}: `{name}` is {tuple(found[name].shape)}, expected {tuple(tensor.shape)}")
+    if unknown := sorted(set(found) - set(expected)):
+        raise InputError(f"{where}: has `{unknown[0]}`, which no part of the network takes")
