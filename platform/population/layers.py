@@ -25,6 +25,11 @@ def xavier(fan_in: int, fan_out: int, gain: float, draw: torch.Generator) -> Ten
     return (2 * torch.rand(fan_in, fan_out, generator=draw) - 1) * bound
 
 
+def uniform(fan_in: int, rows: int, columns: int, draw: torch.Generator) -> Tensor:
+    """(rows, columns) uniform in ±1/√fan_in, PyTorch's start of a linear layer's matrix and of its bias, on the CPU."""
+    return (2 * torch.rand(rows, columns, generator=draw) - 1) * fan_in**-0.5
+
+
 def stack_padded(matrices: Sequence[Tensor]) -> Tensor:
     """Matrices of any shapes as one (members, rows, columns) tensor, zero where a member is smaller.
 

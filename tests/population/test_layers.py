@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from platform.population.draws import generator
-from platform.population.layers import StackedLayers, linear_slopes, stack_padded, stacked_linear, xavier
+from platform.population.layers import StackedLayers, linear_slopes, stack_padded, stacked_linear, uniform, xavier
 
 LAYOUT = {"encoder": (("features",), ("own", "shared", "own")), "decoder": (("own", "shared"), ("features",))}
 WIDTHS = (
@@ -139,3 +139,13 @@ def test_xavier_fills_its_bounds_evenly():
     assert weights.abs().max() > 0.99 * bound
     torch.testing.assert_close(weights.var().item(), bound**2 / 3, rtol=0.05, atol=0)
     torch.testing.assert_close(weights, xavier(60, 90, 0.5, generator(0)))
+
+
+def test_uniform_starts_as_pytorchs_linear_layers_do():
+    matrix, bias = uniform(64, 64, 90, generator(0)), uniform(64, 1, 90, generator(1))
+    assert (matrix.shape, bias.shape) == ((64, 90), (1, 90))
+    for own in (matrix, bias):
+        assert own.abs().max() <= 1 / 8
+        assert own.std().item() == pytest.approx(1 / 8 / 3**0.5, rel=0.2)
+    linear = torch.nn.Linear(64, 90)
+    assert max(linear.weight.abs().max(), linear.bias.abs().max()) <= 1 / 8

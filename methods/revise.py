@@ -1,0 +1,405 @@
+"""ReViSE: robust visual-semantic embeddings (Hubert Tsai, Huang and Salakhutdinov, ICCV 2017).
+
+An autoencoder for the features, contractive, and a plain one for the class text. The distributions of their codes are
+brought together by the Maximum Mean Discrepancy (MMD), and from each code a second layer leads to a space in which a
+sample's product with its own class should be the largest (association loss). Written as a population, as SA-DVAE is.
+
+The paper was at hand only in part, so sizes and constants are those of SynSE's released code, from which both skeleton
+papers' numbers for ReViSE come. What was chosen, and why:
+
+- Sizes (code 100, shared space 50, one hidden layer of 512 for the text and none for the features), ReLU codes, tanh in
+  the shared space, PyTorch's own start, Adam with rate 1e-4 and weight decay on the text's layers, batches of 1024, 300
+  epochs: SynSE's code. Its learning rate also falls when the accuracy on unseen test classes does not rise; that reads
+  the test set and is left out.
+- Association loss: SynSE's code has a margin of 0.3 to every other class, where the paper, by a comment in that code,
+  has a binary prediction loss: association=binary, a logistic loss a class. The softmax's cross-entropy is there too.
+- MMD: the biased estimate with the kernel exp(−κ‖h − h'‖²), κ = 32, both in SynSE's code.
+- Contraction: γ‖∂h/∂x‖², the squared Frobenius norm, averaged over samples (Rifai et al., 2011). SynSE's code has γ =
+  1e-4, but computes its term so that no gradient flows through it, which is contraction=0.
+- The paper also adapts to unlabelled samples of the unseen classes. A task holds none, and it is left out.
+
+The preset `synse` has what SynSE's code does otherwise: features as log(1 + x), ReLU on the decoders' outputs, and text
+that is moved only as a sample's own class, not as one of the others.
+
+Unseen scores are the softmax of the products. For GZSL, SynSE puts ReViSE behind its gate (the default);
+combination=joint takes the class with the largest product of all, and stacking with seen_classifier=compatibility
+calibrates that.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from methods.models import WeightsModel, check_seen_classifier, seen_classifiers
+from methods.population import Population
+from platform.errors import InputError
+from platform.method import Member, Method, MethodConfig, Run
+from platform.population.adam import PopulationAdam
+from platform.population.draws import generator
+from platform.population.layers import Layout, uniform
+
+_LAYERS: Layout = {  # rows and columns of each layer's matrix
+    "encoder_x": (("features",), ("code",)),
+    "decoder_x": (("code",), ("features",)),
+    "shared_x": (("code",), ("shared",)),
+    "encoder_y_1": (("text",), ("hidden",)),
+    "encoder_y_2": (("hidden",), ("code",)),
+    "decoder_y_1": (("code",), ("hidden",)),
+    "decoder_y_2": (("hidden",), ("text",)),
+    "shared_y": (("code",), ("shared",)),
+}
+_LOSSES = ("association", "reconstruction", "contraction", "discrepancy")
+
+
+class ReViSEConfig(MethodConfig):
+    """Hyperparameters of ReViSE; the defaults are those of SynSE's comparison (see the module)."""
+
+    code: int = Field(100, ge=1, description="width of both autoencoders' codes (SynSE)")
+    shared: int = Field(50, ge=1, description="width of the space in which samples and classes are compared (SynSE)")
+    hidden: int = Field(512, ge=1, description="width of the hidden layers of the text's autoencoder (SynSE)")
+    association: Literal["hinge", "binary", "softmax"] = Field(
+        "hinge", description="maximum margin (SynSE), a logistic loss for each class, or cross-entropy"
+    )
+    margin: float = Field(0.3, ge=0, description="of association=hinge (SynSE)")
+    negatives: Literal["moved", "fixed"] = Field(
+        "moved",
+        description="whether a sample's loss moves the other classes' text too, or its own class's only (SynSE)",
+    )
+    reconstruction: float = Field(1.0, ge=0, description="weight of both reconstruction errors, means over elements")
+    contraction: float = Field(1e-4, ge=0, description="γ, weight of the contractive term (SynSE)")
+    discrepancy: float = Field(1.0, ge=0, description="weight of the MMD of both codes (SynSE)")
+    kappa: float = Field(32.0, gt=0, description="κ of the MMD's kernel exp(−κ‖h − h'‖²) (SynSE)")
+    log_features: bool = Field(False, description="features as log(1 + x) (SynSE)")
+    output_relu: bool = Field(False, description="ReLU on the decoders' outputs (SynSE)")
+    learning_rate: float = Field(1e-4, gt=0, description="of Adam (SynSE)")
+    text_decay: float = Field(1e-3, ge=0, description="weight decay of the text's layers, inside Adam (SynSE)")
+    batch_size: int = Field(1024, ge=2, description="samples a step (SynSE)")
+    epochs: int = Field(300, ge=1, description="passes over the training samples (SynSE)")
+    seen_classifier: Literal["features", "logits", "compatibility"] = Field(
+        "features", description="seen scores: a softmax layer on the features, given logits (SynSE), or the products"
+    )
+    seen_classifier_c: float = Field(1.0, gt=0, description="inverse L2 penalty of that layer (scikit-learn's C)")
+    combination: Literal["hard", "soft", "stacking", "joint"] = Field(
+        "hard", description="SynSE's gate, hard or soft, calibrated stacking, or joint: the products with all classes"
+    )
+
+
+@dataclass(frozen=True)
+class ReViSEModel(WeightsModel):
+    """A trained ReViSE of one member. kept: `seen_classes` (S, shared), the seen classes in the shared space."""
+
+    Config = ReViSEConfig
+
+    def place(self, x: Tensor) -> Tensor:
+        """(N, shared) samples in the shared space. x: (N, D)."""
+        x = torch.log1p(x.clamp_min(0)) if self.config.log_features else x
+        return self.layer("shared_x", self.layer("encoder_x", x).relu()).tanh()
+
+    def class_places(self, semantics: Tensor) -> Tensor:
+        """(C, shared) classes in the shared space. semantics: (C, T)."""
+        code = self.layer("encoder_y_2", self.layer("encoder_y_1", semantics).relu()).relu()
+        return self.layer("shared_y", code).tanh()
+
+    def unseen_scores(self, x: Tensor) -> Tensor:
+        return torch.log_softmax(self.place(x) @ self.class_places(self.semantics).T, dim=1)
+
+    def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
+        if self.config.seen_classifier != "compatibility":
+            return super().seen_scores(x, logits)
+        return torch.log_softmax(self.place(x) @ self.kept["seen_classes"].T, dim=1)
+
+    def sides(self, x: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        stacked = self.config.combination == "stacking" and self.config.seen_classifier == "compatibility"
+        if self.config.combination != "joint" and not stacked:
+            return super().sides(x, logits)
+        classes = torch.cat([self.kept["seen_classes"], self.class_places(self.semantics)])
+        scores = torch.log_softmax(self.place(x) @ classes.T, dim=1)
+        return scores[:, : len(self.seen)], scores[:, len(self.seen) :]
+
+
+class ReViSE(Method):
+    """The method; see the module."""
+
+    Config = ReViSEConfig
+    Model = ReViSEModel
+    pack_by = ("batch_size",)
+    citation = """@inproceedings{hubert2017revise,
+  title = {Learning Robust Visual-Semantic Embeddings},
+  author = {Hubert Tsai, Yao-Hung and Huang, Liang-Kang and Salakhutdinov, Ruslan},
+  booktitle = {IEEE International Conference on Computer Vision (ICCV)},
+  year = {2017}
+}"""
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "synse": {
+            "negatives": "fixed",
+            "contraction": 0.0,
+            "log_features": True,
+            "output_relu": True,
+            "seen_classifier": "logits",
+        }
+    }
+
+    def fit_population(self, members: Sequence[Member], run: Run) -> None:
+        """Train the members side by side. They share `pack_by`; task, seed and every other field may differ.
+
+        Raises InputError where given logits are wanted and there are none, a logarithm is wanted of negative features,
+        or the workers cannot share a batch evenly.
+        """
+        for member in members:
+            check_seen_classifier(member)
+            if member.config.log_features and (least := member.task.features.min().item()) < 0:
+                raise InputError(f"log_features=true: some features are negative ({least:g}); try --normalise none")
+        if members[0].config.batch_size % run.world_size:
+            size = members[0].config.batch_size
+            raise InputError(f"batch_size={size}: must be a multiple of the {run.world_size} workers")
+        _Population(members, run).fit()
+
+
+method = ReViSE()
+
+
+class _Population(Population):
+    """ReViSE's members; see `methods.population`."""
+
+    layout = _LAYERS
+
+    def __init__(self, members: Sequence[Member], run: Run) -> None:
+        self.configs: list[ReViSEConfig] = [m.config for m in members]
+        self.batch_size = self.configs[0].batch_size
+        super().__init__(members, run)
+        self.text, self.is_class = self._seen_classes()
+        self.first_class = torch.tensor(self.data.first_classes, device=self.device)[:, None]
+        self.associations = {
+            kind: self._chosen([c.association == kind for c in self.configs]) for kind in _ASSOCIATIONS
+        }
+        self.fixed = self._chosen([c.negatives == "fixed" for c in self.configs])
+        self.logarithmic = self._chosen([c.log_features for c in self.configs])
+        relu = self._chosen([c.output_relu for c in self.configs])
+        self.without_relu = None if relu is None else ~relu[:, None, None]
+        self.weights = {name: self._numbers(name) for name in ("reconstruction", "contraction", "discrepancy")}
+        self.margin, self.kappa, self.decay = (self._numbers(name) for name in ("margin", "kappa", "text_decay"))
+        self.step = self.replayed(self._take_step)
+
+    def widths_of(self, member: Member) -> dict[str, int]:
+        config, task = member.config, member.task
+        own = {name: getattr(config, name) for name in ("code", "shared", "hidden")}
+        return {"features": task.features.shape[1], "text": task.semantics.shape[1], **own}
+
+    def initial_weights(self, member: Member) -> dict[str, Tensor]:
+        widths, draw = self.widths_of(member), generator(member.seed, "weights")
+        weights = {}
+        for layer, ((rows,), (columns,)) in _LAYERS.items():
+            weights[layer] = uniform(widths[rows], widths[rows], widths[columns], draw)
+            weights[f"{layer}_bias"] = uniform(widths[rows], 1, widths[columns], draw)
+        return weights
+
+    def make_optimisers(self) -> Sequence[PopulationAdam]:
+        self.optimiser = PopulationAdam(self.layers.parameters, [c.learning_rate for c in self.configs])
+        return [self.optimiser]
+
+    def train_epoch(self) -> list[dict[str, float]]:
+        steps, rows = self.data.batches(self.epochs, self.batch_size)
+        rows = rows[:, :, self.mine(self.batch_size)]  # (longest, members, batch)
+        counts = torch.tensor(steps, device=self.device)
+        active = self.alive & (torch.arange(len(rows), device=self.device)[:, None] < counts)  # (longest, members)
+        losses = torch.zeros(len(rows), len(_LOSSES), len(self.members), device=self.device)
+        for step, everyone in enumerate(active.all(1).tolist()):
+            losses[step] = self.step(everyone, rows[step], active[step])
+        totals = torch.where(active[:, None], losses, 0.0).sum(dim=0)
+        return self.report(_LOSSES, self.run.average([totals])[0] / active.sum(dim=0))
+
+    def models(self, indices: Sequence[int]) -> list[ReViSEModel]:
+        """Some members as they are now, each with its seen classifier."""
+        models = []
+        for m in indices:
+            member, task = self.members[m], self.data.tasks[m]
+            model = ReViSEModel(
+                seen=member.task.seen,
+                unseen=member.task.unseen,
+                combination=None,
+                config=member.config,
+                seed=member.seed,
+                weights=self.layers.own(m, self.layers.parameters),
+                semantics=self.data.unseen_semantics(m),
+                classifiers=seen_classifiers(member, task.features),
+            )
+            model.kept["seen_classes"] = model.class_places(task.semantics[: len(task.seen)])
+            models.append(model)
+        return models
+
+    def _seen_classes(self) -> tuple[Tensor, Tensor]:
+        """Text (members, S, T) of each member's seen classes, zero beyond their count; (members, S) where they are."""
+        counts = [len(m.task.seen) for m in self.members]
+        text = torch.zeros(len(counts), max(counts), self.layers.widest["text"], device=self.device)
+        for m, count in enumerate(counts):
+            text[m, :count] = self.data.tasks[m].semantics[:count]
+        return text, torch.arange(max(counts), device=self.device) < torch.tensor(counts, device=self.device)[:, None]
+
+    def _chosen(self, chosen: Sequence[bool]) -> Tensor | None:
+        """(members,) bool; None where it is nobody."""
+        return torch.tensor(chosen, device=self.device) if any(chosen) else None
+
+    def _numbers(self, name: str) -> Tensor:
+        return torch.tensor([getattr(c, name) for c in self.configs], device=self.device)
+
+    def _take_step(self, everyone: bool, rows: Tensor, active: Tensor) -> Tensor:
+        """One step of all members; gives `_LOSSES` (4, members). rows: (members, batch); active: (members,)."""
+        labels = self.data.classes[rows] - self.first_class
+        losses = self._differentiate(self.data.batch(rows)[0], labels)
+        gradients = [self.layers.gradients[name] for name in self.optimiser.parameters]
+        self.optimiser.step(self.run.average(gradients), None if everyone else active)
+        return losses
+
+    def _differentiate(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Write the gradients of all terms with their weights; gives the terms, `_LOSSES` (4, members).
+
+        x: (members, batch, D); labels: (members, batch) in 0 … S − 1. Text is encoded once a class and counted as often
+        as the batch has it.
+        """
+        if self.logarithmic is not None:
+            x = torch.where(self.logarithmic[:, None, None], x.clamp_min(0).log1p_(), x)
+        batch = x.shape[1]
+        own = (labels[..., None] == torch.arange(self.text.shape[1], device=self.device)).to(
+            x.dtype
+        )  # (members, batch, S)
+        counts = own.sum(dim=1)  # (members, S)
+        code_x = self.layers("encoder_x", x).relu_()
+        hidden = self.layers("encoder_y_1", self.text).relu_()
+        code_y = self.layers("encoder_y_2", hidden).relu_()
+
+        place_x, place_y = self.layers("shared_x", code_x).tanh_(), self.layers("shared_y", code_y).tanh_()
+        association, slope = self._associate(torch.bmm(place_x, place_y.transpose(1, 2)), own)
+        moved = slope if self.fixed is None else torch.where(self.fixed[:, None, None], slope * own, slope)
+        slope_x = self._write_tanh("shared_x", code_x, place_x, torch.bmm(slope, place_y))
+        slope_y = self._write_tanh("shared_y", code_y, place_y, torch.bmm(moved.transpose(1, 2), place_x))
+
+        weight = self.weights["reconstruction"]
+        error_x, slope = self._reconstruct("decoder_x", code_x, x, weight, torch.ones_like(x[..., 0]) / batch)
+        slope_x += self._slope_of_rows("decoder_x", slope)
+        back = self.layers("decoder_y_1", code_y).relu_()
+        error_y, slope = self._reconstruct("decoder_y_2", back, self.text, weight, counts / batch)
+        slope = self._slope_of_rows("decoder_y_2", slope).mul_(back > 0)
+        self.layers.write_slopes("decoder_y_1", code_y, slope)
+        slope_y += self._slope_of_rows("decoder_y_1", slope)
+
+        together, signs = torch.cat([code_x, code_y], dim=1), torch.cat([torch.ones_like(x[..., 0]), -counts], dim=1)
+        discrepancy, slope = squared_discrepancy(together, signs / batch, self.kappa)
+        slope *= self.weights["discrepancy"][:, None, None]
+        slope_x += slope[:, :batch]
+        slope_y += slope[:, batch:]
+
+        self.layers.write_slopes("encoder_x", x, slope_x.mul_(code_x > 0))
+        contraction = self._contract(code_x)
+        slope_y.mul_(code_y > 0)
+        self.layers.write_slopes("encoder_y_2", hidden, slope_y)
+        slope = self._slope_of_rows("encoder_y_2", slope_y).mul_(hidden > 0)
+        self.layers.write_slopes("encoder_y_1", self.text, slope)
+        self._decay()
+        return torch.stack([association, error_x + error_y, contraction, discrepancy])
+
+    def _associate(self, scores: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+        """(members,) association losses, averaged over the batch, and their slope in the scores.
+
+        scores, own: (members, batch, S); own is one at each sample's class. Classes that a member has not do not count.
+        """
+        value, slope = None, None
+        margin, is_class = self.margin[:, None, None], self.is_class[:, None, :]
+        for kind, chosen in self.associations.items():
+            if chosen is not None:
+                found, found_slope = _ASSOCIATIONS[kind](scores, own, is_class, margin)
+                value = found if value is None else torch.where(chosen, found, value)
+                slope = found_slope if slope is None else torch.where(chosen[:, None, None], found_slope, slope)
+        return value / scores.shape[1], slope / scores.shape[1]
+
+    def _write_tanh(self, layer: str, code: Tensor, place: Tensor, slope: Tensor) -> Tensor:
+        """Write the gradients of a layer into the shared space from the slope of its places; gives the codes' slope."""
+        slope = slope.mul_(1 - place.square())
+        self.layers.write_slopes(layer, code, slope)
+        return self._slope_of_rows(layer, slope)
+
+    def _slope_of_rows(self, layer: str, slope: Tensor) -> Tensor:
+        """What a layer was given, from the slope of what it gave."""
+        return torch.bmm(slope, self.layers.parameters[layer].transpose(1, 2))
+
+    def _reconstruct(
+        self, layer: str, inputs: Tensor, target: Tensor, weight: Tensor, share: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(members,) errors of a decoder's last layer, whose gradients it writes, and the slope of what it gave.
+
+        inputs: (members, rows, in), target: (members, rows, width), share: (members, rows), a row's part of the mean.
+        """
+        decoded = self.layers(layer, inputs)
+        kept = None
+        if self.without_relu is not None:
+            kept = (decoded > 0) | self.without_relu
+            decoded *= kept
+        difference = decoded.sub_(target)
+        share = (share / target.shape[2])[..., None]
+        errors = (difference.square() * share).sum(dim=(1, 2))
+        slope = difference.mul_(2 * share * weight[:, None, None])
+        if kept is not None:
+            slope *= kept
+        self.layers.write_slopes(layer, inputs, slope)
+        return errors, slope
+
+    def _contract(self, code: Tensor) -> Tensor:
+        """(members,) ‖∂h/∂x‖², averaged over the batch; adds its slope to the encoder's gradient.
+
+        A ReLU's derivative is one or zero: a sample's norm is that of the columns of its active units.
+        """
+        matrix = self.layers.parameters["encoder_x"]
+        active = (code > 0).to(code.dtype).mean(dim=1, keepdim=True)  # (members, 1, code)
+        share = active * (2 * self.weights["contraction"])[:, None, None]
+        self.layers.gradients["encoder_x"] += matrix * share
+        return (matrix.square() * active).sum(dim=(1, 2))
+
+    def _decay(self) -> None:
+        for name, gradient in self.layers.gradients.items():
+            if "_y" in name:
+                gradient.addcmul_(self.layers.parameters[name], self.decay[:, None, None])
+
+
+def squared_discrepancy(points: Tensor, weights: Tensor, kappa: Tensor) -> tuple[Tensor, Tensor]:
+    """MMD² of two weighted samples with the kernel exp(−κ‖h − h'‖²), the biased estimate, and its slope in the points.
+
+    points: (members, N, width), both samples' one after the other; weights: (members, N), those of the second sample
+    negative, each side's sum to 1 and −1; kappa: (members,). Gives (members,) and (members, N, width).
+    """
+    squares = points.square().sum(dim=2)
+    distance = torch.baddbmm(squares[:, :, None] + squares[:, None], points, points.transpose(1, 2), alpha=-2)
+    kernel = distance.clamp_min_(0).mul_(-kappa[:, None, None]).exp_()
+    weighted = weights[..., None] * points
+    near = torch.bmm(kernel, torch.cat([weights[..., None], weighted], dim=2))  # Σ_j k_ij w_j and Σ_j k_ij w_j h_j
+    mass, pull = near[..., :1], near[..., 1:]
+    slope = (mass * points - pull) * (weights * (-4 * kappa[:, None]))[..., None]
+    return (weights * mass[..., 0]).sum(dim=1), slope
+
+
+def _hinge(scores: Tensor, own: Tensor, is_class: Tensor, margin: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ_c max(0, margin + s_c − s_y) over the classes other than y, summed over the batch, and its slope."""
+    beyond = margin + scores - (scores * own).sum(dim=2, keepdim=True)
+    wrong = (beyond > 0) & is_class & (own == 0)
+    slope = wrong.to(scores.dtype)
+    value = (beyond * slope).sum(dim=(1, 2))
+    return value, slope - own * slope.sum(dim=2, keepdim=True)
+
+
+def _binary(scores: Tensor, own: Tensor, is_class: Tensor, margin: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ_c −log σ(s_y) or −log(1 − σ(s_c)), summed over the batch, and its slope."""
+    value = (softplus(scores) - own * scores) * is_class
+    return value.sum(dim=(1, 2)), (scores.sigmoid() - own) * is_class
+
+
+def _softmax(scores: Tensor, own: Tensor, is_class: Tensor, margin: Tensor) -> tuple[Tensor, Tensor]:
+    """−log softmax(s)_y, summed over the batch, and its slope."""
+    scores = scores.masked_fill(~is_class, -torch.inf)
+    value = scores.logsumexp(dim=2) - torch.where(own > 0, scores, 0.0).sum(dim=2)
+    return value.sum(dim=1), torch.softmax(scores, dim=2) - own
+
+
+_ASSOCIATIONS = {"hinge": _hinge, "binary": _binary, "softmax": _softmax}

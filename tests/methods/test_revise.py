@@ -1,0 +1,447 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.functional import binary_cross_entropy, cross_entropy, mse_loss
+
+from methods import revise
+from methods.population import TrainingData
+from methods.revise import ReViSEConfig, method, squared_discrepancy
+from platform.errors import InputError
+from platform.method import Member
+from platform.search.space import read_space
+from platform.training import protocols
+from platform.training.fitting import Course, Fitting, best_epoch, chosen_epoch
+from platform.training.protocols import Candidate, ProtocolOptions, Workplace, validate
+from platform.training.saved_models import load_model, save_model
+from platform.zeroshot.evaluation import all_metrics, zero_shot_metrics
+from platform.zeroshot.gate import Gate, Stacking
+
+CPU = torch.device("cpu")
+EPOCHS = 4
+SMALL = {"epochs": EPOCHS, "batch_size": 16, "learning_rate": 2e-3, "code": 12, "shared": 6, "hidden": 14, "kappa": 0.2}
+DIFFERENT = (  # whatever members of one population may differ in
+    {},
+    {"code": 17, "shared": 4, "hidden": 9, "association": "softmax", "learning_rate": 5e-3, "kappa": 0.5},
+    {"association": "binary", "text_decay": 0.1, "contraction": 0.02, "margin": 1.0},
+    {"negatives": "fixed", "output_relu": True, "log_features": True, "reconstruction": 0.5, "discrepancy": 3.0},
+    {"margin": 2.0, "seen_classifier": "compatibility", "combination": "joint", "contraction": 0.5, "hidden": 30},
+)
+
+
+def config(**values):
+    return method.configure({**SMALL, **values})
+
+
+def positive(task):
+    return replace(task, features=task.features + 6)
+
+
+@pytest.fixture
+def members(make_problem):
+    """Members of different configurations and seeds, on tasks with other counts of samples and of classes."""
+    long, short, other = (positive(make_problem(count, seed).task) for seed, count in enumerate((30, 17, 24)))
+    kept = short.labels < 6  # two seen classes fewer, and one unseen class
+    short = replace(
+        short,
+        seen=short.seen[:6],
+        unseen=short.unseen[:2],
+        features=short.features[kept],
+        labels=short.labels[kept],
+        semantics=torch.cat([short.semantics[:6], short.semantics[8:10]]),
+    )
+    tasks = [long, short, long, short, other]
+    return [Member(task, config(**c), 10 + i) for i, (task, c) in enumerate(zip(tasks, DIFFERENT, strict=True))]
+
+
+def fit(members, evaluate=None, keepers=None, epochs=EPOCHS, **options):
+    """A course of the members that has ended; its `last` models are those after the last epoch."""
+    keepers = keepers or {"last": chosen_epoch([epochs - 1] * len(members))}
+    course = Course("all", members, epochs - 1, evaluate, keepers)
+    Fitting(method, [course], CPU, **options).fit()
+    return course
+
+
+def last_of(members, **options):
+    return list(fit(members, **options).kept["last"].values())
+
+
+def population(*members):
+    return revise._Population(members, Fitting(method, [], CPU))
+
+
+def start_of(member):
+    """A member's weights before its first step."""
+    alone = population(member)
+    return alone.layers.own(0, alone.layers.parameters)
+
+
+def assert_same(model, other, x, exact=False):
+    tolerance = {"rtol": 0, "atol": 0} if exact else {"rtol": 1e-3, "atol": 1e-4}
+    assert model.weights.keys() == other.weights.keys()
+    for name, weight in model.weights.items():
+        torch.testing.assert_close(weight, other.weights[name], **tolerance)
+    torch.testing.assert_close(model.unseen_scores(x), other.unseen_scores(x), **tolerance)
+    for side, of_other in zip(model.sides(x), other.sides(x), strict=True):
+        torch.testing.assert_close(side, of_other, **tolerance)
+
+
+# The losses, written once more from the equations
+
+
+def layer(w, name, inputs):
+    return inputs @ w[name] + w[f"{name}_bias"][0]
+
+
+def encoded(w, f_x, f_y):
+    """Codes of features and of text."""
+    return layer(w, "encoder_x", f_x).relu(), layer(w, "encoder_y_2", layer(w, "encoder_y_1", f_y).relu()).relu()
+
+
+def reference_losses(w, c, task, rows):
+    """Association, reconstruction, contraction and MMD², sample by sample or pair by pair. w: a member's weights."""
+    x, labels = task.features[rows], task.labels[rows]
+    x = (1 + x).log() if c.log_features else x
+    classes = task.semantics[: len(task.seen)]
+    association, errors, contraction, codes = [], [], [], []
+    _, code_of_classes = encoded(w, x[0], classes)
+    places = layer(w, "shared_y", code_of_classes).tanh()
+    for f_x, label in zip(x, labels, strict=True):
+        f_y = task.semantics[label]
+        code_x, code_y = encoded(w, f_x, f_y)
+        decoded = layer(w, "decoder_x", code_x), layer(w, "decoder_y_2", layer(w, "decoder_y_1", code_y).relu())
+        decoded = [d.relu() for d in decoded] if c.output_relu else decoded
+        errors.append(mse_loss(decoded[0], f_x) + mse_loss(decoded[1], f_y))
+        jacobian = torch.autograd.functional.jacobian(lambda f: encoded(w, f, classes)[0], f_x, create_graph=True)
+        contraction.append(jacobian.square().sum())
+        others = places.detach() if c.negatives == "fixed" else places
+        own = torch.arange(len(classes)) == label
+        scores = layer(w, "shared_x", code_x).tanh() @ torch.where(own[:, None], places, others).T
+        if c.association == "hinge":
+            association.append(sum((c.margin + s - scores[label]).clamp_min(0) for s in scores[~own]))
+        elif c.association == "binary":
+            association.append(binary_cross_entropy(scores.sigmoid(), own.float(), reduction="sum"))
+        else:
+            association.append(cross_entropy(scores[None], label[None]))
+        codes.append((code_x, code_y))
+    discrepancy = 0.0
+    for h_x, h_y in codes:
+        for other_x, other_y in codes:
+            pairs = [(h_x, other_x, 1), (h_y, other_y, 1), (h_x, other_y, -1), (h_y, other_x, -1)]
+            discrepancy += sum(sign * (-c.kappa * (a - b).square().sum()).exp() for a, b, sign in pairs)
+    means = [torch.stack(terms).mean() for terms in (association, errors, contraction)]
+    return [*means, discrepancy / len(codes) ** 2]
+
+
+def weighted(c, terms):
+    weights = (1.0, c.reconstruction, c.contraction, c.discrepancy)
+    return sum(weight * term for weight, term in zip(weights, terms, strict=True))
+
+
+def reference_fit(member, start, epochs):
+    """By autograd and torch's Adam with weight decay, one model; the samples are the population's."""
+    c = member.config
+    w = {name: weight.clone().requires_grad_() for name, weight in start.items()}
+    text = [p for n, p in w.items() if "_y" in n]
+    groups = [{"params": [p for n, p in w.items() if "_y" not in n]}, {"params": text, "weight_decay": c.text_decay}]
+    adam, data = torch.optim.Adam(groups, lr=c.learning_rate), TrainingData([member], CPU)
+    for epoch in range(epochs):
+        for rows in data.batches([epoch], c.batch_size)[1][:, 0]:
+            adam.zero_grad()
+            weighted(c, reference_losses(w, c, member.task, rows)).backward()
+            adam.step()
+    return {name: weight.detach() for name, weight in w.items()}
+
+
+@pytest.mark.parametrize("index", range(5))
+def test_a_steps_losses_and_gradients_are_those_of_the_equations(members, index):
+    together = population(*members)
+    _, rows = together.data.batches([0] * 5, 16)
+    labels = together.data.classes[rows[0]] - together.first_class
+    terms = together._differentiate(together.data.batch(rows[0])[0], labels)[:, index]
+    gradients = together.layers.own(index, together.layers.gradients)
+    member, own_rows = members[index], rows[0, index] - together.data.first_rows[index]
+    w = {name: weight.requires_grad_() for name, weight in start_of(member).items()}
+    expected = reference_losses(w, member.config, member.task, own_rows)
+    torch.testing.assert_close(terms, torch.stack(expected), rtol=1e-4, atol=1e-5)
+    decay = sum(p.square().sum() for n, p in w.items() if "_y" in n)
+    (weighted(member.config, expected) + 0.5 * member.config.text_decay * decay).backward()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, w[name].grad, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("index", [1, 3])
+def test_two_epochs_are_those_of_a_textbook_loop(members, index):
+    member = replace(members[index], config=members[index].config.model_copy(update={"epochs": 2}))
+    expected = reference_fit(member, start_of(member), 2)
+    (model,) = last_of([member], epochs=2)
+    for name, weight in expected.items():
+        torch.testing.assert_close(model.weights[name], weight, rtol=1e-3, atol=5e-5)
+
+
+def test_the_discrepancy_is_that_of_all_pairs_and_vanishes_between_equal_samples():
+    draw = torch.Generator().manual_seed(0)
+    points = torch.randn(2, 7, 3, generator=draw).requires_grad_()
+    weights = torch.cat([torch.full((2, 4), 0.25), torch.full((2, 3), -1 / 3)], dim=1)
+    kappa = torch.tensor([0.3, 2.0])
+    squares = (points[:, :, None] - points[:, None]).square().sum(-1)
+    kernel = (-kappa[:, None, None] * squares).exp()
+    expected = (weights[:, :, None] * weights[:, None] * kernel).sum(dim=(1, 2))
+    value, slope = squared_discrepancy(points.detach(), weights, kappa)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(slope, torch.autograd.grad(expected.sum(), points)[0])
+    same = torch.cat([points[:, :3], points[:, :3]], dim=1).detach()
+    value, _ = squared_discrepancy(same, torch.tensor([[1 / 3] * 3 + [-1 / 3] * 3] * 2), kappa)
+    torch.testing.assert_close(value, torch.zeros(2), rtol=0, atol=1e-6)
+
+
+def test_training_brings_the_codes_together(problem):
+    apart, near = last_of([Member(problem.task, config(discrepancy=d, epochs=20), 0) for d in (0.0, 20.0)], epochs=20)
+
+    def between(model):
+        x = model.layer("encoder_x", problem.task.features).relu()
+        y = model.layer("encoder_y_1", problem.task.semantics[problem.task.labels]).relu()
+        codes = torch.cat([x, model.layer("encoder_y_2", y).relu()])[None]
+        signs = torch.cat([torch.ones(len(x)), -torch.ones(len(x))])[None] / len(x)
+        return squared_discrepancy(codes, signs, torch.tensor([0.2]))[0].item()
+
+    assert between(near) < 0.5 * between(apart)
+
+
+# Populations
+
+
+def test_each_member_of_a_population_equals_the_same_configuration_alone(members, problem):
+    together, x = fit(members), problem.test.features + 6
+    for m, member in enumerate(members):
+        alone = fit([member])
+        assert_same(together.kept["last"][m], alone.kept["last"][0], x)
+        for epoch in range(EPOCHS):
+            assert together.history[epoch][m] == pytest.approx(alone.history[epoch][0], rel=1e-3, abs=1e-5)
+
+
+def test_what_lies_beyond_a_members_widths_stays_zero(members):
+    together = population(*members)
+    for epoch in range(EPOCHS):
+        together.epochs = [epoch] * len(members)
+        together.train_epoch()
+    for tensors in (together.layers.parameters, together.optimiser.square):
+        padded = together.layers.stacked([together.layers.own(m, tensors) for m in range(len(members))])
+        assert all(torch.equal(tensors[name], padded[name]) for name in tensors)
+
+
+class Until:
+    """A run of some epochs that asks for one member's state and model at its end."""
+
+    device, rank, world_size = CPU, 0, 1
+
+    def __init__(self, epochs, asked):
+        self.left, self.asked = epochs, [asked]
+
+    def epoch_end(self, losses, models, states):
+        self.left -= 1
+        if not self.left:
+            self.state, self.model = states(self.asked)[0], models(self.asked)[0]
+        return self.left > 0
+
+    def average(self, gradients):
+        return gradients
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_member_goes_on_in_other_company_as_if_left_alone(members, problem, epoch):
+    (alone,) = last_of([members[1]])
+    first, second = Until(epoch, 1), Until(EPOCHS - epoch, 1)
+    method.fit_population([members[0], members[1]], first)
+    method.fit_population([members[4], replace(members[1], state=first.state), members[2]], second)
+    assert_same(second.model, alone, problem.test.features + 6)
+
+
+def test_a_member_that_is_no_longer_finite_freezes_alone(members, problem):
+    wild, sound = Member(members[0].task, config(learning_rate=1e30), 0), members[:2]
+    together, apart = fit([sound[0], wild, sound[1]]), fit(sound)
+    for place, m in ((0, 0), (2, 1)):
+        assert_same(together.kept["last"][place], apart.kept["last"][m], problem.test.features + 6)
+    for epoch in range(EPOCHS):
+        assert not all(torch.isfinite(torch.tensor(v)) for v in together.history[epoch][1].values())
+        assert together.history[epoch][2] == pytest.approx(apart.history[epoch][1], rel=1e-3, abs=1e-5)
+
+
+def test_seeds_decide(members, problem):
+    first, again, other = last_of([replace(members[0], seed=seed) for seed in (3, 3, 4)])
+    assert_same(first, again, problem.test.features)
+    assert not torch.allclose(first.weights["encoder_x"], other.weights["encoder_x"], atol=1e-3)
+
+
+class Cut(Exception):
+    """A kill."""
+
+
+def test_a_fit_cut_off_after_any_epoch_ends_with_the_same_numbers(members, problem, tmp_path):
+    def evaluate(m, model):
+        samples = problem.test
+        return zero_shot_metrics(model, samples.where(samples.labels < len(model.seen) + len(model.unseen)))
+
+    groups = [[m] for m in range(len(members))]
+    keepers = {"best": best_epoch(groups, "zsl"), "last": chosen_epoch([EPOCHS - 1] * len(members))}
+    options = {"checkpoint": tmp_path / "fit.safetensors", "checkpoint_seconds": 0}
+    whole = fit(members, evaluate, keepers)
+    for epoch in range(EPOCHS):
+
+        def cut(at, _, epoch=epoch):
+            if at == epoch:
+                raise Cut
+
+        with pytest.raises(Cut):
+            fit(members, evaluate, keepers, **options, on_epoch=cut)
+        resumed = fit(members, evaluate, keepers, **options)
+        assert resumed.history == whole.history
+        for name, models in whole.kept.items():
+            for m, model in models.items():
+                own, again = model.state()[0], resumed.kept[name][m].state()[0]
+                assert own.keys() == again.keys()
+                assert all(torch.equal(tensor, again[key]) for key, tensor in own.items())
+        options["checkpoint"].unlink()
+
+
+# The model
+
+LEARNING = {"epochs": 60, "learning_rate": 5e-3, "code": 24, "shared": 12, "hidden": 24}
+
+
+@pytest.mark.parametrize("association", ["hinge", "binary", "softmax"])
+def test_it_learns(problem, association):
+    fitted = config(association=association, **LEARNING)
+    models = last_of([Member(problem.task, fitted, seed) for seed in range(4)], epochs=60)
+    assert sum(zero_shot_metrics(model, problem.test)["zsl"] for model in models) > 4 * 0.8  # chance is 1/3
+    model = models[0]
+    seen = problem.test.where(problem.test.labels < 8)
+    assert (model.seen_scores(seen.features).argmax(1) == seen.labels).double().mean() > 0.9
+    own = replace(model, config=config(seen_classifier="compatibility"))
+    assert (own.seen_scores(seen.features).argmax(1) == seen.labels).double().mean() > 0.9
+
+
+@pytest.fixture
+def model(members):
+    return last_of([members[0]])[0]
+
+
+@pytest.fixture
+def joint(members):
+    return last_of([members[4]])[0]
+
+
+def test_unseen_scores_are_the_softmax_of_products_in_the_shared_space(members, problem):
+    for model in last_of(members[:4]):
+        x, w = (problem.test.features + 6).clamp_min(0), model.weights
+        code_x, code_y = encoded(w, (1 + x).log() if model.config.log_features else x, model.semantics)
+        products = layer(w, "shared_x", code_x).tanh() @ layer(w, "shared_y", code_y).tanh().T
+        torch.testing.assert_close(model.unseen_scores(x), products.log_softmax(1))
+
+
+def test_the_joint_scores_are_one_distribution_over_all_classes(joint, members, problem):
+    x = problem.test.features + 6
+    seen, unseen = joint.sides(x)
+    torch.testing.assert_close(torch.cat([seen, unseen], 1).exp().sum(1), torch.ones(len(x)))
+    torch.testing.assert_close(seen.log_softmax(1), joint.seen_scores(x))
+    torch.testing.assert_close(unseen.log_softmax(1), joint.unseen_scores(x))
+    stacked = replace(joint, config=joint.config.model_copy(update={"combination": "stacking"}))
+    assert all(torch.equal(a, b) for a, b in zip(stacked.sides(x), joint.sides(x), strict=True))
+    gated = replace(joint, config=joint.config.model_copy(update={"combination": "soft"}))
+    own = (joint.seen_scores(x), joint.unseen_scores(x))
+    assert all(torch.equal(a, b) for a, b in zip(gated.sides(x), own, strict=True))
+
+
+def test_the_same_classes_again_give_the_same_scores(members, problem):
+    for member, model in zip(members, last_of(members), strict=True):
+        again = model.with_classes(member.task.unseen, member.task.semantics[len(member.task.seen) :])
+        assert_same(again, model, problem.test.features + 6)
+
+
+@pytest.mark.parametrize("kind", ["gated", "joint"])
+def test_other_classes_may_be_more_or_fewer(model, joint, problem, kind):
+    model, combination = {
+        "gated": (model, Gate("soft", 1.0, 0.5, 3, (1.0,) * 6, 0.0)),
+        "joint": (joint, Stacking(0.0)),
+    }[kind]
+    x, joined = problem.test.features, model.joined_by(combination)
+    for count in (2, 5):
+        names = tuple(f"new {i}" for i in range(count))
+        renamed = joined.with_classes(names, problem.task.semantics[:count].double())
+        assert renamed.unseen == names
+        assert renamed.unseen_scores(x).shape == (len(x), count)
+        assert renamed.scores(x).shape == (len(x), 8 + count)
+        assert torch.equal(renamed.seen_scores(x), model.seen_scores(x))
+
+
+@pytest.mark.parametrize("shape", [(3, 15), (3, 17), (16,)])
+def test_semantics_of_another_encoder_are_refused(model, shape):
+    with pytest.raises(InputError, match=r"expected \(classes, 16\)"):
+        model.with_classes(["a", "b", "c"], torch.zeros(shape))
+
+
+def test_a_saved_model_gives_the_same_scores(members, problem, tmp_path):
+    x = problem.test.features + 6
+    for m, model in enumerate(last_of(members)):
+        joined = model.joined_by(Stacking(0.5))
+        save_model("methods.revise", joined, tmp_path / str(m), {})
+        loaded, _ = load_model(tmp_path / str(m))
+        assert_same(loaded, joined, x, exact=True)
+        assert torch.equal(loaded.scores(x), joined.scores(x))
+        classes = (["a", "b"], problem.task.semantics[:2])
+        assert_same(loaded.with_classes(*classes), joined.with_classes(*classes), x, exact=True)
+
+
+def test_given_logits_are_used_and_missed(members, problem):
+    task = members[0].task
+    member = Member(replace(task, logits=torch.randn(len(task.labels), 8)), config(seen_classifier="logits"), 10)
+    with pytest.raises(InputError, match="the data folder has no logits"):
+        fit([replace(member, task=task)])
+    (model,), x = last_of([member]), problem.test.features
+    logits = torch.randn(len(x), 8)
+    torch.testing.assert_close(model.seen_scores(x, logits), torch.log_softmax(logits, 1))
+    with pytest.raises(InputError, match="these samples have no logits"):
+        model.seen_scores(x)
+
+
+def test_a_logarithm_of_negative_features_is_refused(problem):
+    with pytest.raises(InputError, match="log_features=true: some features are negative"):
+        fit([Member(problem.task, config(log_features=True), 0)])
+
+
+def test_a_protocol_joins_the_products_as_they_are_or_calibrated(problem):
+    own = {"seen_classifier": "compatibility", "association": "softmax", **LEARNING, "epochs": 20}
+    candidates = [Candidate(config(combination=kind, **own), 0, "ru3") for kind in ("joint", "stacking", "hard")]
+    options, place = ProtocolOptions(protocols=("clean",)), Workplace(CPU)
+    found = [validate(method, {"ru3": problem}, {"0": c.config}, [0], options, place)["0"][0] for c in candidates]
+    assert [type(v.combination) for v in found] == [Stacking, Stacking, Gate]
+    assert found[0].combination.bias == 0
+    assert found[1].metrics["harmonic_mean"] >= found[0].metrics["harmonic_mean"]  # the bias was chosen for it
+    results = protocols.test(method, {"ru3": problem.final()}, candidates, found, options, place)
+    model = results[0].models["clean"]
+    assert torch.equal(model.scores(problem.test.features), torch.cat(model.sides(problem.test.features), dim=1))
+    assert results[0].metrics["clean"] == pytest.approx(all_metrics(model, problem.test))
+
+
+# Hyperparameters
+
+
+def test_the_defaults_and_the_preset_are_those_of_synses_comparison():
+    c = ReViSEConfig()
+    assert (c.code, c.shared, c.hidden, c.margin, c.kappa, c.contraction) == (100, 50, 512, 0.3, 32, 1e-4)
+    assert (c.learning_rate, c.text_decay, c.batch_size, c.epochs) == (1e-4, 1e-3, 1024, 300)
+    assert (c.association, c.combination, c.log_features) == ("hinge", "hard", False)
+    code = method.configure({}, "synse")
+    assert (code.negatives, code.log_features, code.output_relu, code.contraction) == ("fixed", True, True, 0)
+    assert set(method.presets) == {"synse"}
+
+
+def test_every_field_says_what_it_is():
+    assert all(field.description for field in ReViSEConfig.model_fields.values())
+    assert set(method.pack_by) <= set(ReViSEConfig.model_fields)
+
+
+def test_its_search_space_can_be_read():
+    folder = Path(__file__).parents[2] / "search_spaces"
+    assert read_space(folder / "revise.yaml", ReViSEConfig).stages
