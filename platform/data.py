@@ -34,8 +34,10 @@ def import_(
         list[str], typer.Option(metavar="[NAME=]FILE", help="Class text features, .npy (classes, T); repeatable.")
     ] = [],  # noqa: B006 (Typer reads it, nothing writes it)
     descriptions: Annotated[
-        list[str], typer.Option(metavar="[NAME=]FILE", help="One text a class: .txt, .csv or .json; repeatable.")
+        list[str],
+        typer.Option(metavar="[NAME=]FILE", help="Texts of the classes: .txt, .csv, .json, .xlsx#SHEET; repeatable."),
     ] = [],  # noqa: B006
+    parts_of_speech: Annotated[Path | None, typer.Option(help="Verb and noun of each class, .csv.")] = None,
     label_splits: Annotated[Path | None, typer.Option(help="Folder of ru5.npy, rs55.npy, rv5_0.npy.")] = None,
     class_list: Annotated[str | None, typer.Option(help="Published class order, as ntu60.")] = None,
     classes: Annotated[Path | None, typer.Option(help="Class names in label order: .txt or .csv.")] = None,
@@ -46,6 +48,9 @@ def import_(
     attributes: Annotated[Attributes | None, typer.Option(help="xian: which class attributes (att).")] = None,
     locations: Annotated[Locations | None, typer.Option(help="xian: trust the sample positions (use).")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of a partition that is drawn (0).")] = None,
+    partition: Annotated[
+        str | None, typer.Option(help="ntu, pyskl: which of the official ones, as xsub, xview or xset.")
+    ] = None,
 ) -> None:
     """Turn files in a published layout into a data folder."""
     options = ImportOptions(
@@ -54,6 +59,7 @@ def import_(
         source=provenance,
         text=_named_files("--text", text),
         descriptions=_named_files("--descriptions", descriptions),
+        parts_of_speech=parts_of_speech,
         label_splits=label_splits,
         class_list=class_list,
         classes=classes,
@@ -64,6 +70,7 @@ def import_(
         attributes=attributes,
         locations=locations,
         seed=seed,
+        partition=partition,
     )
     _refuse_existing(folder)
     with cli.console.status(f"Reading {escape(str(source))}"):
@@ -131,6 +138,9 @@ def _write_and_say_next(contents: Contents, folder: Path) -> None:
     with cli.console.status(f"Writing {escape(str(folder))}"):
         dataset = write_dataset(contents, folder)
     _print_info(dataset)
+    if not dataset.card.features:
+        cli.console.print("Next: extract features from its skeletons; they are not in a layout for pose descriptors")
+        return
     split = next(iter({**contents.splits, **dataset.splits}), f"random:{max(1, len(dataset.classes) // 10)}:0")
     command = f"python -m platform.train methods.sadvae --dataset {shlex.quote(str(folder))} --split {split}"
     cli.console.print(f"Next: {command}", soft_wrap=True, markup=False, highlight=False)
@@ -163,6 +173,8 @@ def _print_info(dataset: Dataset) -> None:
     }
     for what, value in rows.items():
         facts.add_row(what, escape(value))
+    for number, note in enumerate(card.notes):
+        facts.add_row("" if number else "notes", escape(note))
     sets = Table("feature set", "dimension", "normalise", "extractor")
     for name, feature_set in card.features.items():
         sets.add_row(escape(name), str(feature_set.dimension), feature_set.normalise, escape(feature_set.extractor))

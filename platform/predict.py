@@ -26,6 +26,7 @@ def predict(
     """Give samples a class. Features must come from the extractor that the model was trained on."""
     import torch
 
+    from platform.datasets.folder import Dataset
     from platform.datasets.readers.arrays import load_npy
     from platform.datasets.text import ClassText, encode_names
     from platform.training.saved_models import load_model
@@ -41,7 +42,9 @@ def predict(
                 f"--classes: the model was trained on `{trained_on[0]}`; with --generalised it is among the answers"
             )
         text = ClassText(**record["problem"]["text"])
-        trained = trained.with_classes(names, torch.from_numpy(encode_names(text.encoder, names, text)))
+        folder = Path(record["problem"]["dataset"])
+        semantics = encode_names(text.encoder, names, text, known=lambda: Dataset(folder))
+        trained = trained.with_classes(names, torch.from_numpy(semantics))
     normaliser = Normaliser.from_record(record["normaliser"])
     values = load_npy(features)
     if values.ndim != 2 or values.shape[1] != len(normaliser.shift):

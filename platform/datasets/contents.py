@@ -10,6 +10,14 @@ from pydantic import BaseModel, ConfigDict
 from platform.errors import InputError
 
 Normalisation = Literal["none", "standard", "minmax", "l2"]
+JointLayout = Literal["kinect_v1", "kinect_v2", "coco_17", "penn_13"]
+# joints and axes of each layout: x, y, z of the Kinects; x, y in pixels and a score (0: not seen) of the others
+JOINTS_AND_AXES: dict[JointLayout, tuple[int, int]] = {
+    "kinect_v1": (20, 3),
+    "kinect_v2": (25, 3),
+    "coco_17": (17, 3),
+    "penn_13": (13, 3),
+}
 
 
 class ClassInfo(BaseModel):
@@ -45,10 +53,13 @@ class FeatureArray:
 
 @dataclass(frozen=True)
 class Skeletons:
-    """Raw clips, each (T, bodies, joints, axes) float32 with its own T; `layout` names the joint order."""
+    """Raw clips, each (T, bodies, joints, axes) float32 with its own T; `layout` names the joint order and the axes.
+
+    A body that is missing in a frame is all zeros there.
+    """
 
     clips: Sequence[np.ndarray]
-    layout: Literal["kinect_v1", "kinect_v2"]
+    layout: JointLayout
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,8 @@ class Contents:
 
     labels: (N,) indices into `classes`; train: (N,) True in the official training partition; groups: (N,) subject,
     performer or scene, −1 where unknown; logits: (N, C) of a classifier trained on the seen classes, a row of NaN where
-    a sample has none; embeddings: name to (C, T).
+    a sample has none; embeddings: name to (C, T); notes: what the reader found odd or left out, a line each. Raw
+    skeletons may come without features, for an extractor to make them.
     """
 
     name: str
@@ -75,6 +87,7 @@ class Contents:
     embeddings: Mapping[str, np.ndarray] = field(default_factory=dict)
     logits: np.ndarray | None = None
     skeletons: Skeletons | None = None
+    notes: Sequence[str] = ()
     simulated: bool = False
     validation: "Contents | None" = None  # the same data through an extractor that never saw the pseudo-unseen classes
 
@@ -84,8 +97,8 @@ class Contents:
         count, where = len(self.labels), f"data set `{self.name}`"
         if not count:
             raise InputError(f"{where}: no samples")
-        if not self.features:
-            raise InputError(f"{where}: no feature set")
+        if not self.features and self.skeletons is None:
+            raise InputError(f"{where}: no feature set, and no skeletons to extract features from")
         for position, name in enumerate(names):
             if not name.strip():
                 raise InputError(f"{where}: class {position} has no text; every class needs a name or a description")
@@ -111,6 +124,8 @@ class Contents:
                 raise InputError(f"{where}: logits row {row} must be finite, or NaN throughout where there are none")
         if self.skeletons is not None and len(self.skeletons.clips) != count:
             raise InputError(f"{where}: {len(self.skeletons.clips)} skeleton clips for {count} labels")
+        if self.skeletons is not None:
+            self._check_clips(where)
         for name, embedding in self.embeddings.items():
             _check_matrix(f"{where}: class embedding `{name}`", embedding, len(names))
         described = sum(c.attributes is not None for c in self.classes)
@@ -120,6 +135,17 @@ class Contents:
             check_split(f"{where}: split `{name}`", split, names)
         if self.validation is not None:
             self.validation.check()
+
+    def _check_clips(self, where: str) -> None:
+        expected = JOINTS_AND_AXES[self.skeletons.layout]
+        for index, clip in enumerate(self.skeletons.clips):
+            if clip.ndim != 4 or not clip.shape[0] or not clip.shape[1] or clip.shape[2:] != expected:
+                raise InputError(
+                    f"{where}: clip {index} is {clip.shape}; layout {self.skeletons.layout} needs (frames, bodies, "
+                    f"{expected[0]}, {expected[1]})"
+                )
+            if not np.isfinite(clip).all():
+                raise InputError(f"{where}: clip {index} holds NaN or infinity; it must be finite")
 
 
 def check_split(where: str, split: ClassSplit, names: Sequence[str]) -> None:

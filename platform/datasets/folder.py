@@ -61,6 +61,7 @@ class Card(BaseModel):
     features: dict[str, FeatureSet]
     logits: bool
     skeletons: str | None
+    notes: tuple[str, ...] = ()
     checksums: dict[str, str]  # file to SHA-256
 
 
@@ -86,6 +87,8 @@ class Dataset:
 
     def feature_set(self, name: str | None) -> str:
         """The name of a feature set, checked; the card's first where none is given."""
+        if not self.card.features:
+            raise InputError(f"{self.folder}: holds skeletons and no features yet; extract features from them first")
         if name is None:
             return next(iter(self.card.features))
         if name not in self.card.features:
@@ -225,6 +228,7 @@ def _write_contents(contents: Contents, folder: Path) -> None:
         },
         logits=contents.logits is not None,
         skeletons=contents.skeletons.layout if contents.skeletons else None,
+        notes=tuple(contents.notes),
         checksums={f: _checksum(folder / f) for f in files},
     )
     _write_json(folder / "dataset.json", card.model_dump())

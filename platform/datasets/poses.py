@@ -4,12 +4,12 @@ Each clip is canonicalised (root at the origin, one common facing direction, tor
 described by its place, its slow course (the first cosine coefficients) and its speed in three bands of tempo.
 """
 
-from collections.abc import Iterable
-from itertools import pairwise
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from itertools import islice, pairwise
 
 import numpy as np
 
+from platform.datasets.contents import JOINTS_AND_AXES, JointLayout
 from platform.errors import InputError
 
 POSE_EXTRACTOR = (
@@ -23,7 +23,6 @@ _COMMON_JOINTS = {
     "kinect_v1": list(range(20)),
     "kinect_v2": [3, 20, 1, 0, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19],
 }
-_JOINTS_OF_LAYOUT = {"kinect_v1": 20, "kinect_v2": 25}
 _SHOULDER_CENTRE, _HIP_CENTRE = 1, 3
 _LEFT, _RIGHT = [4, 12], [8, 16]  # shoulder and hip
 _LIMBS = {"trunk": [0, 1, 2, 3], "left arm": [4, 5, 6, 7], "right arm": [8, 9, 10, 11]} | {
@@ -32,29 +31,47 @@ _LIMBS = {"trunk": [0, 1, 2, 3], "left arm": [4, 5, 6, 7], "right arm": [8, 9, 1
 }
 _FRAMES = 64  # every clip is resampled to this many before its statistics are taken
 _RATE = 30.0  # frames a second of both sensors
+_BATCH = 2048  # clips described at once, so that memory does not grow with their number
 _COSINES = 4
 _BANDS = (0.0, 1.0, 2.5, 15.0)  # Hz: slow gestures, swings and waves, shaking
 _DIMENSION = 20 * (3 + 3 + 3 * _COSINES + 1 + 1 + 3) + len(_LIMBS)  # 465
 
 
-def pose_descriptor(clip: np.ndarray, layout: Literal["kinect_v1", "kinect_v2"]) -> np.ndarray:
-    """(T, joints, 3) of one body, y up, in any unit, to (465,) float32. Raises InputError where the shape is wrong."""
-    return pose_descriptors([clip], layout)[0]
+def has_pose_descriptor(layout: JointLayout) -> bool:
+    """Whether clips of this layout have a pose descriptor: it needs the common joints of the Kinects, in space."""
+    return layout in _COMMON_JOINTS
 
 
-def pose_descriptors(clips: Iterable[np.ndarray], layout: Literal["kinect_v1", "kinect_v2"]) -> np.ndarray:
+def pose_descriptor(clip: np.ndarray, layout: JointLayout, rate: float = _RATE) -> np.ndarray:
+    """(T, joints, 3) of one body, y up, in any unit, to (465,) float32.
+
+    rate: frames a second. Raises InputError where the shape is wrong, or the layout has no pose descriptor.
+    """
+    return pose_descriptors([clip], layout, rate)[0]
+
+
+def pose_descriptors(clips: Iterable[np.ndarray], layout: JointLayout, rate: float = _RATE) -> np.ndarray:
     """As `pose_descriptor`, for clips of any lengths: (N, 465) float32."""
+    if not has_pose_descriptor(layout):
+        layouts = ", ".join(_COMMON_JOINTS)
+        raise InputError(f"no pose descriptor for layout {layout}: it needs joints in space, as {layouts} have them")
+    remaining, described = iter(clips), [np.empty((0, _DIMENSION), np.float32)]
+    while batch := list(islice(remaining, _BATCH)):
+        described.append(_described(batch, layout, rate))
+    return np.concatenate(described)
+
+
+def _described(clips: Sequence[np.ndarray], layout: JointLayout, rate: float) -> np.ndarray:
     resampled, lengths = [], []
     for clip in clips:
-        if clip.ndim != 3 or not len(clip) or clip.shape[1:] != (_JOINTS_OF_LAYOUT[layout], 3):
-            expected = f"(frames, {_JOINTS_OF_LAYOUT[layout]}, 3)"
+        joints, axes = JOINTS_AND_AXES[layout]
+        if clip.ndim != 3 or not len(clip) or clip.shape[1:] != (joints, axes):
+            expected = f"(frames, {joints}, {axes})"
             raise InputError(f"clip of shape {clip.shape}; layout {layout} needs {expected} and at least one frame")
         resampled.append(_resample(_without_spikes(clip[:, _COMMON_JOINTS[layout]].astype(np.float32))))
         lengths.append(len(clip))
-    if not resampled:
-        return np.empty((0, _DIMENSION), np.float32)
     positions, scale = _canonical(np.stack(resampled))
-    return _describe(positions / scale, np.maximum(np.array(lengths) - 1, 1) / _RATE)
+    return _describe(positions / scale, np.maximum(np.array(lengths) - 1, 1) / rate)
 
 
 def _without_spikes(clip: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Literal
 
@@ -13,7 +13,10 @@ from pydantic import BaseModel, ConfigDict
 from platform.datasets.contents import ClassInfo
 from platform.datasets.encoders import ENCODER_FORMS, encode, encoder_id, is_encoder
 from platform.datasets.folder import Dataset
+from platform.datasets.parts_of_speech import PartsOfSpeech, parts_of_names, published_parts
 from platform.errors import InputError
+
+OWN_TEXTS = ("name", "verb", "noun")  # of every class; the others are the data folder's description sets
 
 
 class ClassText(BaseModel):
@@ -22,8 +25,9 @@ class ClassText(BaseModel):
     encoder: a text encoder (see encoders.py), `attributes` for the classes' attribute vectors, or the name of an
     embedding that stands in the data folder; these words come before a stored embedding of the same name. The latter
     two are vectors already: `text` and `combine` do not touch them.
-    text: `name` for the class names, or the name of a description set; several joined by `+`, as in `name+llm`.
-    combine: what becomes of a class's several texts.
+    text: `name` for the class names, `verb` or `noun` (see parts_of_speech.py), or the name of a description set;
+    several joined by `+`, as in `name+llm`. A class without a noun gets the mean of the other classes' noun vectors.
+    combine: what becomes of a class's several texts. SynSE's semantics are `verb+noun`, concatenated.
     normalise: to Euclidean length 1, each text's vector and then the class's.
     """
 
@@ -51,24 +55,50 @@ def class_semantics(dataset: Dataset, text: ClassText) -> np.ndarray:
             f"unknown encoder `{text.encoder}`; write {ENCODER_FORMS}, or attributes, or the name of a class embedding "
             f"in {dataset.folder} (it has {have})"
         )
-    texts = [_texts(dataset, info, text.text) for info in dataset.classes]
+    parts = _parts(dataset) if _asks_for(text.text, "verb", "noun") else [None] * len(dataset.classes)
+    texts = [_texts(dataset, info, text.text, part) for info, part in zip(dataset.classes, parts, strict=True)]
     if text.combine == "concatenate":
         _check_counts(dataset, texts, text.text)
-    unique = list(dict.fromkeys(t for several in texts for t in several))
+    unique = list(dict.fromkeys(t for several in texts for t in several if t is not None))
     rows = dict(zip(unique, _encoded(dataset, text.encoder, unique), strict=True))
-    return _combined([np.stack([rows[t] for t in several]) for several in texts], text)
+    mean = _mean_noun([rows[p.noun] for p in parts if p and p.noun], text) if _asks_for(text.text, "noun") else None
+    return _combined([_vectors(several, rows, mean) for several in texts], text)
 
 
-def encode_names(encoder: str, names: Sequence[str], text: ClassText) -> np.ndarray:
+def encode_names(
+    encoder: str, names: Sequence[str], text: ClassText, known: Callable[[], Dataset] | None = None
+) -> np.ndarray:
     """(N, T) float32 for new classes of which only the names are known, as `class_semantics` treats names.
 
-    Raises InputError where a name alone cannot give a vector like those of the known classes.
+    The parts of speech of a name are found as parts_of_speech.py says. known: opens the data folder of the known
+    classes, for the mean noun; it is called only where a name has no noun. Raises InputError where a name alone cannot
+    give a vector like those of the known classes.
     """
     if not is_encoder(encoder):
         raise InputError(f"`{encoder}` cannot encode the name of a new class; a text encoder can: {ENCODER_FORMS}")
-    if text.combine == "concatenate" and text.text != "name":
-        raise InputError(f"a name alone cannot stand for `{text.text}` concatenated; average the texts (combine: mean)")
-    return _combined(encode(encoder, [spoken(name) for name in names])[:, None], text)
+    asked = text.text.split("+")
+    if not set(asked) <= set(OWN_TEXTS):
+        if text.combine == "concatenate":
+            raise InputError(
+                f"a name alone cannot stand for `{text.text}` concatenated; average the texts (combine: mean)"
+            )
+        asked = [part for part in asked if part in OWN_TEXTS] or ["name"]
+    parts = parts_of_names(names) if {"verb", "noun"} & set(asked) else [None] * len(names)
+    texts = [[_own_text(kind, name, part) for kind in asked] for name, part in zip(names, parts, strict=True)]
+    unique = list(dict.fromkeys(t for several in texts for t in several if t is not None))
+    rows = dict(zip(unique, encode(encoder, unique), strict=True))
+    without = [name for name, several in zip(names, texts, strict=True) if None in several]
+    mean = None
+    if without:
+        if known is None:
+            raise InputError(f"class `{without[0]}` has no noun, and the mean noun of the known classes is not at hand")
+        try:
+            mean = _known_mean_noun(known(), text)
+        except InputError as error:
+            raise InputError(
+                f"class `{without[0]}` has no noun, and the mean noun of the known classes: {error}"
+            ) from None
+    return _combined([_vectors(several, rows, mean) for several in texts], text)
 
 
 def spoken(name: str) -> str:
@@ -77,20 +107,60 @@ def spoken(name: str) -> str:
     return words or name
 
 
-def _texts(dataset: Dataset, info: ClassInfo, sets: str) -> list[str]:
+def _asks_for(sets: str, *kinds: str) -> bool:
+    return bool(set(sets.split("+")) & set(kinds))
+
+
+def _parts(dataset: Dataset) -> list[PartsOfSpeech]:
+    """Of every class: what stands in the folder, else what is published for its class list, else what spaCy finds."""
+    published = published_parts(dataset.card.class_list) or (None,) * len(dataset.classes)
+    found = [
+        PartsOfSpeech(info.verb, info.noun) if info.verb else known
+        for info, known in zip(dataset.classes, published, strict=True)
+    ]
+    missing = [spoken(info.name) for info, parts in zip(dataset.classes, found, strict=True) if parts is None]
+    parsed = iter(parts_of_names(missing) if missing else [])
+    return [parts or next(parsed) for parts in found]
+
+
+def _texts(dataset: Dataset, info: ClassInfo, sets: str, parts: PartsOfSpeech | None) -> list[str | None]:
+    """The texts of a class in the order of `sets`; None for a noun that it has not."""
     texts = []
     for name in sets.split("+"):
-        if name == "name":
-            texts.append(spoken(info.name))
+        if name in OWN_TEXTS:
+            texts.append(_own_text(name, info.name, parts))
         elif info.descriptions.get(name):
             texts.extend(info.descriptions[name])
         else:
-            have = ", ".join(["name", *info.descriptions])
+            have = ", ".join([*OWN_TEXTS, *info.descriptions])
             raise InputError(f"{dataset.folder}: class `{info.name}` has no description set `{name}`; it has {have}")
     return texts
 
 
-def _check_counts(dataset: Dataset, texts: list[list[str]], sets: str) -> None:
+def _own_text(kind: str, name: str, parts: PartsOfSpeech | None) -> str | None:
+    return spoken(name) if kind == "name" else getattr(parts, kind)
+
+
+def _vectors(texts: Sequence[str | None], rows: dict[str, np.ndarray], mean_noun: np.ndarray | None) -> np.ndarray:
+    """(texts, T)."""
+    return np.stack([mean_noun if t is None else rows[t] for t in texts])
+
+
+def _mean_noun(nouns: Sequence[np.ndarray], text: ClassText) -> np.ndarray:
+    """(T,) mean over the classes that have a noun, each vector scaled as it is used (SynSE, Section 2.6)."""
+    if not nouns:
+        raise InputError(f"--text {text.text}: no class has a noun, so there is no mean noun; use --text verb")
+    return _scaled(np.stack(nouns), text).mean(axis=0)
+
+
+def _known_mean_noun(dataset: Dataset, text: ClassText) -> np.ndarray:
+    nouns = [parts.noun for parts in _parts(dataset) if parts.noun]
+    unique = list(dict.fromkeys(nouns))
+    rows = dict(zip(unique, _encoded(dataset, text.encoder, unique), strict=True))
+    return _mean_noun([rows[noun] for noun in nouns], text)
+
+
+def _check_counts(dataset: Dataset, texts: list[list[str | None]], sets: str) -> None:
     for info, several in zip(dataset.classes, texts, strict=True):
         if len(several) != len(texts[0]):
             raise InputError(

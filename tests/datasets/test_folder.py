@@ -91,6 +91,13 @@ def _features(values):
     return lambda c: replace(c, features={"f": FeatureArray(values, "x")})
 
 
+def _clip(clip):
+    """The fifth clip is replaced."""
+    return lambda c: replace(
+        c, skeletons=replace(c.skeletons, clips=[*c.skeletons.clips[:4], clip, *c.skeletons.clips[5:]])
+    )
+
+
 def _row_of_nan(shape, row):
     values = np.ones(shape)
     values[row, 0] = np.nan
@@ -103,7 +110,10 @@ def _row_of_nan(shape, row):
         (_features(_row_of_nan((12, 3), 7)), "`small`: feature set `f`: row 7 holds NaN or infinity"),
         (_features(np.ones((11, 3))), "feature set `f`: 11 rows, expected 12"),
         (_features(np.ones((12, 3, 2))), r"feature set `f`: shape \(12, 3, 2\)"),
-        (lambda c: replace(c, features={}), "no feature set"),
+        (lambda c: replace(c, features={}, skeletons=None), "no feature set"),
+        (_clip(np.ones((3, 1, 25, 3))), r"clip 4 is \(3, 1, 25, 3\); layout kinect_v1 needs \(frames, bodies, 20, 3\)"),
+        (_clip(np.ones((0, 1, 20, 3))), r"clip 4 is \(0, 1, 20, 3\)"),
+        (_clip(np.full((3, 1, 20, 3), np.nan)), "clip 4 holds NaN or infinity"),
         (lambda c: replace(c, labels=c.labels + 1), "label 4 is outside the 4 classes"),
         (lambda c: replace(c, labels=c.labels[:0]), "no samples"),
         (lambda c: replace(c, ids=["one"] * 12), "sample ids repeat"),
@@ -120,7 +130,10 @@ def _row_of_nan(shape, row):
             lambda c: replace(c, splits={"s": ClassSplit(unseen=["bow"], pseudo_unseen=[["bow"]], source="")}),
             "class `bow` is both unseen and pseudo-unseen",
         ),
-        (lambda c: replace(c, validation=replace(c.validation, features={})), "`small, validation`: no feature set"),
+        (
+            lambda c: replace(c, validation=replace(c.validation, features={}, skeletons=None)),
+            "validation`: no feature set",
+        ),
     ],
 )
 def test_what_would_spoil_a_result_is_refused_before_anything_is_written(contents, tmp_path, change, message):

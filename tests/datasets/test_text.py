@@ -196,7 +196,9 @@ def test_mean_pooling_leaves_padding_out(tiny_bert):
 
 
 def test_a_missing_description_set_names_the_class_and_its_sets(dataset, tiny_bert):
-    with pytest.raises(InputError, match=r"class `wave_left\+hand` has no description set `parts`; it has name, llm"):
+    with pytest.raises(
+        InputError, match=r"class `wave_left\+hand` has no description set `parts`; it has name, verb, noun, llm"
+    ):
         class_semantics(dataset, ClassText(encoder=tiny_bert, text="name+parts"))
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from platform.datasets.folder import write_dataset
+from platform.datasets.parts_of_speech import published_parts
 from platform.datasets.readers import ImportOptions, read
-from platform.datasets.readers.class_files import class_names, descriptions
+from platform.datasets.readers.class_files import class_names, description_sets
 from platform.datasets.readers.label_splits import read_label_splits
 from platform.datasets.splits import published_splits
 from platform.errors import InputError
@@ -109,9 +110,13 @@ def test_synse_label_splits_and_the_superseded_one():
     ("file", "class_list"),
     [
         ("sadvae/ntu60_llm.txt", "ntu60"),
+        ("sadvae/ntu120_llm.txt", "ntu60"),
         ("sadvae/ntu120_llm.txt", "ntu120"),
         ("sadvae/ntu60.csv", "ntu60"),
+        ("sadvae/ntu120.csv", "ntu120"),
         ("sadvae/pku51.csv", "pku51"),
+        ("smie/ntu60_des.txt", "ntu60"),
+        ("smie/ntu120_des.txt", "ntu120"),
         ("smie/pku_des.txt", "pku51"),
         ("elaborative/UCF101.json", "ucf101"),
         ("elaborative/HMDB51.json", "hmdb51"),
@@ -119,5 +124,36 @@ def test_synse_label_splits_and_the_superseded_one():
     ],
 )
 def test_published_class_text_gives_every_class_a_text(file, class_list):
-    texts = descriptions(real(f"class_text/{file}"), class_names(None, class_list))
-    assert all(texts)
+    names = class_names(None, class_list)
+    (texts,) = description_sets("set", real(f"class_text/{file}"), names, class_list).values()
+    assert len(texts) == len(names)
+    assert all(len(several) == 1 and several[0] for several in texts)
+
+
+@pytest.mark.parametrize(
+    ("sheet", "class_list", "last"),
+    [
+        ("", "ntu120", "make a fist with their thumb"),
+        ("#NTU-RGB+D", "ntu60", "take steps away from each other"),
+        ("", "utd_mhad", "stand with feet shoulder-width apart"),
+        ("", "nw_ucla", "lift, support, or transport"),
+    ],
+)
+def test_purls_describes_parts_phases_and_the_whole(sheet, class_list, last):
+    pytest.importorskip("openpyxl")
+    path = real("class_text/purls_descriptions.xlsx")
+    names = class_names(None, class_list)
+    sets = description_sets("purls", path.with_name(path.name + sheet), names, class_list)
+    kinds = ("head", "hands", "torso", "legs", "start", "middle", "end", "global-desc")
+    assert list(sets) == ["purls", *(f"purls.{kind}" for kind in kinds)]
+    assert {len(several) for several in sets["purls"]} == {8}
+    assert sets["purls.global-desc"][-1][0].startswith(last)
+
+
+def test_parts_of_speech_of_ntu_are_synses_released_vocabulary():
+    folder = real("class_text/synse/language_data")
+    found = {kind: np.load(folder / f"{kind}s_vocab.npy") for kind in ("verb", "noun")}
+    rows = {kind: np.load(folder / f"{kind}s_ohe.npy").argmax(axis=1) for kind in ("verb", "noun")}
+    assert np.load(folder / "labels.npy").tolist() == class_names(None, "ntu120")
+    released = [tuple(str(found[kind][rows[kind][i]]) for kind in ("verb", "noun")) for i in range(120)]
+    assert [(p.verb, p.noun or "#") for p in published_parts("ntu120")] == released

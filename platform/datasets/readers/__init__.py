@@ -1,20 +1,22 @@
 """One reader for each layout in which data are published, and what they share: text, class splits and the card."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from platform.datasets.contents import Contents
-from platform.datasets.readers import npz, synse, utd_mhad, xian
-from platform.datasets.readers.class_files import descriptions, text_features
+from platform.datasets.contents import ClassInfo, Contents
+from platform.datasets.parts_of_speech import published_parts
+from platform.datasets.readers import msr_action3d, npz, ntu, nw_ucla, penn_action, pyskl, synse, utd_mhad, xian
+from platform.datasets.readers.class_files import description_sets, parts_of_speech, text_features
 from platform.datasets.readers.label_splits import read_label_splits
 from platform.datasets.readers.options import ImportOptions, flag
 from platform.datasets.splits import published_splits
+from platform.datasets.text import OWN_TEXTS
 from platform.errors import InputError
 
 __all__ = ["LAYOUTS", "ImportOptions", "Layout", "read"]
 
-_SHARED_OPTIONS = ("name", "licence", "source", "text", "descriptions", "label_splits")
+_SHARED_OPTIONS = ("name", "licence", "source", "text", "descriptions", "parts_of_speech", "label_splits")
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,19 @@ LAYOUTS = {
         "one .npz file: x_train, y_train, x_test, y_test; or features, labels",
         ("class_list", "classes", "seed", "extractor", "modality"),
     ),
+    "ntu": Layout(
+        ntu.read,
+        "folder or .zip of .skeleton files (NTU RGB+D 60 and 120)",
+        ("class_list", "classes", "partition"),
+    ),
+    "pyskl": Layout(
+        pyskl.read,
+        "one .pkl of `split` and `annotations` (pyskl, mmaction2), read without running what is in it",
+        ("class_list", "classes", "partition"),
+    ),
+    "nw_ucla": Layout(nw_ucla.read, "folder or .zip of aAA_sSS_eEE_vVV.json (NW-UCLA)"),
+    "msr_action3d": Layout(msr_action3d.read, "folder or .zip of aAA_sSS_eEE_skeleton3D.txt (MSR-Action3D)"),
+    "penn_action": Layout(penn_action.read, "folder or .zip of the labels, 0001.mat (Penn Action)"),
     "utd_mhad": Layout(utd_mhad.read, "Skeleton.zip, utd_shiftgcn.npz, or the folder of both (UTD-MHAD)"),
 }
 
@@ -65,23 +80,44 @@ def read(layout: str, source: Path, options: ImportOptions) -> Contents:
         contents,
         name=options.name or contents.name,
         splits={**contents.splits, **splits},
-        validation=contents.validation and _described(contents.validation, options),
+        validation=contents.validation and _described(contents.validation, contents.class_list, options),
     )
-    return _described(contents, options)
+    return _described(contents, contents.class_list, options)
 
 
-def _described(contents: Contents, options: ImportOptions) -> Contents:
-    """`contents` with the user's words on its card and the class text of the user's files."""
+def _described(contents: Contents, class_list: str | None, options: ImportOptions) -> Contents:
+    """`contents` with the user's words on its card, and what its class list and the user's files say of its classes."""
     names = [c.name for c in contents.classes]
-    texts = {name: descriptions(path, names) for name, path in options.descriptions.items()}
-    classes = [
-        c.model_copy(update={"descriptions": {**c.descriptions, **{name: [t[i]] for name, t in texts.items()}}})
-        for i, c in enumerate(contents.classes)
-    ]
     return replace(
         contents,
-        classes=classes,
+        classes=_with_texts(_with_parts(contents.classes, class_list, options), names, class_list, options),
         licence=options.licence or contents.licence or "not stated",
         source=f"{options.source}; {contents.source}" if options.source else contents.source,
         embeddings={**contents.embeddings, **text_features(options.text, len(names))},
     )
+
+
+def _with_parts(classes: Sequence[ClassInfo], class_list: str | None, options: ImportOptions) -> Sequence[ClassInfo]:
+    if options.parts_of_speech is not None:
+        parts = parts_of_speech(options.parts_of_speech, [c.name for c in classes])
+    else:
+        parts = published_parts(class_list)
+    if parts is None:
+        return classes
+    return [c.model_copy(update=p._asdict()) for c, p in zip(classes, parts, strict=True)]
+
+
+def _with_texts(
+    classes: Sequence[ClassInfo], names: Sequence[str], class_list: str | None, options: ImportOptions
+) -> list[ClassInfo]:
+    sets: dict[str, list[list[str]]] = {}
+    for name, path in options.descriptions.items():
+        if name in OWN_TEXTS or "+" in name:
+            raise InputError(
+                f"--descriptions {name}={path}: choose another name, not {', '.join(OWN_TEXTS)} or one with +"
+            )
+        sets |= description_sets(name, path, names, class_list)
+    return [
+        c.model_copy(update={"descriptions": {**c.descriptions, **{name: texts[i] for name, texts in sets.items()}}})
+        for i, c in enumerate(classes)
+    ]

@@ -22,6 +22,7 @@ class ImportOptions:
     source: str | None = None
     text: Mapping[str, Path] = field(default_factory=dict)
     descriptions: Mapping[str, Path] = field(default_factory=dict)
+    parts_of_speech: Path | None = None
     label_splits: Path | None = None
     class_list: str | None = None
     classes: Path | None = None
@@ -32,6 +33,7 @@ class ImportOptions:
     attributes: Attributes | None = None
     locations: Locations | None = None
     seed: int | None = None
+    partition: str | None = None
 
     def given(self) -> list[str]:
         """The names of the options that were given."""

@@ -1,10 +1,6 @@
 """The clips of UTD-MHAD, from the makers' Skeleton.zip or from the folder it unpacks to."""
 
 import re
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import product
@@ -13,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from platform.datasets.readers.arrays import read_mat
+from platform.datasets.readers.members import open_members
 from platform.errors import InputError
 
 ACTIONS, SUBJECTS, TRIALS = 27, 8, 4
@@ -34,34 +31,13 @@ class Clip:
 
 def read_clips(path: Path) -> list[Clip]:
     """Every clip, in the order of the archive or, of a folder, by name. Raises InputError where one is lacking."""
-    with _open_members(path) as (members, read):
+    with open_members(path, ".mat") as (members, read):
         found = {}
         for member in members:
             if match := _CLIP_FILE.fullmatch(Path(member).name):
                 found[tuple(int(part) for part in match.groups())] = member
         _check_complete(path, found)
         return [_read_clip(path, member, key, read(member)) for key, member in found.items()]
-
-
-@contextmanager
-def _open_members(path: Path) -> Iterator[tuple[Sequence[str], Callable[[str], bytes]]]:
-    """The member names of an archive or a folder, and a function that reads one."""
-    if path.is_dir():
-        yield sorted(p.name for p in path.glob("*.mat")), lambda member: (path / member).read_bytes()
-        return
-    try:
-        archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: truncated, or no zip archive ({error}); fetch it again") from error
-    with archive:
-        yield [m for m in archive.namelist() if not m.startswith("__MACOSX")], lambda member: _unpack(archive, member)
-
-
-def _unpack(archive: zipfile.ZipFile, member: str) -> bytes:
-    try:
-        return archive.read(member)
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{archive.filename}: `{member}` is corrupt ({error}); fetch the archive again") from error
 
 
 def _check_complete(path: Path, found: dict[tuple[int, ...], str]) -> None:

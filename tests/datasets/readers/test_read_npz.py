@@ -117,7 +117,7 @@ def test_options_of_other_layouts_and_unknown_layouts_are_refused(plain):
     path = plain()
     with pytest.raises(InputError, match="--locations does not apply to layout npz, which takes --name"):
         read("npz", path, ImportOptions(locations="use"))
-    with pytest.raises(InputError, match="unknown layout `zip`; choose one of synse, xian, npz, utd_mhad"):
+    with pytest.raises(InputError, match="unknown layout `zip`; choose one of synse, xian, npz, ntu, pyskl"):
         read("zip", path, ImportOptions())
     with pytest.raises(InputError, match="class list `ntu60` has 60 classes, the data set 3"):
         read("npz", path, ImportOptions(class_list="ntu60"))
