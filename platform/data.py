@@ -150,6 +150,7 @@ def _summary(dataset: Dataset) -> dict[str, object]:
     """The card without its checksums, and what stands beside it."""
     return dataset.card.model_dump(exclude={"checksums"}) | {
         "class_names": dataset.class_names,
+        "texts": _texts(dataset),
         "embeddings": dataset.embedding_names,
         "splits": {name: split.model_dump() for name, split in dataset.splits.items()},
         "validation": None if dataset.validation is None else _summary(dataset.validation),
@@ -166,6 +167,7 @@ def _print_info(dataset: Dataset) -> None:
         "samples": f"{card.samples:,}: {card.train_samples:,} train, {card.samples - card.train_samples:,} test",
         "classes": f"{card.classes}: {_first(dataset.class_names)}",
         "class list": card.class_list or "none",
+        "texts": ", ".join(_texts(dataset)),
         "embeddings": ", ".join(dataset.embedding_names) or "none",
         "logits": "of a seen-class classifier" if card.logits else "none",
         "skeletons": card.skeletons or "none",
@@ -181,6 +183,13 @@ def _print_info(dataset: Dataset) -> None:
     if card.simulated:
         cli.console.print("[bold]SIMULATED: made by a program, no person was recorded[/bold]")
     cli.console.print(facts, sets, _split_table(dataset.splits))
+
+
+def _texts(dataset: Dataset) -> list[str]:
+    """What `--text` can choose from: what every class has."""
+    parts = ["verb", "noun"] if all(c.verb for c in dataset.classes) else []
+    sets = [name for name in dataset.classes[0].descriptions if all(c.descriptions.get(name) for c in dataset.classes)]
+    return ["name", *parts, *sets]
 
 
 def _split_table(splits: dict[str, ClassSplit]) -> Table:

@@ -22,7 +22,7 @@ DatasetFolder = Annotated[Path | None, typer.Option("--dataset", help="data fold
 Split = Annotated[str | None, typer.Option(help="class split, by name or as random:UNSEEN:SEED")]
 Features = Annotated[str | None, typer.Option(help="feature set; the folder's first if absent")]
 Encoder = Annotated[str, typer.Option(help="class semantics: a text encoder, `attributes`, or an embedding's name")]
-Text = Annotated[str, typer.Option(help="texts of a class: name, or description sets joined by +")]
+Text = Annotated[str, typer.Option(help="texts of a class: name, verb, noun or description sets, joined by +")]
 Combine = Annotated[str, typer.Option(help="several texts of a class: mean or concatenate")]
 Normalise = Annotated[
     str | None, typer.Option(help="features: none, standard, minmax or l2; the folder's choice if absent")

@@ -47,6 +47,18 @@ def test_class_text_options_repeat_and_take_names(source, tmp_path):
     dataset = Dataset(tmp_path / "out")
     assert dataset.embedding_names == ["actions", "lb_4"]
     assert dataset.classes[3].descriptions == {"llm": ["d"]}
+    assert json.loads(invoke("info", tmp_path / "out", "--json"))["texts"] == ["name", "llm"]
+
+
+def test_texts_by_body_part_and_parts_of_speech_are_what_text_chooses_from(source, tmp_path):
+    (tmp_path / "parts.csv").write_text("name,Head,Left hand\na,b,c\nd,e,f\ng,h,i\nj,k,l\n")
+    (tmp_path / "pos.csv").write_text("name,verb,noun\nbow,bow,\nclap,clap,hands\ndrop,drop,object\nwave,wave,hand\n")
+    options = ("--descriptions", tmp_path / "parts.csv", "--parts-of-speech", tmp_path / "pos.csv")
+    output = invoke("import", "npz", source, tmp_path / "out", *options)
+    assert "name, verb, noun, parts, parts.head, parts.left-hand" in output
+    classes = Dataset(tmp_path / "out").classes
+    assert [(c.verb, c.noun) for c in classes[:2]] == [("bow", None), ("clap", "hands")]
+    assert classes[3].descriptions["parts"] == ["k", "l"]
 
 
 @pytest.mark.parametrize(
@@ -54,6 +66,8 @@ def test_class_text_options_repeat_and_take_names(source, tmp_path):
     [
         (["--text", "a/b=x.npy"], "expected NAME=FILE, where NAME holds no slash"),
         (["--text", "x.npy", "--text", "y/x.npy"], "`x` is given twice"),
+        (["--descriptions", "verb.txt"], "choose another name, not name, verb, noun or one with +"),
+        (["--partition", "xsub"], "--partition does not apply to layout npz"),
         (["--validation", "val"], "--validation does not apply to layout npz"),
     ],
 )

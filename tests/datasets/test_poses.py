@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from platform.datasets.poses import pose_descriptor, pose_descriptors
+from platform.datasets import poses
+from platform.datasets.poses import has_pose_descriptor, pose_descriptor, pose_descriptors
 from platform.datasets.simulator.body import AXES, CHAINS, bone_offsets, joint_positions
 from platform.errors import InputError
 
@@ -53,6 +54,31 @@ def test_a_batch_equals_its_clips_one_by_one():
     batch = pose_descriptors(clips, "kinect_v2")
     np.testing.assert_allclose(batch, [pose_descriptor(clip, "kinect_v2") for clip in clips], atol=1e-5)
     assert pose_descriptors([], "kinect_v2").shape == (0, 465)
+
+
+def test_many_clips_are_described_as_few_are(monkeypatch):
+    clips = [moving(chain, 20 + i) for i, chain in enumerate(CHAINS)]
+    expected = pose_descriptors(clips, "kinect_v2")
+    monkeypatch.setattr(poses, "_BATCH", 4)
+    np.testing.assert_allclose(pose_descriptors(iter(clips), "kinect_v2"), expected, atol=1e-5)
+
+
+def test_a_slower_camera_sees_the_same_speeds():
+    clip = moving("left arm", 61)
+    slower = pose_descriptor(clip[::2], "kinect_v2", rate=15)
+    np.testing.assert_allclose(slower, pose_descriptor(clip, "kinect_v2"), atol=0.1)
+    speeds = slice(20 * 18, 20 * 20)
+    faster = pose_descriptor(clip[::2], "kinect_v2")[speeds]
+    np.testing.assert_allclose(faster.max(), 2 * slower[speeds].max(), rtol=0.01)
+
+
+@pytest.mark.parametrize(("layout", "shape"), [("penn_13", (4, 13, 3)), ("coco_17", (4, 17, 3))])
+def test_skeletons_in_the_image_have_no_pose_descriptor(layout, shape):
+    assert not has_pose_descriptor(layout)
+    with pytest.raises(
+        InputError, match=f"no pose descriptor for layout {layout}: it needs joints in space, as kinect"
+    ):
+        pose_descriptors([np.zeros(shape)], layout)
 
 
 def test_one_lost_frame_does_not_set_the_peak_speed():

@@ -9,7 +9,7 @@ import pytest
 
 from platform.datasets import encoders, text
 from platform.datasets.contents import ClassInfo, Contents, FeatureArray
-from platform.datasets.folder import write_dataset
+from platform.datasets.folder import Dataset, write_dataset
 from platform.datasets.text import ClassText, class_semantics, encode_names, spoken
 from platform.errors import InputError
 
@@ -178,6 +178,82 @@ def test_new_names_need_an_encoder_and_the_same_width(tiny_bert):
         encode_names("attributes", ["jump"], ClassText(encoder="attributes"))
     with pytest.raises(InputError, match="concatenated"):
         encode_names(tiny_bert, ["jump"], ClassText(encoder=tiny_bert, text="llm", combine="concatenate"))
+
+
+@pytest.fixture
+def ntu(tmp_path):
+    """Three classes of NTU RGB+D with their verbs and nouns; the last has no noun."""
+    classes = [
+        ClassInfo(name="wave hand", verb="wave", noun="hand"),
+        ClassInfo(name="raise arm", verb="raise", noun="an arm"),
+        ClassInfo(name="raise left arm", verb="raise", noun="an arm"),
+        ClassInfo(name="squat", verb="squat"),
+    ]
+    contents = Contents(
+        name="parts",
+        modality="skeleton",
+        licence="CC0",
+        source="made for a test",
+        classes=classes,
+        labels=np.arange(4),
+        train=np.array([True, True, True, False]),
+        features={"f": FeatureArray(np.ones((4, 2), np.float32), "none")},
+    )
+    return write_dataset(contents, tmp_path / "parts")
+
+
+def encoded(tiny_bert, *texts):
+    return encoders.encode(tiny_bert, texts)
+
+
+def test_verbs_and_nouns_concatenated_are_synses_semantics(ntu, tiny_bert):
+    choice = ClassText(encoder=tiny_bert, text="verb+noun", combine="concatenate")
+    semantics = class_semantics(ntu, choice)
+    verbs = unit(encoded(tiny_bert, "wave", "raise", "raise", "squat"))
+    nouns = unit(encoded(tiny_bert, "hand", "an arm", "an arm"))
+    nouns = np.concatenate([nouns, unit(nouns.mean(axis=0, keepdims=True))])
+    np.testing.assert_allclose(semantics, unit(np.concatenate([verbs, nouns], axis=1)), atol=1e-6)
+    nouns_first = class_semantics(ntu, choice.model_copy(update={"text": "noun+verb"}))
+    np.testing.assert_allclose(nouns_first, np.roll(semantics, 8, axis=1), atol=1e-6)
+
+
+def test_without_normalising_the_mean_noun_is_that_of_the_raw_vectors(ntu, tiny_bert):
+    semantics = class_semantics(ntu, ClassText(encoder=tiny_bert, text="noun", normalise=False))
+    nouns = encoded(tiny_bert, "hand", "an arm", "an arm")
+    np.testing.assert_allclose(semantics, [*nouns, nouns.mean(axis=0)], atol=1e-6)
+
+
+def test_without_any_noun_there_is_no_mean_noun(ntu, tiny_bert):
+    ntu.classes[:] = [c.model_copy(update={"noun": None}) for c in ntu.classes]
+    assert class_semantics(ntu, ClassText(encoder=tiny_bert, text="verb")).shape == (4, 8)
+    with pytest.raises(InputError, match=r"--text verb\+noun: no class has a noun.*use --text verb"):
+        class_semantics(ntu, ClassText(encoder=tiny_bert, text="verb+noun"))
+
+
+def test_parts_of_speech_that_a_folder_lacks_are_the_published_ones(ntu, tiny_bert):
+    names = ["drink water", "throw", "jump up", "Sit down"]
+    ntu.classes[:] = [ClassInfo(name=name) for name in names]
+    semantics = class_semantics(ntu, ClassText(encoder=tiny_bert, text="verb", normalise=False))
+    np.testing.assert_allclose(semantics, encoded(tiny_bert, "drink", "throw", "jump up", "sit down"), atol=1e-6)
+
+
+def test_new_names_have_verbs_nouns_and_the_known_classes_mean_noun(ntu, tiny_bert):
+    choice = ClassText(encoder=tiny_bert, text="verb+noun", combine="concatenate")
+    known = class_semantics(ntu, choice)
+    new = encode_names(tiny_bert, ["squat down", "drink water"], choice, known=lambda: ntu)
+    np.testing.assert_allclose(unit(new[0, 8:]), unit(known[3, 8:]), atol=1e-6)
+    np.testing.assert_allclose(new[1], unit(unit(encoded(tiny_bert, "drink", "water")).reshape(-1)), atol=1e-6)
+    assert encode_names(tiny_bert, ["drink water", "throw"], choice).shape == (2, 16)
+
+
+def test_a_new_name_without_a_noun_needs_the_known_classes(tiny_bert, tmp_path):
+    choice = ClassText(encoder=tiny_bert, text="verb+noun", combine="concatenate")
+    with pytest.raises(InputError, match=r"class `squat down` has no noun, and the mean noun .* is not at hand"):
+        encode_names(tiny_bert, ["squat down"], choice)
+    with pytest.raises(
+        InputError, match=f"class `squat down` has no noun, and .*{tmp_path / 'gone'} is no data folder"
+    ):
+        encode_names(tiny_bert, ["squat down"], choice, known=lambda: Dataset(tmp_path / "gone"))
 
 
 def test_encoding_moves_no_generator_and_repeats_exactly(tiny_bert):

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -55,21 +55,20 @@ def contents_of_clips(
     descriptor, it is the feature set `pose`, of the body that moves most. Raises InputError where no clip is left.
     """
     odd: Counter[str] = Counter()
-    kept, joints = [], []
+    kept = []
     for clip in clips:
         bodies = _bodies(clip.joints, odd)
         if bodies is None:
             odd[_EMPTY] += 1
         else:
-            kept.append(clip)
-            joints.append(bodies)
+            kept.append(replace(clip, joints=bodies))
     if not kept:
         raise InputError(
             f"{name}: no clip with a body is left to import ({'; '.join(_notes(odd, left_out)) or 'none'})"
         )
     features = {}
     if has_pose_descriptor(layout):
-        poses = pose_descriptors((_main(bodies) for bodies in joints), layout, rate)
+        poses = pose_descriptors((_main(clip.joints) for clip in kept), layout, rate)
         extractor = f"{POSE_EXTRACTOR}; of the body that moves most" if odd[_TWO_BODIES] else POSE_EXTRACTOR
         features["pose"] = FeatureArray(poses, extractor, "standard")
     subjects = np.array([clip.subject for clip in kept])
@@ -85,7 +84,7 @@ def contents_of_clips(
         ids=[clip.id for clip in kept],
         groups=subjects if (subjects >= 0).all() else None,
         class_list=class_list,
-        skeletons=Skeletons(joints, layout),
+        skeletons=Skeletons([clip.joints for clip in kept], layout),
         notes=_notes(odd, left_out),
     )
 
