@@ -269,8 +269,8 @@ class _Population(Population):
         weights = {}
         for layer, (rows, columns) in self.layout.items():
             fan_in, fan_out = (sum(widths[part] for part in parts) for parts in (rows, columns))
-            heads = 2 if layer.startswith("encoder") else 1
-            heads = [xavier(fan_in, fan_out // heads, 0.5, draw) for _ in range(heads)]
+            count = 2 if layer.startswith("encoder") else 1
+            heads = [xavier(fan_in, fan_out // count, 0.5, draw) for _ in range(count)]
             weights |= {layer: torch.cat(heads, dim=1), f"{layer}_bias": torch.zeros(1, fan_out)}
         return weights
 

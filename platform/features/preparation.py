@@ -76,7 +76,7 @@ def prepared(clip: np.ndarray, layout: Layout, preparation: Preparation, odd: Co
     clip, seen = clip[kept], seen[kept]
     if len(clip) == 1:
         odd["one frame"] += 1
-    if len(clip) > preparation.frames:
+    if len(clip) > preparation.frames and preparation.lengthen != "resample":
         odd["long"] += 1
     clip = _posed(clip, seen, target, preparation, odd)
     clip *= seen[:, :, None, None]  # a missing body stays all zeros
