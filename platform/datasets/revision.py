@@ -90,10 +90,11 @@ def _write(
     new |= {"splits.json"} if only is not None else set()
     for path in sorted(dataset.folder.rglob("*")):
         name = path.relative_to(dataset.folder)
-        if path.is_dir():
-            (partial / name).mkdir(parents=True, exist_ok=True)
-        elif name.as_posix() not in new and not (validation is not None and name.parts[0] == "validation"):
+        replaced = name.as_posix() in new or (validation is not None and name.parts[0] == "validation")
+        if path.is_file() and not replaced:
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
             _share(path, partial / name)
+    (partial / "features").mkdir(exist_ok=True)  # where every set is new
     for name, feature_set in features.items():
         _write_matrix(partial / "features" / f"{name}.arrow", feature_set.values)
     if logits is not None:
@@ -101,7 +102,6 @@ def _write(
     if only is not None:
         _write_json(partial / "splits.json", {only[0]: only[1].model_dump()})
     if validation is not None:
-        shutil.rmtree(partial / "validation", ignore_errors=True)
         (partial / "validation").mkdir()
         _write_contents(validation, partial / "validation")
         new |= {p.relative_to(partial).as_posix() for p in (partial / "validation").rglob("*") if p.is_file()}

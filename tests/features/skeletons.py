@@ -1,4 +1,4 @@
-"""A data folder of 60 short clips, whose classes move different joints, and an extractor that trains on it in a second."""
+"""A data folder of 60 short clips, whose classes move different joints, and trainings on it that take a second."""
 
 import numpy as np
 
@@ -31,9 +31,9 @@ def clip_of(name, frames, rng):
 
 
 def small_contents(odd=False, spoil=()):
-    """60 clips of 5 classes by 6 subjects. odd: some seen nothing, one frame, two bodies; spoil: classes of random clips.
+    """60 clips of 5 classes by 6 subjects; the feature set `row` holds each sample's own row.
 
-    The feature set `row` holds each sample's own row.
+    odd: one clip shows nothing, one is one frame, one shows two bodies. spoil: classes whose clips are noise.
     """
     rng = np.random.default_rng(0)
     labels, subjects = (a.ravel() for a in np.meshgrid(np.arange(5), np.arange(1, 7), indexing="ij"))

@@ -61,7 +61,7 @@ def test_a_trunk_turned_upright_looks_the_same_from_everywhere(clip):
     np.testing.assert_allclose(up / np.linalg.norm(up), [0, 0, 1], atol=1e-6)
     assert abs(across[1]) < 1e-6
     assert across[0] > 0
-    elsewhere = rotated(clip, [1, 2, -0.5], 1.1) + [1, -2, 3]
+    elsewhere = rotated(clip, [1, 2, -0.5], 1.1) + np.array([1, -2, 3])
     np.testing.assert_allclose(made(elsewhere, **options), turned, atol=1e-5)
 
 
@@ -72,7 +72,7 @@ def test_a_body_turned_to_face_one_way_looks_the_same_from_every_side(clip):
     assert across[:, 0].min() > 0.2  # its left at +x, so that it faces +z
     assert abs(across[:, 2].mean()) < 0.02
     np.testing.assert_allclose(turned[:6, 0, :, 1], (clip - clip[0, 0, SPINE])[:, 0, :, 1], atol=1e-6)  # y stays
-    np.testing.assert_allclose(made(rotated(clip, [0, 1, 0], 2.2) + [3, 0, 1], **options), turned, atol=1e-5)
+    np.testing.assert_allclose(made(rotated(clip, [0, 1, 0], 2.2) + np.ones(3), **options), turned, atol=1e-5)
 
 
 def test_a_scaled_body_has_a_torso_of_length_one(clip):
