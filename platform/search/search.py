@@ -203,8 +203,8 @@ class Search:
         resources: Resources,
         lanes: int,
     ) -> int:
-        """Once for a stage: a resumed one goes on with the same size."""
-        path = self.folder / "packs" / f"{stage.name}.json"
+        """Once for a search: a resumed one goes on with the same size."""
+        path = self.folder / "packs" / "size.json"
         if not path.exists():
             low = {name: dimension.ends()[0] for name, dimension in stage.sampled.items() if dimension.ends()}
             measured = experiment({"measured": {**stage.fixed, **kept, **low}})
