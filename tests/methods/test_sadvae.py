@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from methods.sadvae import SADVAEConfig, method
 from platform.errors import InputError
 from platform.method import Member
 from platform.population.noise import EpochNoise
+from platform.training import fitting
 from platform.training.fitting import Course, Fitting, best_epoch, chosen_epoch
 from platform.zeroshot.evaluation import zero_shot_metrics
 from platform.zeroshot.gate import Gate
@@ -326,8 +328,9 @@ def numbers(course):
 
 
 @pytest.fixture
-def options(members, make_problem, tmp_path):
+def options(members, make_problem, tmp_path, monkeypatch):
     """Of a fit that is evaluated and written at every epoch."""
+    monkeypatch.setattr(fitting, "_WRITING_SHARE", math.inf)  # else few of such short epochs are
     samples = make_problem().test
 
     def evaluate(m, model):
