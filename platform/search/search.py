@@ -59,6 +59,7 @@ class SearchOptions(BaseModel):
     halving: Halving | None
     test_seeds: int
     ensemble: int  # of the best configurations, at most, that are tested together
+    checkpoint_seconds: float = 15.0
     cpus: float
     gpus: float | None
     device: str
@@ -169,6 +170,7 @@ class Search:
             splits=tuple(self.options.splits),
             test=test,
             device=self.options.device,
+            checkpoint_seconds=self.options.checkpoint_seconds,
         )
 
     def _stage(
