@@ -139,7 +139,8 @@ class Fitting:
         if self.checkpoint and self.rank == 0 and (time.monotonic() >= self._due or not self._running):
             self._write({c.key: states(places[c.key]) for c in self._running if c.key in places})
         if self.on_epoch:
-            self.on_epoch(max(len(c.history) for c in before) - 1, before[0].history[-1])
+            metrics = [member for course in before for member in course.history[-1]]
+            self.on_epoch(max(len(c.history) for c in before) - 1, metrics)
         for course in self._running if self._changed else ():
             if course.key in places:
                 going_on = zip(course.members, states(places[course.key]), strict=True)

@@ -289,6 +289,14 @@ def test_courses_of_one_population_end_at_their_own_epochs(named, alone, watch):
         assert outcome(course) == alone(course.key)
 
 
+def test_all_that_train_are_reported(named, watch):
+    reports = []
+    watch(*named("a", "d"), on_epoch=lambda *said: reports.append(said)).fit()
+    assert [epoch for epoch, _ in reports] == list(range(6))
+    assert [[m["loss"] for m in metrics] for _, metrics in reports[:2]] == [[1 / 3, 2 / 3, 2], [3, 6, 18]]
+    assert [len(metrics) for _, metrics in reports] == [3, 3, 3, 2, 2, 2]
+
+
 def test_a_course_that_leaves_is_gone_and_the_others_go_on(named, alone, watch):
     a, b, c = named("a", "b", "c")
 
