@@ -248,6 +248,6 @@ def _trial(config: Mapping[str, Any]) -> None:
     except Exception as error:  # these configurations' fault, perhaps: the source says what is to be done
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "error.txt").write_text(traceback.format_exc())
-        tune.report({"error": f"{type(error).__name__}: {error}"[:500]})
+        tune.report({"error": f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]})
     else:
         tune.report({"outcomes": _OUTCOMES.dump_json(outcomes).decode()})
