@@ -86,7 +86,8 @@ def execute(source: Source, resources: Resources, concurrent: int, storage: Path
     An error of the source itself ends the execution and is raised here.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    searcher = _HandedOut(source, _Mailbox.options(scheduling_strategy=here).remote())
+    mailbox = _Mailbox.options(scheduling_strategy=here).remote()
+    searcher = _HandedOut(source, mailbox)
     tuner = tune.Tuner(
         tune.with_resources(_trial, {"CPU": resources.cpus, "GPU": resources.gpus}),
         tune_config=tune.TuneConfig(
@@ -109,6 +110,7 @@ def execute(source: Source, resources: Resources, concurrent: int, storage: Path
     except _SourceBroke as broke:
         raise broke.__cause__ from None
     finally:
+        ray.kill(mailbox)  # Tune keeps its searcher, and so this process, for as long as the driver lives
         _remove_tunes_files(storage)
 
 
