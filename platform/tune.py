@@ -131,8 +131,8 @@ def _created(
                 f"{fixed_twice[0]}: stage `{stage.name}` of {space_file.name} samples it; use another --space"
             )
     check_sampler(sampler or space.sampler)
-    if asked["halving"] and len(space.metrics) > 1:
-        raise InputError(f"--stop-early: {space_file.name} searches {' and '.join(space.metrics)}; it takes one metric")
+    if asked["halving"] and len(space.metric) > 1:
+        raise InputError(f"--stop-early: {space_file.name} searches {' and '.join(space.metric)}; it takes one metric")
     device_of(asked["device"])
     counts = _trials(trials, [stage.trials for stage in space.stages])
     for split in asked["splits"]:  # the class text is encoded here, once, and trials read it from the folder

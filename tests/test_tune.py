@@ -23,6 +23,11 @@ def space(tmp_path):
         (["--trials", "2,0"], "--trials 2,0: expected 2 numbers"),
         (["--sampler", "rndom"], "sampler `rndom`; did you mean `random`?"),
         (["--set", "beta_x=0.1"], "beta_x: stage `first` of space.yaml samples it; use another --space"),
+        (["--pack", "0"], "--pack 0: expected auto, or a number of trials"),
+        (["--pack", "many"], "--pack many: expected auto"),
+        (["--splits", "one,seen"], "--splits one,seen: expected different names separated by commas, and no --split"),
+        (["--warm-start", "before"], "no search's folder, MLflow experiment or run in"),
+        (["--warm-start", "."], "--warm-start .: no search stands there"),
         (["--protocol", "released"], "--protocol released: expected clean, or both"),
         (["--device", "gpu"], "device `gpu`: expected auto, cpu, cuda or cuda:N"),
         (["--space", "no.yaml"], "no.yaml: no such search-space file; give one with --space"),
@@ -36,7 +41,7 @@ def test_what_is_wrong_is_one_line_before_a_folder_is_made(small_dataset, space,
     assert (code, output) == (2, "")
     assert errors.startswith(f"error: {message}")
     assert errors.count("\n") == 1
-    assert not runs.exists()
+    assert not list(runs.glob("tune-*"))
 
 
 def test_a_space_that_does_not_fit_the_method_is_refused(small_dataset, space, tmp_path):

@@ -137,7 +137,7 @@ class Search:
         ranked = [best, *(row for row in leaders if row.key != best.key)]
         values = [row.values for row in ranked[: self.options.ensemble]]
         tests = self._test(values, tracker, watch, resources, lanes)
-        several = len(self.space.metrics) > 1
+        several = len(self.space.metric) > 1
         report = Report(
             best=self.method.configure(best.values).model_dump(),
             best_key=best.key,

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import optuna
 import yaml
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from platform.configuration import check_field, validated
 from platform.errors import InputError
@@ -125,19 +125,20 @@ class SearchSpace(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str  # the paper's table that it states
-    metric: Literal[METRICS] | Annotated[list[Literal[METRICS]], Field(min_length=1)] = "harmonic_mean"
+    metric: list[Literal[METRICS]] = Field(["harmonic_mean"], min_length=1)
     mode: Literal["max", "min"] = "max"
     sampler: str = "random"
     stages: list[Stage] = Field(min_length=1)
 
-    @property
-    def metrics(self) -> list[str]:
-        return [self.metric] if isinstance(self.metric, str) else list(self.metric)
+    @field_validator("metric", mode="before")
+    @classmethod
+    def _one_or_several(cls, metric: object) -> object:
+        return [metric] if isinstance(metric, str) else metric
 
     @property
     def leading(self) -> str:
         """The metric by which trials are ranked: the only one, or of several the harmonic mean, which weighs them."""
-        return self.metrics[0] if len(self.metrics) == 1 else "harmonic_mean"
+        return self.metric[0] if len(self.metric) == 1 else "harmonic_mean"
 
 
 def read_space(path: Path, config: type[MethodConfig]) -> SearchSpace:
@@ -171,8 +172,8 @@ def read_space(path: Path, config: type[MethodConfig]) -> SearchSpace:
         for name, value in ((name, value) for point in stage.points for name, value in point.items()):
             if name not in stage.sampled or not stage.sampled[name].holds(value):
                 raise InputError(f"{where}: points: `{name}: {value}` is no value that the stage can sample")
-    if len(set(space.metrics)) != len(space.metrics):
-        raise InputError(f"{path}: metric: {', '.join(space.metrics)} names one twice")
+    if len(set(space.metric)) != len(space.metric):
+        raise InputError(f"{path}: metric: {', '.join(space.metric)} names one twice")
     return space
 
 

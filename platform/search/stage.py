@@ -176,7 +176,7 @@ class StageSource:
             write_outcomes(folder, outcomes)
         self._keep(proposal, outcomes, known=False)
         row = self._row(proposal)
-        values = [row.metrics.get(metric, math.nan) for metric in self.space.metrics]
+        values = [row.metrics.get(metric, math.nan) for metric in self.space.metric]
         sound = row.status != "failed" and all(map(math.isfinite, values))
         self.study.tell(proposal.number, values if sound else None, stopped=row.status == "stopped")
         self.watch.trial(row)

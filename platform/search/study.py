@@ -57,7 +57,7 @@ class StageStudy:
         self.study = optuna.create_study(
             study_name=stage.name,
             storage=JournalStorage(JournalFileBackend(str(journal))),
-            directions=[direction] * len(space.metrics),
+            directions=[direction] * len(space.metric),
             load_if_exists=True,
         )
         self._learn(earlier)
@@ -128,13 +128,13 @@ class StageStudy:
         known = {t.user_attrs.get(_EARLIER) for t in self.study.get_trials(deepcopy=False)}
         for trial in earlier:
             distributions = self.stage.distributions(trial.values)
-            if trial.name in known or distributions is None or not set(self.space.metrics) <= trial.metrics.keys():
+            if trial.name in known or distributions is None or not set(self.space.metric) <= trial.metrics.keys():
                 continue
             self.study.add_trial(
                 optuna.trial.create_trial(
                     params={name: trial.values[name] for name in distributions},
                     distributions=distributions,
-                    values=[trial.metrics[metric] for metric in self.space.metrics],
+                    values=[trial.metrics[metric] for metric in self.space.metric],
                     user_attrs={_EARLIER: trial.name},
                 )
             )

@@ -113,8 +113,53 @@ def test_a_fixed_value_that_the_configuration_refuses_is_named(write):
 
 def test_an_unknown_metric_is_answered_with_the_known_ones(write):
     path = write({"beta_x": {"uniform": [0, 1]}}, metric="accuracy")
-    with pytest.raises(InputError, match=f"^{path}: metric: Input should be 'harmonic_mean', 'zsl'"):
+    with pytest.raises(InputError, match=f"^{path}: metric.0: Input should be 'harmonic_mean', 'zsl'"):
         read_space(path, SADVAEConfig)
+
+
+def test_several_metrics_are_ranked_by_the_harmonic_mean_that_weighs_them(write):
+    one = read_space(write({"beta_x": {"uniform": [0, 1]}}, metric="zsl"), SADVAEConfig)
+    two = read_space(write({"beta_x": {"uniform": [0, 1]}}, metric=["unseen", "seen"]), SADVAEConfig)
+    assert (one.metric, one.leading) == (["zsl"], "zsl")
+    assert (two.metric, two.leading) == (["unseen", "seen"], "harmonic_mean")
+    with pytest.raises(InputError, match="names one twice"):
+        read_space(write({"beta_x": {"uniform": [0, 1]}}, metric=["seen", "seen"]), SADVAEConfig)
+
+
+@pytest.mark.parametrize(
+    ("point", "said"),
+    [
+        ({"beta_x": 2.0}, "beta_x: 2.0"),
+        ({"z_r": 130}, "z_r: 130"),
+        ({"z_r": True}, "z_r: True"),
+        ({"combination": "hard"}, "combination: hard"),
+        ({"n_d": 3}, "n_d: 3"),
+    ],
+)
+def test_a_point_that_the_stage_could_not_sample_is_named(write, point, said):
+    fields = {
+        "beta_x": {"uniform": [0, 1]},
+        "z_r": {"integer": [128, 256, 16]},
+        "combination": {"choice": ["soft", "stacking"]},
+    }
+    path = write(fields)
+    space = yaml.safe_load(path.read_text())
+    space["stages"][0]["points"] = [{"beta_x": 0.5, "z_r": 144, "combination": "soft"}, point]
+    path.write_text(yaml.safe_dump(space, sort_keys=False))
+    with pytest.raises(InputError, match=f"points: `{said}` is no value that the stage can sample"):
+        read_space(path, SADVAEConfig)
+
+
+def test_only_the_fields_that_a_configuration_samples_have_distributions(write):
+    fields = {
+        "combination": {"choice": ["soft", "hard"]},
+        "beta_y": {"uniform": [0, 1], "when": {"combination": ["soft"]}},
+        "lambda_2": {"same_as": "beta_y"},
+    }
+    (stage,) = read_space(write(fields), SADVAEConfig).stages
+    assert list(stage.distributions({"combination": "hard", "beta_y": 5.0})) == ["combination"]
+    assert list(stage.distributions({"combination": "soft", "beta_y": 0.5})) == ["combination", "beta_y"]
+    assert stage.distributions({"combination": "soft", "beta_y": 5.0}) is None
 
 
 def test_stages_need_names_of_their_own(write):

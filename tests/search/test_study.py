@@ -1,7 +1,7 @@
 import pytest
 
 from platform.search.space import Dimension, SearchSpace, Stage
-from platform.search.study import StageStudy
+from platform.search.study import Earlier, StageStudy
 
 STAGE = Stage(
     name="only",
@@ -20,9 +20,12 @@ STAGE = Stage(
 def reopen(tmp_path):
     """A function that opens the study in one journal, as each process of a search does."""
 
-    def opened(sampler="random", seed=0, mode="max", journal="study.journal"):
-        space = SearchSpace(source="a test", mode=mode, sampler=sampler, stages=[STAGE])
-        return StageStudy(tmp_path / journal, space, STAGE, STAGE.trials, {"epochs": 3}, seed)
+    def opened(
+        sampler="random", seed=0, mode="max", journal="study.journal", metric=("harmonic_mean",), points=(), earlier=()
+    ):
+        stage = STAGE.model_copy(update={"points": list(points)})
+        space = SearchSpace(source="a test", mode=mode, metric=metric, sampler=sampler, stages=[stage])
+        return StageStudy(tmp_path / journal, space, stage, stage.trials, {"epochs": 3}, seed, earlier)
 
     return opened
 
@@ -35,7 +38,7 @@ def carry_out(study):
     """Every trial that is left, one by one."""
     proposals = []
     while (proposal := study.next()) is not None:
-        study.tell(proposal.number, score(proposal))
+        study.tell(proposal.number, [score(proposal)])
         proposals.append(proposal)
     return proposals
 
@@ -52,7 +55,7 @@ def test_every_trial_is_proposed_once_with_a_key_of_its_own(reopen):
 def test_an_unfinished_trial_comes_again_first(reopen):
     study = reopen()
     first, second, third = (study.next() for _ in range(3))
-    study.tell(second.number, 0.5)
+    study.tell(second.number, [0.5])
     study = reopen()
     assert [study.next(), study.next()] == [first, third]
     assert study.next().number == 3
@@ -64,7 +67,7 @@ def test_a_search_that_was_interrupted_proposes_the_same(reopen, sampler):
     for _ in range(3):
         study = reopen(sampler)
         proposal = study.next()
-        study.tell(proposal.number, score(proposal))
+        study.tell(proposal.number, [score(proposal)])
         study.next()  # killed here
     carry_out(reopen(sampler))
     assert reopen(sampler).told() == undisturbed
@@ -103,8 +106,8 @@ def test_a_low_discrepancy_sequence_fills_every_part_of_a_range(reopen):
 def test_a_trial_keeps_the_value_that_it_was_told_first(reopen):
     study = reopen()
     proposal = study.next()
-    study.tell(proposal.number, 0.5)
-    study.tell(proposal.number, 0.9)
+    study.tell(proposal.number, [0.5])
+    study.tell(proposal.number, [0.9])
     reopen().tell(proposal.number, None)
     assert reopen().study.trials[0].value == 0.5
 
@@ -113,9 +116,9 @@ def test_a_trial_keeps_the_value_that_it_was_told_first(reopen):
 def test_the_best_is_the_first_of_the_best(reopen, mode, best):
     study = reopen(mode=mode)
     for value in (0.1, None, 0.7, 0.7, 0.1):
-        study.tell(study.next().number, value)
-    assert study.best().number == best
-    assert reopen(mode=mode).best() == study.best()
+        study.tell(study.next().number, None if value is None else [value])
+    assert [p.number for p in study.front()] == [best]
+    assert reopen(mode=mode).front() == study.front()
 
 
 def test_a_failed_trial_is_over_and_never_the_best(reopen):
@@ -123,6 +126,100 @@ def test_a_failed_trial_is_over_and_never_the_best(reopen):
     failed = study.next()
     study.tell(failed.number, None)
     study = reopen()
-    assert study.best() is None
+    assert study.front() == []
     assert study.told() == [failed]
     assert study.next().number == 1
+
+
+POINTS = [{"beta_x": 0.25, "n_d": 3, "batch_size": 64, "beta_y": 0.5}, {"n_d": 7}]
+EARLIER = [
+    Earlier(f"before/{i}", {"beta_x": 0.9, "n_d": 2, "batch_size": 32, "beta_y": y, "z_r": 8}, {"harmonic_mean": 1 - y})
+    for i, y in enumerate((0.1, 0.2, 0.4))
+]
+MISFITS = [
+    Earlier("before/out of range", {**EARLIER[0].values, "beta_x": 2.0}, {"harmonic_mean": 1.0}),
+    Earlier("before/without a field", {"beta_x": 0.5}, {"harmonic_mean": 1.0}),
+    Earlier("before/another metric", EARLIER[0].values, {"zsl": 1.0}),
+]
+
+
+def test_points_are_tried_first_and_completed_by_the_sampler(reopen):
+    first, second, *others = carry_out(reopen(points=POINTS))
+    assert first.values == {**POINTS[0], "epochs": 3, "z_r": 64}
+    assert second.values["n_d"] == 7
+    assert 0 <= second.values["beta_x"] <= 1
+    assert len(others) == 6
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_points_and_earlier_trials_survive_a_kill(reopen, sampler):
+    undisturbed = carry_out(reopen(sampler, journal="undisturbed.journal", points=POINTS, earlier=EARLIER))
+    for _ in range(3):
+        study = reopen(sampler, points=POINTS, earlier=EARLIER)
+        proposal = study.next()
+        study.tell(proposal.number, [score(proposal)])
+        study.next()
+    carry_out(reopen(sampler, points=POINTS, earlier=EARLIER))
+    assert reopen(sampler, points=POINTS, earlier=EARLIER).told() == undisturbed
+    assert [p.key for p in undisturbed] == [f"only-{i:04d}" for i in range(8)]
+
+
+def test_earlier_trials_are_learnt_once_where_they_fit_and_are_not_the_searchs_own(reopen):
+    for _ in range(2):
+        study = reopen("tpe", earlier=[*EARLIER, *MISFITS])
+    assert len(study.study.trials) == len(EARLIER)
+    assert study.left == STAGE.trials
+    assert study.told() == study.front() == []
+    proposal = study.next()
+    study.tell(proposal.number, [0.0])
+    assert study.front() == [proposal]
+
+
+def test_a_sampler_learns_from_earlier_trials(reopen):
+    many = [
+        Earlier(f"before/{i}", {**EARLIER[0].values, "beta_x": i / 40}, {"harmonic_mean": -abs(i / 40 - 0.8)})
+        for i in range(40)
+    ]
+    drawn = [carry_out(reopen("tpe", journal=f"{len(known)}.journal", earlier=known)) for known in ([], many)]
+    off, near = (sum(abs(p.values["beta_x"] - 0.8) for p in proposals) for proposals in drawn)
+    assert near < off
+
+
+def test_what_was_reached_at_rungs_is_kept(reopen):
+    study = reopen()
+    first, second = study.next(), study.next()
+    study.rung(first.number, 3, 0.5)
+    study.rung(second.number, 3, 0.25)
+    study.rung(first.number, 9, 0.75)
+    study.rung(first.number, 3, 0.0)  # again, after a kill
+    assert reopen().at_rung(3) == {0: 0.5, 1: 0.25}
+    assert reopen().at_rung(9) == {0: 0.75}
+
+
+def test_a_trial_that_was_stopped_is_over_and_never_the_best(reopen):
+    study = reopen()
+    stopped, ended = study.next(), study.next()
+    study.rung(stopped.number, 3, 0.9)
+    study.tell(stopped.number, [0.9], stopped=True)
+    study.tell(ended.number, [0.1])
+    assert study.front() == [ended]
+    assert reopen().told() == [stopped, ended]
+    assert reopen().study.trials[0].value == 0.9  # what a sampler learns of it
+
+
+@pytest.mark.parametrize(("mode", "front"), [("max", [0, 1]), ("min", [2])])
+def test_with_two_metrics_the_front_is_what_no_other_beats(reopen, mode, front):
+    study = reopen(mode=mode, metric=["unseen", "seen"])
+    for values in ([0.2, 0.9], [0.5, 0.5], [0.1, 0.4], [0.5, 0.5], [0.2, 0.6], None):
+        study.tell(study.next().number, values)
+    assert [p.number for p in study.front()] == front
+
+
+def test_a_line_that_a_kill_left_half_written_is_taken_away(reopen, tmp_path):
+    study = reopen()
+    proposal = study.next()
+    journal = tmp_path / "study.journal"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b'{"op_code": 6, "worker')
+    assert reopen().next() == proposal
+    assert journal.read_bytes().startswith(whole)
