@@ -122,6 +122,7 @@ class Search:
         for stage, trials in zip(self.space.stages, self.options.trials, strict=True):
             source = self._stage(stage, trials, kept, tracker, watch, resources, lanes)
             watch.stage(stage.name, len(source.outcomes), trials, list(stage.sampled))
+            source.take_up()
             if len(source.outcomes) < trials:
                 execute(source, resources, lanes, self.folder)
             leaders = source.leaders()

@@ -58,7 +58,6 @@ class StageSource:
             self._keep(proposal, outcomes or [self._lost(proposal)], known=proposal.key in recorded)
         ahead = None if space.sampler in _INDEPENDENT else 4 * size
         self.packs = Packs(self._propose, lambda: study.left, self._group, size, lanes, ahead)
-        self._take_up()
 
     def next(self) -> Job | None:
         pack = self.packs.next()
@@ -105,8 +104,11 @@ class StageSource:
             self._take(proposal, outcomes)  # it had ended when the driver was killed
         return None
 
-    def _take_up(self) -> None:
-        """Packs that were out when the driver was killed go out again as they were, since they may have checkpoints."""
+    def take_up(self) -> None:
+        """Before the first job: packs that were out when the driver was killed go out again as they were.
+
+        They may have checkpoints. A trial that had ended by then is read, and told.
+        """
         cut_off = sorted((self.folder / "packs").glob(f"*/{_ROSTER}"))
         unfinished: dict[str, Proposal] = {}
         for _ in range(len(self.study.unfinished) if cut_off else 0):

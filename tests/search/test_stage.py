@@ -57,7 +57,9 @@ def reopen(tmp_path):
 
         study = StageStudy(tmp_path / "study.journal", SPACE, STAGE, TRIALS, SMALL_FIELDS, 0)
         recorded = recorded or Recorded()
-        return StageSource(tmp_path, METHOD, SPACE, study, experiment, halving, size, 1, recorded, recorded)
+        source = StageSource(tmp_path, METHOD, SPACE, study, experiment, halving, size, 1, recorded, recorded)
+        source.take_up()
+        return source
 
     return opened
 
