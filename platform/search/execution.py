@@ -101,17 +101,21 @@ def execute(source: Source, resources: Resources, concurrent: int, storage: Path
         run_config=tune.RunConfig(
             name=f"{_TUNES_FILES}{time.time_ns()}",
             storage_path=str(storage.resolve()),
+            callbacks=[_EndsWith(searcher)],
             verbose=0,
         ),
     )
     _remove_tunes_files(storage)  # of a driver that was killed
     try:
         tuner.fit()
-    except _SourceBroke as broke:
-        raise broke.__cause__ from None
+    except Exception:
+        if searcher.broke is None:
+            raise
     finally:
         ray.kill(mailbox)  # Tune keeps its searcher, and so this process, for as long as the driver lives
         _remove_tunes_files(storage)
+    if searcher.broke is not None:
+        raise searcher.broke
 
 
 def _remove_tunes_files(storage: Path) -> None:
@@ -139,20 +143,17 @@ class _Mailbox:
         return letter
 
 
-class _SourceBroke(BaseException):
-    """Carries an error that ends the search out of Tune's loop, which would take an Exception for a trial's failure."""
-
-
 class _HandedOut(Searcher):
-    """Tune's view of a source."""
+    """Tune's view of a source. broke: the error that the source ended with; it is asked nothing more."""
 
     def __init__(self, source: Source, mailbox: "ray.actor.ActorHandle") -> None:
         super().__init__()
         self.source, self.mailbox = source, mailbox
         self.jobs: dict[str, Job] = {}
+        self.broke: Exception | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        job = _carried(self.source.next)
+        job = self._asked(self.source.next)
         if job is None:  # a job that runs may yet give back its configurations
             return None if self.jobs else Searcher.FINISHED
         self.jobs[trial_id] = job
@@ -168,22 +169,32 @@ class _HandedOut(Searcher):
         if "letter" not in result:
             return
         ended, waiting = (_BY_KEY.validate_json(result[kind]) for kind in ("ended", "waiting"))
-        answer = _carried(self.source.exchange, self.jobs[trial_id], ended, waiting)
+        answer = self._asked(self.source.exchange, self.jobs[trial_id], ended, waiting)
+        if answer is None:
+            return
         text = json.dumps({"stopped": list(answer.stopped), "joining": dict(answer.joining)})
         self.mailbox.put.remote(result["letter"], text)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         result, job = result or {}, self.jobs.pop(trial_id)
         if "unwritable" in result:
-            raise _SourceBroke from InputError(result["unwritable"])
+            self.broke = self.broke or InputError(result["unwritable"])
         outcomes = _OUTCOMES.validate_json(result["outcomes"]) if "outcomes" in result and not error else None
-        _carried(self.source.over, job, outcomes, result.get("error", ""))
+        self._asked(self.source.over, job, outcomes, result.get("error", ""))
+
+    def _asked(self, call: Callable[..., Given], *arguments: Any) -> Given | None:
+        """An answer of the source; its error is kept, since Tune would take it for a trial's."""
+        try:
+            return call(*arguments) if self.broke is None else None
+        except Exception as error:
+            self.broke = error
+            return None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_HandedOut":
         return self  # Tune copies its searcher before it starts; the source is this process's and cannot be copied
 
     def __getstate__(self) -> dict[str, Any]:  # for Tune's own records, which nothing is read from
-        return {**self.__dict__, "source": None, "mailbox": None, "jobs": {}}
+        return {**self.__dict__, "source": None, "mailbox": None, "jobs": {}, "broke": None}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the source's own study and folder hold all that a resume needs."""
@@ -192,11 +203,15 @@ class _HandedOut(Searcher):
         """Nothing; see `save`."""
 
 
-def _carried(call: Callable[..., Given], *arguments: Any) -> Given:
-    try:
-        return call(*arguments)
-    except Exception as error:
-        raise _SourceBroke from error
+class _EndsWith(tune.Callback):
+    """Ends Tune's loop once a source has broken, from where Tune cleans up after itself."""
+
+    def __init__(self, searcher: _HandedOut) -> None:
+        self.searcher = searcher
+
+    def on_step_end(self, iteration: int, trials: "list[tune.experiment.Trial]", **info: Any) -> None:
+        if self.searcher.broke is not None:
+            raise self.searcher.broke
 
 
 class _ByMail:
