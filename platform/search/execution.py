@@ -10,6 +10,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -263,8 +264,9 @@ def _trial(config: Mapping[str, Any]) -> None:
     except NotWritable as error:  # nobody's fault, and no trial could be kept
         tune.report({"unwritable": str(error)})
     except Exception as error:  # these configurations' fault, perhaps: the source says what is to be done
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "error.txt").write_text(traceback.format_exc())
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "error.txt").write_text(traceback.format_exc())
         tune.report({"error": f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]})
     else:
         tune.report({"outcomes": _OUTCOMES.dump_json(outcomes).decode()})

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from platform.method import Method, MethodConfig, load_method
-from platform.training.checkpoints import write_checkpoint, write_json
+from platform.training.checkpoints import write_checkpoint, write_json, writing
 from platform.training.devices import device_of
 from platform.training.protocols import (
     Candidate,
@@ -97,7 +97,8 @@ def train(
     configs = {key: method.configure(config) for key, config in experiment.named().items()}
     splits = experiment.splits or (experiment.problem.split,)
     problems = {s: load_problem(experiment.problem.model_copy(update={"split": s})) for s in splits}
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder.parent):
+        folder.mkdir(parents=True, exist_ok=True)
     place = Workplace(device_of(experiment.device), folder, experiment.checkpoint_seconds, report, rank, world_size)
     validations = {}
     for number, pack in enumerate(packs_of(method, configs)):
@@ -159,7 +160,8 @@ def read_outcomes(folder: Path) -> list[Outcome] | None:
 
 
 def write_outcomes(folder: Path, outcomes: Sequence[Outcome]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder.parent):
+        folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / _OUTCOMES, [o.model_dump() for o in outcomes])
 
 
