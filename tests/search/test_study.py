@@ -1,3 +1,7 @@
+import importlib.util
+import math
+
+import optuna
 import pytest
 
 from platform.search.space import Dimension, SearchSpace, Stage
@@ -14,6 +18,7 @@ STAGE = Stage(
         "beta_y": Dimension(log_uniform=(1e-3, 1)),
     },
 )
+SAMPLERS = ["random", "tpe", "gp", "qmc", "nsgaii"] + (["cmaes"] if importlib.util.find_spec("cmaes") else [])
 
 
 @pytest.fixture
@@ -21,9 +26,16 @@ def reopen(tmp_path):
     """A function that opens the study in one journal, as each process of a search does."""
 
     def opened(
-        sampler="random", seed=0, mode="max", journal="study.journal", metric=("harmonic_mean",), points=(), earlier=()
+        sampler="random",
+        seed=0,
+        mode="max",
+        journal="study.journal",
+        metric=("harmonic_mean",),
+        points=(),
+        earlier=(),
+        sampled=STAGE.sampled,
     ):
-        stage = STAGE.model_copy(update={"points": list(points)})
+        stage = STAGE.model_copy(update={"points": list(points), "sampled": sampled})
         space = SearchSpace(source="a test", mode=mode, metric=metric, sampler=sampler, stages=[stage])
         return StageStudy(tmp_path / journal, space, stage, stage.trials, {"epochs": 3}, seed, earlier)
 
@@ -34,7 +46,7 @@ def score(proposal):
     return proposal.values["beta_x"] - proposal.values["beta_y"]
 
 
-def carry_out(study):
+def carry_out(study, score=score):
     """Every trial that is left, one by one."""
     proposals = []
     while (proposal := study.next()) is not None:
@@ -61,7 +73,7 @@ def test_an_unfinished_trial_comes_again_first(reopen):
     assert study.next().number == 3
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "qmc", "nsgaii"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_search_that_was_interrupted_proposes_the_same(reopen, sampler):
     undisturbed = carry_out(reopen(sampler, journal="undisturbed.journal"))
     for _ in range(3):
@@ -140,6 +152,7 @@ MISFITS = [
     Earlier("before/out of range", {**EARLIER[0].values, "beta_x": 2.0}, {"harmonic_mean": 1.0}),
     Earlier("before/without a field", {"beta_x": 0.5}, {"harmonic_mean": 1.0}),
     Earlier("before/another metric", EARLIER[0].values, {"zsl": 1.0}),
+    Earlier("before/no number", EARLIER[0].values, {"harmonic_mean": math.nan}),
 ]
 
 
@@ -151,7 +164,53 @@ def test_points_are_tried_first_and_completed_by_the_sampler(reopen):
     assert len(others) == 6
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_every_point_is_tried_though_another_trial_was_at_the_same_place(reopen):
+    before = {name: EARLIER[0].values[name] for name in STAGE.sampled}
+    points = [{"n_d": 7}, before, {"n_d": 7}, POINTS[0], POINTS[0]]
+    proposals = carry_out(reopen(points=points, earlier=EARLIER))
+    for proposal, point in zip(proposals, points, strict=False):
+        assert proposal.values.items() >= point.items()
+    assert len(proposals) == STAGE.trials
+    assert proposals[0].values["beta_x"] != proposals[2].values["beta_x"]
+
+
+def test_of_more_points_than_trials_the_first_are_tried(reopen):
+    points = [{"n_d": 1 + i} for i in range(12)]
+    assert [p.values["n_d"] for p in carry_out(reopen(points=points))] == list(range(1, 9))
+    assert reopen(points=points).left == 0
+
+
+def test_points_are_complete_after_a_kill_between_two(reopen, monkeypatch):
+    undisturbed = carry_out(reopen(points=POINTS, journal="undisturbed.journal"))
+    original, calls = optuna.Study.enqueue_trial, []
+
+    def killed_at_the_second(*args, **kwargs):
+        calls.append(None)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        original(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, "enqueue_trial", killed_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            reopen(points=POINTS)
+    assert carry_out(reopen(points=POINTS)) == undisturbed
+
+
+def test_a_field_of_a_point_counts_where_its_condition_holds(reopen):
+    conditional = {
+        "alignment": Dimension(choice=("fd+tc", "fd")),
+        "lambda_2": Dimension(uniform=(0, 1), when={"alignment": ["fd+tc"]}),
+    }
+    points = [{"alignment": "fd", "lambda_2": 0.5}, {"alignment": "fd+tc", "lambda_2": 0.5}, {"alignment": "fd+tc"}]
+    proposals = carry_out(reopen(points=points, sampled=conditional), score=lambda proposal: 0.0)
+    without, with_it, drawn = (p.values for p in proposals[:3])
+    assert without == {"alignment": "fd", "epochs": 3, "z_r": 64}
+    assert with_it == {"alignment": "fd+tc", "lambda_2": 0.5, "epochs": 3, "z_r": 64}
+    assert 0 <= drawn["lambda_2"] <= 1
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_points_and_earlier_trials_survive_a_kill(reopen, sampler):
     undisturbed = carry_out(reopen(sampler, journal="undisturbed.journal", points=POINTS, earlier=EARLIER))
     for _ in range(3):
@@ -205,6 +264,16 @@ def test_a_trial_that_was_stopped_is_over_and_never_the_best(reopen):
     assert study.front() == [ended]
     assert reopen().told() == [stopped, ended]
     assert reopen().study.trials[0].value == 0.9  # what a sampler learns of it
+
+
+def test_two_metrics_are_learnt_of_earlier_trials_that_have_both(reopen):
+    both = {"unseen": 0.5, "seen": 0.25}
+    earlier = [Earlier("before/both", EARLIER[0].values, both), Earlier("before/one", EARLIER[0].values, {"seen": 0.9})]
+    study = reopen("tpe", metric=["unseen", "seen"], earlier=earlier)
+    assert [t.values for t in study.study.trials] == [[0.5, 0.25]]
+    dominated = study.next()
+    study.tell(dominated.number, [0.1, 0.1])
+    assert study.front() == [dominated]
 
 
 @pytest.mark.parametrize(("mode", "front"), [("max", [0, 1]), ("min", [2])])
