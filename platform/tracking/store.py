@@ -36,8 +36,9 @@ def open_store(home: Path) -> "MlflowClient":
     """A client of the store, whose database exists from now on. Raises InputError where it cannot be opened."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # where `--json` promises only events
-    # ours is the patience (`retried`): MLflow's own would add minutes to each of our tries
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    # ours is the patience (`retried`), which looks for what was made before an answer was lost; MLflow's own would send
+    # the request again, and make a second run
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     from mlflow import MlflowClient
 
     _hush()
