@@ -71,7 +71,8 @@ class StageSource:
             self._take(self.proposals[key], outcomes)
         joining = self.packs.joining(self._group(pack.members[0]), len(over))
         staying = [p for p in pack.members if p.key not in over]
-        self._roster(replace(pack, members=staying + joining))
+        deaths = 0 if joining else pack.deaths  # who comes in has died with nobody yet
+        self._roster(replace(pack, members=staying + joining, deaths=deaths))
         return Answer(stopped, {p.key: p.values for p in joining})
 
     def over(self, job: Job, outcomes: Sequence[Outcome] | None, error: str) -> None:

@@ -43,7 +43,9 @@ class Recorded:
 def reopen(tmp_path):
     """A function to a stage's source on one folder, as each driver of a search makes it."""
 
-    def opened(size=4, halving=None, recorded=None, seeds=SEEDS):
+    def opened(size=4, halving=None, recorded=None, metric="harmonic_mean"):
+        space = SPACE.model_copy(update={"metric": [metric] if isinstance(metric, str) else metric})
+
         def experiment(configs):
             return Experiment(
                 method="methods.sadvae",
@@ -51,13 +53,13 @@ def reopen(tmp_path):
                 protocol=ProtocolOptions(),
                 configs=tuple(configs.values()),
                 keys=tuple(configs),
-                seeds=seeds,
+                seeds=SEEDS,
                 test=False,
             )
 
-        study = StageStudy(tmp_path / "study.journal", SPACE, STAGE, TRIALS, SMALL_FIELDS, 0)
+        study = StageStudy(tmp_path / "study.journal", space, STAGE, TRIALS, SMALL_FIELDS, 0)
         recorded = recorded or Recorded()
-        source = StageSource(tmp_path, METHOD, SPACE, study, experiment, halving, size, 1, recorded, recorded)
+        source = StageSource(tmp_path, METHOD, space, study, experiment, halving, size, 1, recorded, recorded)
         source.take_up()
         return source
 
@@ -80,6 +82,10 @@ def keys(job):
     return list(job.experiment.keys)
 
 
+def checkpoint(job):
+    return job.folder / "validation-0.safetensors"
+
+
 def test_mean_and_spread_over_seeds_are_told_and_recorded(reopen):
     recorded = Recorded()
     source = reopen(recorded=recorded)
@@ -93,6 +99,38 @@ def test_mean_and_spread_over_seeds_are_told_and_recorded(reopen):
     assert [m.metrics["validation/harmonic_mean"] for m in record.members] == [0.2, 0.4]
     assert source.study.study.trials[0].value == pytest.approx(0.3)
     assert recorded.rows[0].spread["zsl"] == pytest.approx(0.0707, abs=1e-4)
+
+
+def test_splits_count_like_seeds(reopen):
+    recorded = Recorded()
+    source = reopen(size=1, recorded=recorded)
+    (key,) = keys(job := source.next())
+    two, one = outcomes(key, 0.2, 0.4), [o.model_copy(update={"split": "one"}) for o in outcomes(key, 0.6, 0.8)]
+    source.exchange(job, {key: two + one}, {})
+    assert source.study.study.trials[0].value == pytest.approx(0.5)
+    record = recorded.records[key]
+    assert record.metrics["validation/harmonic_mean_std"] == pytest.approx(0.2582, abs=1e-4)
+    assert [m.key for m in record.members] == [
+        f"{key}/{m}" for m in ("two/seed-0", "two/seed-1", "one/seed-0", "one/seed-1")
+    ]
+
+
+def test_two_metrics_are_told_as_two_and_ranked_by_what_weighs_them(reopen):
+    source = reopen(size=2, metric=["zsl", "harmonic_mean"])
+    job = source.next()
+    low, high = keys(job)
+    source.exchange(job, {low: outcomes(low, 0.1, 0.1), high: outcomes(high, 0.3, 0.5)}, {})
+    assert [t.values for t in source.study.study.trials[:2]] == [[0.05, 0.1], [0.2, 0.4]]
+    assert [row.key for row in source.leaders()] == [high, low]
+    assert [p.key for p in source.study.front()] == [high]
+
+
+def test_of_equal_leaders_the_first_proposed_leads_whichever_ended_first(reopen):
+    source = reopen(size=3)
+    job = source.next()
+    for key in reversed(keys(job)):
+        source.exchange(job, {key: outcomes(key, 0.5, 0.5)}, {})
+    assert [row.key for row in source.leaders()] == keys(job)
 
 
 def test_one_diverged_seed_fails_its_configuration_alone(reopen):
@@ -124,6 +162,73 @@ def test_the_worst_stop_at_a_rung_and_others_come_in(reopen):
     assert source.count("stopped") == 2
 
 
+def test_a_seed_that_diverged_before_a_rung_fails_its_configuration_there(reopen):
+    recorded = Recorded()
+    source = reopen(size=2, halving=Halving(reduction=2), recorded=recorded)
+    job = source.next()
+    bad, good = keys(job)
+    waiting = {bad: outcomes(bad, 0.9, None, epochs=2), good: outcomes(good, 0.1, 0.1, epochs=2)}
+    assert source.exchange(job, {}, waiting).stopped == [bad]
+    assert source.study.at_rung(2) == {1: 0.1}
+    assert recorded.records[bad].tags["outcome"] == "failed"
+    assert recorded.records[bad].tags["reason"] == "1 of 2 seeds and splits failed: not finite"
+    assert (source.count("failed"), source.count("stopped")) == (1, 0)
+
+
+def test_whoever_stands_at_a_rung_is_judged_by_all_that_stood_there_before_a_kill(reopen):
+    halving = Halving(reduction=2)
+    source = reopen(size=2, halving=halving)
+    job = source.next()
+    waiting = {k: outcomes(k, v, v, epochs=2) for k, v in zip(keys(job), (0.5, 0.3), strict=True)}
+    assert source.exchange(job, {}, waiting).stopped == ["only-0001"]
+    again = reopen(size=2, halving=halving)
+    job = again.next()
+    assert keys(job) == ["only-0000", "only-0002"]
+    assert again.exchange(job, {}, {"only-0002": outcomes("only-0002", 0.4, 0.4, epochs=2)}).stopped == []
+    assert again.exchange(job, {}, {"only-0000": outcomes("only-0000", 0.5, 0.5, epochs=2)}).stopped == []
+    late = again.next()
+    waiting = {k: outcomes(k, 0.2, 0.2, epochs=2) for k in keys(late)}
+    assert again.exchange(late, {}, waiting).stopped == keys(late)
+
+
+def test_rungs_of_different_epochs_are_judged_apart(reopen):
+    source = reopen(size=4, halving=Halving(reduction=2))
+    job = source.next()
+    a, b, c, d = keys(job)
+    waiting = {
+        a: outcomes(a, 0.1, 0.1, epochs=2),
+        b: outcomes(b, 0.2, 0.2, epochs=2),
+        c: outcomes(c, 0.8, 0.8, epochs=4),
+        d: outcomes(d, 0.9, 0.9, epochs=4),
+    }
+    assert source.exchange(job, {}, waiting).stopped == [a, c]
+
+
+def test_the_halves_of_a_pack_each_have_its_checkpoint(reopen):
+    source = reopen()
+    job = source.next()
+    checkpoint(job).write_text("of all four")
+    source.over(job, None, "RuntimeError: out of memory")
+    halves = [source.next(), source.next()]
+    assert [keys(half) for half in halves] == [["only-0000", "only-0001"], ["only-0002", "only-0003"]]
+    assert [checkpoint(half).read_text() for half in halves] == ["of all four"] * 2
+    assert len({half.folder for half in halves}) == 2
+
+
+def test_who_came_in_later_has_deaths_of_its_own(reopen):
+    recorded = Recorded()
+    source = reopen(size=1, recorded=recorded)
+    for _ in range(2):
+        source.over(source.next(), None, "")
+    job = source.next()
+    joined = source.exchange(job, {"only-0000": outcomes("only-0000", 0.5, 0.5)}, {}).joining
+    assert list(joined) == ["only-0001"]
+    source.over(job, None, "")
+    again = source.next()
+    assert (keys(again), again.folder) == (["only-0001"], job.folder)
+    assert list(recorded.records) == ["only-0000"]
+
+
 def test_a_lost_pack_goes_out_whole_then_in_halves_until_the_culprit_is_alone(reopen):
     recorded = Recorded()
     source = reopen(recorded=recorded)
@@ -151,7 +256,9 @@ def test_an_error_parts_a_pack_at_once_and_is_the_reason_of_the_one_that_raises_
     source.over(source.next(), None, "ValueError: bad")
     first = source.next()
     assert keys(first) == ["only-0000"]
+    checkpoint(first).write_text("")
     source.over(first, None, "ValueError: bad")
+    assert not checkpoint(first).exists()
     assert recorded.records["only-0000"].tags["reason"] == "ValueError: bad"
     assert keys(source.next()) == ["only-0001"]
 
@@ -180,6 +287,21 @@ def test_what_had_ended_before_it_was_told_is_read_and_not_run_again(reopen, tmp
     again = reopen(size=3)
     assert keys(again.next()) == ["only-0001", "only-0002"]
     assert again.study.study.trials[0].value == 0.5
+
+
+def test_a_stage_that_has_ended_hands_out_nothing_and_counts_the_same(reopen):
+    source = reopen(size=3)
+    while (job := source.next()) is not None:
+        first, *others = keys(job)
+        running = {first: outcomes(first, None, None), **{k: outcomes(k, 0.5, 0.5) for k in others}}
+        while running:
+            running = {k: outcomes(k, 0.5, 0.5) for k in source.exchange(job, running, {}).joining}
+        source.over(job, [], "")
+        assert not job.folder.exists()
+    again = reopen(size=3, recorded=Recorded())
+    assert again.next() is None
+    assert again.leaders() == source.leaders()
+    assert again.count("failed") == source.count("failed") > 0
 
 
 def test_what_mlflow_knows_is_not_written_again(reopen):
