@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
+from ray.exceptions import RayError
 
 from platform.errors import InputError
 from platform.method import load_method
@@ -193,7 +194,7 @@ class Search:
         def experiment(configs: Mapping[str, Mapping[str, Any]]) -> Experiment:
             return self.experiment(configs, seeds, test=False)
 
-        size = asked.pack or self._measured_size(stage, {**asked.base, **kept}, experiment, resources, lanes)
+        size = asked.pack or self._measured_size(stage, {**asked.base, **kept}, experiment, resources, lanes, watch)
         return StageSource(
             self.folder, self.method, self.space, study, experiment, asked.halving, size, lanes, tracker, watch
         )
@@ -205,14 +206,21 @@ class Search:
         experiment: Callable[[Mapping[str, Mapping[str, Any]]], Experiment],
         resources: Resources,
         lanes: int,
+        watch: Watch,
     ) -> int:
-        """Once for a search: a resumed one goes on with the same size."""
+        """Once for a search: a resumed one goes on with the same size. 1 where the configuration measured fails."""
         path = self.folder / "packs" / "size.json"
         if not path.exists():
             low = {name: dimension.ends()[0] for name, dimension in stage.sampled.items() if dimension.ends()}
             measured = experiment({"measured": {**stage.fixed, **kept, **low}})
+            try:
+                size = pack_size(measured, self.options.protocol.folds, resources, lanes)
+            except RayError as error:  # no reason to end before others have been tried
+                reason = str(error).strip().splitlines()[-1]
+                watch.said(f"how many trials a pack should hold could not be measured ({reason}); each trains alone")
+                size = 1
             path.parent.mkdir(exist_ok=True)
-            write_json(path, pack_size(measured, self.options.protocol.folds, resources, lanes))
+            write_json(path, size)
         return TypeAdapter(int).validate_json(path.read_bytes())
 
     def _test(

@@ -138,7 +138,8 @@ class StageSource:
         """The same members again once; then, as one of them may be the reason, in halves."""
         again = replace(pack, deaths=pack.deaths + 1)
         reason = f"failed ({error})" if error else "lost its worker"
-        self.watch.said(f"pack {pack.folder} {reason}; its {len(pack.members)} trials go out again")
+        trials = f"its {len(pack.members)} trials go" if len(pack.members) > 1 else "its trial goes"
+        self.watch.said(f"pack {pack.folder} {reason}; {trials} out again")
         if again.deaths == 1 and not error:
             self.packs.give_back(again)
             return
