@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 import ray
 from pydantic import TypeAdapter
 from ray import tune
+from ray.exceptions import RayActorError
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -128,13 +129,14 @@ def _name(trial: "tune.experiment.Trial") -> str:
     return f"{trial.config['key']}-{trial.trial_id}"
 
 
-@ray.remote(num_cpus=0)
+@ray.remote(num_cpus=0, max_restarts=-1)
 class _Mailbox:
-    """Answers on their way to the workers that wait for them."""
+    """Answers on their way to the workers that wait for them. A new one that Ray starts in its place is empty."""
 
     def __init__(self) -> None:
         self.letters: dict[str, asyncio.Queue] = {}
 
+    @ray.method(max_task_retries=-1)
     async def put(self, name: str, letter: str) -> None:
         await self.letters.setdefault(name, asyncio.Queue()).put(letter)
 
@@ -261,6 +263,8 @@ def _trial(config: Mapping[str, Any]) -> None:
     try:
         desk = None if experiment.test else _ByMail(experiment, halving, config["mailbox"])
         outcomes = train(experiment, folder, desk=desk)
+    except RayActorError:  # the mailbox was lost: as if this process had been
+        tune.report({"unanswered": True})
     except NotWritable as error:  # nobody's fault, and no trial could be kept
         tune.report({"unwritable": str(error)})
     except Exception as error:  # these configurations' fault, perhaps: the source says what is to be done
