@@ -26,3 +26,9 @@ def test_a_late_comer_is_judged_by_all_that_came_before():
     before = {n: n / 10 for n in range(9)}
     assert 9 in Halving().stopped({**before, 9: 0.45}, True)
     assert 9 not in Halving().stopped({**before, 9: 0.55}, True)
+
+
+def test_places_at_a_rung_grow_with_those_that_reach_it():
+    reached = [0.5, 0.9, 0.7, 0.6, 0.1]
+    went_on = [set(range(n)) - Halving(reduction=2).stopped(dict(enumerate(reached[:n])), True) for n in range(1, 6)]
+    assert went_on == [{0}, {1}, {1, 2}, {1, 2}, {1, 2, 3}]

@@ -53,6 +53,41 @@ def test_free_places_are_filled_from_the_same_group():
     assert handed_out(packs) == [[0], [2]]
 
 
+def test_joining_too_leaves_other_lanes_their_share():
+    packs = packs_of(proposals([32] * 8), size=4, lanes=2)
+    assert [len(packs.next().members) for _ in range(2)] == [4, 2]
+    assert [p.number for p in packs.joining(32, 4)] == [6]
+    assert [p.number for p in packs.joining(32, 4)] == [7]
+
+
+def test_what_waits_in_other_groups_is_not_asked_around():
+    """A sampler that learns is not asked for ever more until one of the wanted group comes."""
+    packs = packs_of(proposals([32, *[64] * 20, 32]), size=1, ahead=4)
+    packs.next()
+    assert packs.joining(32, 1) == []
+    assert packs.left() == 17
+
+
+def test_who_is_added_waits_with_the_others():
+    packs = packs_of(proposals([32]), size=2)
+    packs.add(Proposal("p-09", 9, {"batch_size": 32}))
+    assert handed_out(packs) == [[9, 0]]
+
+
+@pytest.mark.parametrize("ahead", [None, 3, 12])
+@pytest.mark.parametrize("lanes", [1, 2, 5])
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_everything_goes_out_once_in_packs_and_into_free_places(size, lanes, ahead):
+    sizes = [(32, 64, 128)[i * i % 7 % 3] for i in range(30)]
+    packs, out = packs_of(proposals(sizes), size, lanes, ahead), []
+    while (pack := packs.next()) is not None:
+        came = [*pack.members, *packs.joining(pack.members[0].values["batch_size"], 2)]
+        assert len(pack.members) <= size
+        assert len({p.values["batch_size"] for p in came}) == 1
+        out += came
+    assert sorted(p.number for p in out) == list(range(30))
+
+
 def test_what_is_given_back_goes_out_first():
     packs = packs_of(proposals([32, 32]), size=1)
     lost = packs.next()

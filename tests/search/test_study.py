@@ -266,6 +266,14 @@ def test_a_trial_that_was_stopped_is_over_and_never_the_best(reopen):
     assert reopen().study.trials[0].value == 0.9  # what a sampler learns of it
 
 
+@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "cmaes"])
+def test_every_other_sampler_takes_two_metrics(reopen, sampler):
+    study = reopen(sampler, metric=["unseen", "seen"])
+    while (proposal := study.next()) is not None:
+        study.tell(proposal.number, [proposal.values["beta_x"], -proposal.values["beta_x"]])
+    assert len(study.front()) == STAGE.trials  # none beats another
+
+
 def test_two_metrics_are_learnt_of_earlier_trials_that_have_both(reopen):
     both = {"unseen": 0.5, "seen": 0.25}
     earlier = [Earlier("before/both", EARLIER[0].values, both), Earlier("before/one", EARLIER[0].values, {"seen": 0.9})]
