@@ -1,5 +1,6 @@
 """Search-space files: what is searched, in which stages, checked against the method's Config before anything starts."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -146,7 +147,7 @@ def read_space(path: Path, config: type[MethodConfig]) -> SearchSpace:
     if not path.exists():
         raise InputError(f"{path}: no such search-space file; give one with --space")
     try:
-        space = SearchSpace(**(yaml.safe_load(path.read_text()) or {}))
+        space = SearchSpace(**(_with_numbers(yaml.safe_load(path.read_text())) or {}))
     except (yaml.YAMLError, TypeError) as error:
         raise InputError(f"{path}: not a search-space file ({str(error).splitlines()[0]})") from error
     except ValidationError as error:
@@ -175,6 +176,16 @@ def read_space(path: Path, config: type[MethodConfig]) -> SearchSpace:
     if len(set(space.metric)) != len(space.metric):
         raise InputError(f"{path}: metric: {', '.join(space.metric)} names one twice")
     return space
+
+
+def _with_numbers(value: object) -> Any:  # whatever YAML holds
+    """The same with `1e-3` a number, which YAML 1.1 takes for a text."""
+    if isinstance(value, dict):
+        return {name: _with_numbers(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_numbers(inner) for inner in value]
+    is_number = isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)e[-+]?\d+", value, re.IGNORECASE)
+    return float(value) if is_number else value
 
 
 def _check_dimension(where: str, config: type[MethodConfig], name: str, dimension: Dimension) -> None:
