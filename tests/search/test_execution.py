@@ -1,3 +1,4 @@
+import time
 from collections import deque
 
 import pytest
@@ -88,7 +89,8 @@ def test_each_configuration_of_a_pack_comes_to_what_it_comes_to_alone(make_job, 
         assert [(o.split, o.seed) for o in found] == [("two", 0), ("two", 1), ("one", 0), ("one", 1)]
         for mine, own in zip(found, expected, strict=True):
             assert mine.epoch == own.epoch
-            assert mine.validation == pytest.approx(own.validation, abs=0.02)
+            assert all(a == pytest.approx(b, abs=1e-6) for a, b in zip(mine.epochs, own.epochs, strict=True))
+            assert mine.validation == pytest.approx(own.validation, abs=1e-6)
     assert {o.status for o in source.ended["pack-2"]} == {"failed"}
     assert not list(tmp_path.glob("tune-*"))
 
@@ -117,11 +119,28 @@ def test_an_experiment_that_cannot_run_is_over_with_its_reason(make_job, tmp_pat
     assert "Traceback" in (tmp_path / "bad" / "error.txt").read_text()
 
 
-def test_an_error_of_the_source_ends_the_execution_as_itself(make_job, tmp_path):
-    class Full(Jobs):
-        def exchange(self, job, ended, waiting):
-            raise OSError(28, "No space left on device")
+def free_cpus():
+    import ray
 
-    with pytest.raises(OSError, match="No space left"):
-        execute(Full(make_job("pack")), Resources(), 1, tmp_path)
+    return ray.available_resources().get("CPU", 0.0)
+
+
+@pytest.mark.parametrize("moment", ["next", "exchange", "over"])
+def test_an_error_of_the_source_ends_the_execution_as_itself_and_no_trial_runs_on(make_job, tmp_path, moment):
+    full = OSError(28, "No space left on device")
+    source, others = Jobs(make_job("pack", epochs=50), make_job("other", epochs=50)), free_cpus()
+
+    def broken(*arguments):
+        if moment == "next" and len(source.waiting) > 1:
+            return source.waiting.popleft()
+        raise full
+
+    setattr(source, moment, broken)
+    with pytest.raises(OSError, match="No space left") as caught:
+        execute(source, Resources(), 2, tmp_path)
+    assert caught.value is full
     assert not list(tmp_path.glob("tune-*"))
+    deadline = time.monotonic() + 30
+    while free_cpus() < others:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

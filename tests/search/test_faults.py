@@ -22,10 +22,14 @@ from optuna.trial import TrialState
 from verbs import PATIENCE, SMALL_FIELDS, ended, events, invoked, started, wait_for
 
 from platform import runtime
+from platform.datasets.text import ClassText
 from platform.search.search import Search
 from platform.tracking.record import KEY_TAG, PARENT_TAG
 from platform.tracking.store import open_store
-from platform.training.trainable import read_outcomes, train
+from platform.training.checkpoints import NotWritable
+from platform.training.saved_models import load_model
+from platform.training.trainable import Experiment, read_outcomes, train
+from platform.zeroshot.problem import ProblemOptions
 
 pytestmark = pytest.mark.slow
 
@@ -388,9 +392,9 @@ def disk(tmp_path):
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-@pytest.mark.parametrize("often", [SOON, 3600.0], ids=["a worker", "the driver"])
+@pytest.mark.parametrize("often", [SOON], ids=["a worker"])
 def test_a_search_whose_disk_is_full_goes_on_once_there_is_room(machines, asked, account, disk, often):
-    """Where the one that writes is {often}."""
+    """Found when a worker writes its next checkpoint or, without one, when the driver writes what came out."""
     runs = disk.folder / "runs"
     with meanwhile(lambda: account.reached(6) and (checkpoints(runs) or often > SOON), disk.fill):
         _, errors = searched(*asked(betas(), runs), "--checkpoint-seconds", often, code=2)
@@ -401,9 +405,6 @@ def test_a_search_whose_disk_is_full_goes_on_once_there_is_room(machines, asked,
     assert "cannot be written" in error
     assert "No space left" in error
 
-    _, errors = searched("--resume", folder, code=2)
-    print(errors)
-
     disk.make_room()
     with (folder / "study.journal").open("ab") as journal:
         journal.write(b'{"op_code": 6, "wor')  # what a full disk leaves of a line
@@ -412,6 +413,25 @@ def test_a_search_whose_disk_is_full_goes_on_once_there_is_room(machines, asked,
         assert_went_on(account)
     assert_whole(folder, trials=4)
     assert_as_alone(folder, [f"only-{i:04d}" for i in range(4)])
+
+
+def test_models_that_find_no_room_are_written_later(lab, small_dataset, disk):
+    experiment = Experiment(
+        method="watched_lab",
+        problem=ProblemOptions(dataset=small_dataset, split="two", text=ClassText(encoder="attributes")),
+        configs=({**SMALL_FIELDS, "epochs": 2},),
+        seeds=(0,),
+        test=True,
+    )
+    folder = disk.folder / "best"
+    folder.mkdir()
+    disk.fill()
+    with pytest.raises(NotWritable, match=f"{folder}.* cannot be written .*No space left"):
+        train(experiment, folder)
+    disk.make_room()
+    (outcome,) = train(experiment, folder)
+    assert {path.name for path in (folder / "models").iterdir()} == {"0-clean", "0-released", "0-held-out.safetensors"}
+    assert load_model(folder / outcome.models["clean"])
 
 
 class Store:
