@@ -21,7 +21,7 @@ tune: setup  ## search SA-DVAE's hyperparameters on the simulated data set
 test: setup  ## lint, then every test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest  # threads that wait for each other make tiny trainings slow
 
 ui: setup  ## open MLflow on the default store
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/runs/mlflow.db

@@ -23,10 +23,14 @@ def connect(address: str | None = None) -> None:
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is the verb's to answer
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the verbs show their own progress
+    os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")  # and say what was lost
     import ray
 
     if ray.is_initialized():
         return
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    # a node's errors, a lost worker among them, go to standard output otherwise, where `--json` promises only events
+    ray._private.worker._worker_logs_enabled = False
     if address is None:
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         environment = {"env_vars": {"PYTHONPATH": path}}

@@ -1,6 +1,6 @@
 """Search a method's hyperparameters, then test the best configuration: `python -m platform.tune methods.sadvae`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +13,7 @@ from platform.errors import InputError
 
 if TYPE_CHECKING:
     from platform.search.search import Report, Search
+    from platform.zeroshot.problem import ProblemOptions
 
 app = cli.application(__doc__)
 _SHOWN = {"trials", "sampler", "seed", "seeds", "splits", "base", "pack", "halving"}  # of the options, in MLflow
@@ -51,6 +52,7 @@ def tune(
     test_seeds: Annotated[int, typer.Option(min=1, help="seeds with which the best configuration is tested")] = 3,
     ensemble: Annotated[int, typer.Option(min=1, help="best configurations, at most, that are tested together")] = 3,
     protocol: options.Protocol = "both",
+    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="between a pack's checkpoints, at least")] = 15.0,
     cpus: Annotated[float, typer.Option(min=0.01, help="CPUs of a trial")] = 1.0,
     gpus: Annotated[float | None, typer.Option(min=0, help="GPUs of a trial; a quarter where there are some")] = None,
     concurrent: Annotated[int | None, typer.Option(min=1, help="trials at a time; as many as fit if absent")] = None,
@@ -89,6 +91,7 @@ def tune(
             warm_start=warm_start,
             test_seeds=test_seeds,
             ensemble=ensemble,
+            checkpoint_seconds=checkpoint_seconds,
             cpus=cpus,
             gpus=gpus,
             device=device,
@@ -128,20 +131,25 @@ def _created(
             raise InputError(
                 f"{fixed_twice[0]}: stage `{stage.name}` of {space_file.name} samples it; use another --space"
             )
-    check_sampler(sampler or space.sampler)
-    if asked["halving"] and len(space.metrics) > 1:
-        raise InputError(f"--stop-early: {space_file.name} searches {' and '.join(space.metrics)}; it takes one metric")
+    check_sampler(sampler or space.sampler, space.metric)
+    if asked["halving"] and len(space.metric) > 1:
+        raise InputError(f"--stop-early: {space_file.name} searches {' and '.join(space.metric)}; it takes one metric")
     device_of(asked["device"])
     counts = _trials(trials, [stage.trials for stage in space.stages])
     for split in asked["splits"]:  # the class text is encoded here, once, and trials read it from the folder
         load_problem(asked["problem"].model_copy(update={"split": split}))
-    tags = {**options.data_tags(asked["problem"]), "method": method}
+    tags = _tags(method, asked["problem"], asked["splits"])
     earlier = earlier_trials(warm_start, runs, tags) if warm_start else []
     folder = options.run_folder(runs, "tune", method, asked["problem"].dataset.name)
     search_options = SearchOptions(
         name=folder.name, method=method, base=dict(base), trials=counts, sampler=sampler or space.sampler, **asked
     )
     return Search.create(folder, search_options, space_file, earlier)
+
+
+def _tags(method: str, problem: "ProblemOptions", splits: Sequence[str]) -> dict[str, str]:
+    """What MLflow says of a search, and must say of an earlier one whose trials can be compared."""
+    return {**options.data_tags(problem), "data.split": ", ".join(splits), "method": method}
 
 
 def _splits(split: str | None, splits: str | None) -> list[str | None]:
@@ -192,7 +200,7 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
         asked.name,
         asked.name,
         {"method": asked.method, **asked.model_dump(mode="json", include=_SHOWN)},
-        {**environment_tags(), **options.data_tags(asked.problem), "method": asked.method},
+        {**environment_tags(), **_tags(asked.method, asked.problem, asked.splits)},
         [search.folder / "space.yaml", asked.problem.dataset / "dataset.json"],
     )
     resume = f"python -m platform.tune --resume {search.folder}"

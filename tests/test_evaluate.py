@@ -5,6 +5,7 @@ from verbs import CLASSES, DIMENSION, SMALL_FIELDS, UNSEEN, events, invoked, wri
 from platform.datasets.contents import ClassInfo, ClassSplit, Contents, FeatureArray
 from platform.datasets.folder import write_dataset
 from platform.datasets.text import ClassText
+from platform.training.together import seeds_together
 from platform.training.trainable import Experiment, train
 from platform.zeroshot.problem import ProblemOptions
 
@@ -29,6 +30,21 @@ def trained(small_dataset, tmp_path_factory):
     return outcome, folder
 
 
+@pytest.fixture(scope="module")
+def together(small_dataset, tmp_path_factory):
+    """The outcome of two seeds together, and its folder."""
+    experiment = Experiment(
+        method="methods.sadvae",
+        problem=ProblemOptions(dataset=small_dataset, split="two", text=ClassText(encoder="attributes")),
+        configs=({**SMALL_FIELDS, "epochs": 5},),
+        seeds=(0, 1),
+        test=True,
+    )
+    folder = tmp_path_factory.mktemp("together")
+    (outcome,) = seeds_together(experiment, train(experiment, folder), folder)
+    return outcome, folder
+
+
 def evaluated(*arguments):
     code, output, errors = invoked("evaluate", *arguments, "--json")
     assert code == 0, errors
@@ -41,6 +57,21 @@ def test_a_saved_model_has_the_metrics_of_its_training(trained, protocol):
     outcome, folder = trained
     metrics = evaluated(folder / outcome.models[protocol])
     assert metrics.items() >= {**outcome.test[protocol], "protocol": protocol, "split": "two"}.items()
+
+
+@pytest.mark.parametrize("protocol", ["clean", "released"])
+def test_a_saved_ensemble_has_the_metrics_of_its_training(together, protocol):
+    outcome, folder = together
+    metrics = evaluated(folder / outcome.models[protocol])
+    assert metrics.items() >= {**outcome.test[protocol], "protocol": protocol, "split": "two"}.items()
+
+
+def test_an_ensemble_is_given_another_splits_classes(together):
+    outcome, folder = together
+    assert evaluated(folder / outcome.models["clean"], "--split", "one")["zsl"] == 1.0  # one class to choose from
+    code, _, errors = invoked("evaluate", folder / outcome.models["clean"], "--split", "seen")
+    assert code == 2
+    assert errors == "error: split `seen`: class `bow` is unseen there, but the model was trained on it\n"
 
 
 def test_a_split_with_fewer_classes_is_answered_by_them_alone(trained):

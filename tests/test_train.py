@@ -32,9 +32,9 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(small_dataset, runs):
-    """The folder of a training of two seeds, and what it said with `--json`."""
+    """The folder of a training of three seeds, and what it said with `--json`."""
     options = small_options(small_dataset, runs, epochs=3)
-    code, output, errors = invoked("train", "methods.sadvae", *options, "--seeds", 2, "--seed", 5, "--json")
+    code, output, errors = invoked("train", "methods.sadvae", *options, "--seeds", 3, "--seed", 5, "--json")
     assert (code, errors) == (0, "")
     (folder,) = runs.glob("train-sadvae-small-*")
     return folder, output
@@ -46,7 +46,7 @@ def prepared(small_dataset, runs, request):
     experiment = Experiment(
         method="methods.sadvae",
         problem=ProblemOptions(dataset=small_dataset, split="two", text=ClassText(encoder="attributes")),
-        configs=({**SMALL_FIELDS, "epochs": 40},) * 2,
+        configs=({**SMALL_FIELDS, "epochs": 40},),
         seeds=(0, 1),
         test=True,
         checkpoint_seconds=0.0,
@@ -68,17 +68,25 @@ def test_with_json_every_epoch_and_outcome_is_a_line(trained):
     _, output = trained
     epochs, outcomes = events(output, "epoch"), events(output, "outcome")
     assert [(e["stage"], e["epoch"]) for e in epochs] == [(s, i) for s in ("validation", "test") for i in range(3)]
-    assert all(len(e["metrics"]) == 2 for e in epochs)
-    assert [(o["seed"], o["status"]) for o in outcomes] == [(5, "finished"), (6, "finished")]
+    assert all(len(e["metrics"]) == 3 for e in epochs)
+    assert [(o["seed"], o["ensemble"], o["status"]) for o in outcomes] == [
+        (5, "", "finished"),
+        (6, "", "finished"),
+        (7, "", "finished"),
+        (5, "3 seeds", "finished"),
+    ]
     assert all(set(o["test"]) == {"clean", "released"} for o in outcomes)
 
 
-def test_the_folder_holds_the_outcomes_and_a_model_of_each_seed_and_protocol(trained):
+def test_the_folder_holds_the_outcomes_and_models_of_each_seed_and_of_all_together(trained):
     folder, output = trained
     outcomes = [{"event": "outcome", **outcome.model_dump()} for outcome in read_outcomes(folder)]
-    assert json.loads(json.dumps(outcomes)) == events(output, "outcome")
-    models = {f"{seed}-{protocol}" for seed in (0, 1) for protocol in ("clean", "released")}
-    assert {path.name for path in (folder / "models").iterdir()} == models
+    *single, together = events(output, "outcome")
+    assert json.loads(json.dumps(outcomes)) == single
+    models = {f"{name}-{p}" for name in (0, 1, 2, "two-3-seeds") for p in ("clean", "released")}
+    held_out = {f"{seed}-held-out.safetensors" for seed in range(3)}
+    assert {path.name for path in (folder / "models").iterdir()} == models | held_out
+    assert together["models"] == {p: f"models/two-3-seeds-{p}" for p in ("clean", "released")}
     assert {path.name for path in folder.iterdir()} == {".lock", "experiment.json", "outcomes.json", "models"}
 
 
@@ -94,6 +102,27 @@ def test_mlflow_has_a_run_for_the_training_and_one_for_each_seed(trained):
         assert run.data.params["learning_rate"] == "0.01"
         assert run.data.metrics["clean/harmonic_mean"] == outcome.test["clean"]["harmonic_mean"]
         assert run.data.metrics["validation/harmonic_mean"] == outcome.validation["harmonic_mean"]
+    assert set(seeds) == {"seed-5", "seed-6", "seed-7", "ensemble-3-seeds"}
+
+
+def test_mlflow_has_a_run_for_the_seeds_together(trained):
+    folder, output = trained
+    (together,) = [o for o in events(output, "outcome") if o["ensemble"]]
+    run = tracked_runs(folder)[1]["ensemble-3-seeds"]
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["ensemble"] == "3 seeds"
+    for protocol in ("clean", "released"):
+        assert run.data.metrics[f"{protocol}/harmonic_mean"] == together["test"][protocol]["harmonic_mean"]
+    assert run.data.metrics["validation/harmonic_mean"] == together["validation"]["harmonic_mean"]
+
+
+def test_a_finished_training_is_only_read_and_says_the_same(trained):
+    folder, output = trained
+    code, again, _ = invoked("train", "--resume", folder, "--json")
+    assert code == 0
+    assert events(again, "epoch") == []
+    assert events(again, "outcome") == events(output, "outcome")
+    assert len(tracked_runs(folder)[1]) == 4
 
 
 def test_without_json_a_table_names_both_protocols(small_dataset, runs):
@@ -101,13 +130,14 @@ def test_without_json_a_table_names_both_protocols(small_dataset, runs):
     assert code == 0
     assert "clean" in output
     assert "it leaks" in output
+    assert "ensemble" not in output  # of one seed
     assert "mlflow ui --backend-store-uri" in output
 
 
 @pytest.mark.slow
 def test_a_training_that_is_killed_goes_on_to_the_same_outcome(prepared, runs):
     experiment, folder = prepared
-    for checkpoint in ("validation.safetensors", "test.safetensors"):
+    for checkpoint in ("validation-0.safetensors", "test-0.safetensors"):
         process = started("train", "--resume", folder)
         wait_for((folder / checkpoint).exists, process)
         process.send_signal(signal.SIGKILL)
@@ -117,7 +147,7 @@ def test_a_training_that_is_killed_goes_on_to_the_same_outcome(prepared, runs):
     ended(started("train", "--resume", write_experiment(experiment, runs / "undisturbed")))
     assert without_seconds(read_outcomes(folder)) == without_seconds(read_outcomes(runs / "undisturbed"))
     parent, seeds = tracked_runs(folder)
-    assert set(seeds) == {"seed-0", "seed-1"}
+    assert set(seeds) == {"seed-0", "seed-1", "ensemble-2-seeds"}
     assert {run.info.status for run in (parent, *seeds.values())} == {"FINISHED"}
 
 
@@ -125,7 +155,7 @@ def test_a_training_that_is_killed_goes_on_to_the_same_outcome(prepared, runs):
 def test_ctrl_c_says_how_to_go_on(prepared):
     _, folder = prepared
     process = started("train", "--resume", folder)
-    wait_for((folder / "validation.safetensors").exists, process)
+    wait_for((folder / "validation-0.safetensors").exists, process)
     process.send_signal(signal.SIGINT)
     _, errors = ended(process, code=130)
     assert errors == f"stopped; go on with: python -m platform.train --resume {folder}\n"

@@ -2,6 +2,10 @@ import pytest
 import yaml
 from verbs import SMALL_SPACE, invoked, small_options, write_small_dataset
 
+from platform import options
+from platform.search.earlier import earlier_trials
+from platform.tracking.record import RunRecord, Tracker
+
 
 @pytest.fixture(scope="module")
 def small_dataset(tmp_path_factory):
@@ -23,6 +27,11 @@ def space(tmp_path):
         (["--trials", "2,0"], "--trials 2,0: expected 2 numbers"),
         (["--sampler", "rndom"], "sampler `rndom`; did you mean `random`?"),
         (["--set", "beta_x=0.1"], "beta_x: stage `first` of space.yaml samples it; use another --space"),
+        (["--pack", "0"], "--pack 0: expected auto, or a number of trials"),
+        (["--pack", "many"], "--pack many: expected auto"),
+        (["--splits", "one,seen"], "--splits one,seen: expected different names separated by commas, and no --split"),
+        (["--warm-start", "before"], "no search's folder, MLflow experiment or run in"),
+        (["--warm-start", "."], "--warm-start .: no search stands there"),
         (["--protocol", "released"], "--protocol released: expected clean, or both"),
         (["--device", "gpu"], "device `gpu`: expected auto, cpu, cuda or cuda:N"),
         (["--space", "no.yaml"], "no.yaml: no such search-space file; give one with --space"),
@@ -36,7 +45,77 @@ def test_what_is_wrong_is_one_line_before_a_folder_is_made(small_dataset, space,
     assert (code, output) == (2, "")
     assert errors.startswith(f"error: {message}")
     assert errors.count("\n") == 1
+    assert not list(runs.glob("tune-*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--stop-early", "2"], "--stop-early: space.yaml searches unseen and seen; it takes one metric"),
+        (["--sampler", "cmaes"], "sampler `cmaes` takes one metric, not unseen and seen; try nsgaii"),
+    ],
+)
+def test_what_takes_one_metric_is_refused_for_two(small_dataset, space, tmp_path, arguments, message):
+    space.write_text(yaml.safe_dump({**yaml.safe_load(SMALL_SPACE), "metric": ["unseen", "seen"]}, sort_keys=False))
+    runs = tmp_path / "runs"
+    asked = ["methods.sadvae", *small_options(small_dataset, runs), "--space", space, *arguments]
+    assert invoked("tune", *asked) == (2, "", f"error: {message}\n")
     assert not runs.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--stop-early", 1), ("--fewest-epochs", 0), ("--seeds", 0), ("--test-seeds", 0), ("--ensemble", 0)],
+)
+def test_a_number_that_is_too_small_is_named_with_its_option(option, value):
+    code, output, errors = invoked("tune", "methods.sadvae", option, value)
+    assert (code, output) == (2, "")
+    assert f"Invalid value for '{option}'" in errors
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        ("two,none", "no class split `none`; it has two, one, seen"),
+        ("two,two", "--splits two,two: expected different names separated by commas"),
+        (" , ", "--splits  , : expected different names separated by commas"),
+    ],
+)
+def test_splits_that_cannot_be_are_named(small_dataset, space, tmp_path, splits, message):
+    runs = tmp_path / "runs"
+    code, _, errors = invoked(
+        "tune",
+        "methods.sadvae",
+        *without_split(small_options(small_dataset, runs)),
+        "--space",
+        space,
+        "--splits",
+        splits,
+    )
+    assert code == 2
+    assert message in errors
+    assert errors.count("\n") == 1
+    assert not list(runs.glob("tune-*"))
+
+
+def test_a_search_learns_from_the_same_splits_alone(small_dataset, space, tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    runs = tmp_path / "runs"
+    problem = options.problem_options(small_dataset, "two", None, "attributes", "name", "mean", None)
+    tracker = Tracker(runs, "unseen")
+    tags = {**options.data_tags(problem), "method": "methods.sadvae"}
+    tracker.parent("before", "before", {}, tags)
+    params, metrics = {"beta_x": 0.5}, {"validation/harmonic_mean": 0.5}
+    tracker.child(RunRecord("first-0000", "first-0000", params, [], metrics, "FINISHED", {"outcome": "finished"}))
+    assert earlier_trials("before", runs, tags)
+    asked = ["methods.sadvae", *without_split(small_options(small_dataset, runs)), "--space", space]
+    code, _, errors = invoked("tune", *asked, "--splits", "two,one", "--warm-start", "before")
+    assert (code, errors) == (2, "error: --warm-start before: no finished trial was found there\n")
+
+
+def without_split(arguments):
+    where = arguments.index("--split")
+    return arguments[:where] + arguments[where + 2 :]
 
 
 def test_a_space_that_does_not_fit_the_method_is_refused(small_dataset, space, tmp_path):

@@ -42,12 +42,14 @@ class Replayed:
         before = [tensor.clone() for tensor in self.written]
         beside = torch.cuda.Stream()
         beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):
-            for _ in range(_WARM_UPS):
-                self.step(kind, *places)
-        torch.cuda.current_stream().wait_stream(beside)
-        for tensor, value in zip(self.written, before, strict=True):
-            tensor.copy_(value)
+        try:
+            with torch.cuda.stream(beside):
+                for _ in range(_WARM_UPS):
+                    self.step(kind, *places)
+        finally:
+            torch.cuda.current_stream().wait_stream(beside)
+            for tensor, value in zip(self.written, before, strict=True):
+                tensor.copy_(value)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             result = self.step(kind, *places)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter
 
 from platform.errors import InputError
+from platform.search.space import METRICS
 from platform.search.study import Earlier
 from platform.tracking.finished import finished_trials
 from platform.tracking.record import PARENT_TAG
@@ -48,7 +49,7 @@ def _mean(outcomes: list[Outcome]) -> dict[str, float]:
 
 
 def _of_run(run: "Run") -> Earlier:
-    metrics = {n.removeprefix("validation/"): v for n, v in run.data.metrics.items() if n.startswith("validation/")}
+    metrics = {m: run.data.metrics[f"validation/{m}"] for m in METRICS if f"validation/{m}" in run.data.metrics}
     name = f"{run.data.tags[PARENT_TAG]}/{run.info.run_name}"
     return Earlier(name, {field: _value(text) for field, text in run.data.params.items()}, metrics)
 

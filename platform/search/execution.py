@@ -10,6 +10,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -17,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 import ray
 from pydantic import TypeAdapter
 from ray import tune
+from ray.exceptions import RayActorError
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -86,7 +88,8 @@ def execute(source: Source, resources: Resources, concurrent: int, storage: Path
     An error of the source itself ends the execution and is raised here.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    searcher = _HandedOut(source, _Mailbox.options(scheduling_strategy=here).remote())
+    mailbox = _Mailbox.options(scheduling_strategy=here).remote()
+    searcher = _HandedOut(source, mailbox)
     tuner = tune.Tuner(
         tune.with_resources(_trial, {"CPU": resources.cpus, "GPU": resources.gpus}),
         tune_config=tune.TuneConfig(
@@ -100,16 +103,21 @@ def execute(source: Source, resources: Resources, concurrent: int, storage: Path
         run_config=tune.RunConfig(
             name=f"{_TUNES_FILES}{time.time_ns()}",
             storage_path=str(storage.resolve()),
+            callbacks=[_EndsWith(searcher)],
             verbose=0,
         ),
     )
     _remove_tunes_files(storage)  # of a driver that was killed
     try:
         tuner.fit()
-    except _SourceBroke as broke:
-        raise broke.__cause__ from None
+    except Exception:
+        if searcher.broke is None:
+            raise
     finally:
+        ray.kill(mailbox)  # Tune keeps its searcher, and so this process, for as long as the driver lives
         _remove_tunes_files(storage)
+    if searcher.broke is not None:
+        raise searcher.broke
 
 
 def _remove_tunes_files(storage: Path) -> None:
@@ -121,13 +129,14 @@ def _name(trial: "tune.experiment.Trial") -> str:
     return f"{trial.config['key']}-{trial.trial_id}"
 
 
-@ray.remote(num_cpus=0)
+@ray.remote(num_cpus=0, max_restarts=-1)
 class _Mailbox:
-    """Answers on their way to the workers that wait for them."""
+    """Answers on their way to the workers that wait for them. A new one that Ray starts in its place is empty."""
 
     def __init__(self) -> None:
         self.letters: dict[str, asyncio.Queue] = {}
 
+    @ray.method(max_task_retries=-1)
     async def put(self, name: str, letter: str) -> None:
         await self.letters.setdefault(name, asyncio.Queue()).put(letter)
 
@@ -137,20 +146,17 @@ class _Mailbox:
         return letter
 
 
-class _SourceBroke(BaseException):
-    """Carries an error that ends the search out of Tune's loop, which would take an Exception for a trial's failure."""
-
-
 class _HandedOut(Searcher):
-    """Tune's view of a source."""
+    """Tune's view of a source. broke: the error that the source ended with; it is asked nothing more."""
 
     def __init__(self, source: Source, mailbox: "ray.actor.ActorHandle") -> None:
         super().__init__()
         self.source, self.mailbox = source, mailbox
         self.jobs: dict[str, Job] = {}
+        self.broke: Exception | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        job = _carried(self.source.next)
+        job = self._asked(self.source.next)
         if job is None:  # a job that runs may yet give back its configurations
             return None if self.jobs else Searcher.FINISHED
         self.jobs[trial_id] = job
@@ -166,22 +172,32 @@ class _HandedOut(Searcher):
         if "letter" not in result:
             return
         ended, waiting = (_BY_KEY.validate_json(result[kind]) for kind in ("ended", "waiting"))
-        answer = _carried(self.source.exchange, self.jobs[trial_id], ended, waiting)
+        answer = self._asked(self.source.exchange, self.jobs[trial_id], ended, waiting)
+        if answer is None:
+            return
         text = json.dumps({"stopped": list(answer.stopped), "joining": dict(answer.joining)})
         self.mailbox.put.remote(result["letter"], text)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         result, job = result or {}, self.jobs.pop(trial_id)
         if "unwritable" in result:
-            raise _SourceBroke from InputError(result["unwritable"])
+            self.broke = self.broke or InputError(result["unwritable"])
         outcomes = _OUTCOMES.validate_json(result["outcomes"]) if "outcomes" in result and not error else None
-        _carried(self.source.over, job, outcomes, result.get("error", ""))
+        self._asked(self.source.over, job, outcomes, result.get("error", ""))
+
+    def _asked(self, call: Callable[..., Given], *arguments: Any) -> Given | None:
+        """An answer of the source; its error is kept, since Tune would take it for a trial's."""
+        try:
+            return call(*arguments) if self.broke is None else None
+        except Exception as error:
+            self.broke = error
+            return None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_HandedOut":
         return self  # Tune copies its searcher before it starts; the source is this process's and cannot be copied
 
     def __getstate__(self) -> dict[str, Any]:  # for Tune's own records, which nothing is read from
-        return {**self.__dict__, "source": None, "mailbox": None, "jobs": {}}
+        return {**self.__dict__, "source": None, "mailbox": None, "jobs": {}, "broke": None}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the source's own study and folder hold all that a resume needs."""
@@ -190,11 +206,15 @@ class _HandedOut(Searcher):
         """Nothing; see `save`."""
 
 
-def _carried(call: Callable[..., Given], *arguments: Any) -> Given:
-    try:
-        return call(*arguments)
-    except Exception as error:
-        raise _SourceBroke from error
+class _EndsWith(tune.Callback):
+    """Ends Tune's loop once a source has broken, from where Tune cleans up after itself."""
+
+    def __init__(self, searcher: _HandedOut) -> None:
+        self.searcher = searcher
+
+    def on_step_end(self, iteration: int, trials: "list[tune.experiment.Trial]", **info: Any) -> None:
+        if self.searcher.broke is not None:
+            raise self.searcher.broke
 
 
 class _ByMail:
@@ -243,11 +263,14 @@ def _trial(config: Mapping[str, Any]) -> None:
     try:
         desk = None if experiment.test else _ByMail(experiment, halving, config["mailbox"])
         outcomes = train(experiment, folder, desk=desk)
+    except RayActorError:  # the mailbox was lost: as if this process had been
+        tune.report({"unanswered": True})
     except NotWritable as error:  # nobody's fault, and no trial could be kept
         tune.report({"unwritable": str(error)})
     except Exception as error:  # these configurations' fault, perhaps: the source says what is to be done
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "error.txt").write_text(traceback.format_exc())
-        tune.report({"error": f"{type(error).__name__}: {error}"[:500]})
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "error.txt").write_text(traceback.format_exc())
+        tune.report({"error": f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]})
     else:
         tune.report({"outcomes": _OUTCOMES.dump_json(outcomes).decode()})

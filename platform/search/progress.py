@@ -78,6 +78,7 @@ class LiveWatch:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self.progress = Progress(*columns, _PaceColumn(), console=console)
         self.rows: list[Row] = []
+        self.fields: Sequence[str] = ()
         self.live = Live(self._shown(), console=console, refresh_per_second=2)
         if console.is_terminal:
             self.live.start()
@@ -104,7 +105,7 @@ class LiveWatch:
             self.console.print(f"  {row.key}: {said}")
 
     def said(self, text: str) -> None:
-        self.console.print(text, soft_wrap=True)
+        self.console.print(text, soft_wrap=True, markup=False)  # an error's words may hold brackets
 
     def tested(self, key: str) -> None:
         self.pace.done += 1

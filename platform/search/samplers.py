@@ -25,10 +25,12 @@ _SAMPLERS = {
 _OPTIONS = {"tpe": {"constant_liar": True, "multivariate": True}, "qmc": {"scramble": True}}
 
 
-def check_sampler(name: str) -> None:
-    """Raise InputError unless Optuna's sampler of that name is known here and can be used."""
+def check_sampler(name: str, metrics: Sequence[str]) -> None:
+    """Raise InputError unless Optuna's sampler of that name is known here and can be used for these metrics."""
     if name not in _SAMPLERS:
         raise InputError(f"sampler `{name}`{nearest(name, _SAMPLERS)}")
+    if name == "cmaes" and len(metrics) > 1:
+        raise InputError(f"sampler `cmaes` takes one metric, not {' and '.join(metrics)}; try nsgaii")
     if name == "cmaes" and importlib.util.find_spec("cmaes") is None:
         raise InputError("sampler `cmaes` needs the package cmaes: pip install cmaes")
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
+from ray.exceptions import RayError
 
 from platform.errors import InputError
 from platform.method import load_method
@@ -59,6 +60,7 @@ class SearchOptions(BaseModel):
     halving: Halving | None
     test_seeds: int
     ensemble: int  # of the best configurations, at most, that are tested together
+    checkpoint_seconds: float = 15.0
     cpus: float
     gpus: float | None
     device: str
@@ -121,6 +123,7 @@ class Search:
         for stage, trials in zip(self.space.stages, self.options.trials, strict=True):
             source = self._stage(stage, trials, kept, tracker, watch, resources, lanes)
             watch.stage(stage.name, len(source.outcomes), trials, list(stage.sampled))
+            source.take_up()
             if len(source.outcomes) < trials:
                 execute(source, resources, lanes, self.folder)
             leaders = source.leaders()
@@ -136,7 +139,7 @@ class Search:
         ranked = [best, *(row for row in leaders if row.key != best.key)]
         values = [row.values for row in ranked[: self.options.ensemble]]
         tests = self._test(values, tracker, watch, resources, lanes)
-        several = len(self.space.metrics) > 1
+        several = len(self.space.metric) > 1
         report = Report(
             best=self.method.configure(best.values).model_dump(),
             best_key=best.key,
@@ -169,6 +172,7 @@ class Search:
             splits=tuple(self.options.splits),
             test=test,
             device=self.options.device,
+            checkpoint_seconds=self.options.checkpoint_seconds,
         )
 
     def _stage(
@@ -190,7 +194,7 @@ class Search:
         def experiment(configs: Mapping[str, Mapping[str, Any]]) -> Experiment:
             return self.experiment(configs, seeds, test=False)
 
-        size = asked.pack or self._measured_size(stage, {**asked.base, **kept}, experiment, resources, lanes)
+        size = asked.pack or self._measured_size(stage, {**asked.base, **kept}, experiment, resources, lanes, watch)
         return StageSource(
             self.folder, self.method, self.space, study, experiment, asked.halving, size, lanes, tracker, watch
         )
@@ -202,14 +206,21 @@ class Search:
         experiment: Callable[[Mapping[str, Mapping[str, Any]]], Experiment],
         resources: Resources,
         lanes: int,
+        watch: Watch,
     ) -> int:
-        """Once for a stage: a resumed one goes on with the same size."""
-        path = self.folder / "packs" / f"{stage.name}.json"
+        """Once for a search: a resumed one goes on with the same size. 1 where the configuration measured fails."""
+        path = self.folder / "packs" / "size.json"
         if not path.exists():
             low = {name: dimension.ends()[0] for name, dimension in stage.sampled.items() if dimension.ends()}
             measured = experiment({"measured": {**stage.fixed, **kept, **low}})
+            try:
+                size = pack_size(measured, self.options.protocol.folds, resources, lanes)
+            except RayError as error:  # no reason to end before others have been tried
+                reason = str(error).strip().splitlines()[-1]
+                watch.said(f"how many trials a pack should hold could not be measured ({reason}); each trains alone")
+                size = 1
             path.parent.mkdir(exist_ok=True)
-            write_json(path, pack_size(measured, self.options.protocol.folds, resources, lanes))
+            write_json(path, size)
         return TypeAdapter(int).validate_json(path.read_bytes())
 
     def _test(

@@ -1,13 +1,14 @@
 """Search-space files: what is searched, in which stages, checked against the method's Config before anything starts."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import optuna
 import yaml
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from platform.configuration import check_field, validated
 from platform.errors import InputError
@@ -125,19 +126,20 @@ class SearchSpace(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str  # the paper's table that it states
-    metric: Literal[METRICS] | Annotated[list[Literal[METRICS]], Field(min_length=1)] = "harmonic_mean"
+    metric: list[Literal[METRICS]] = Field(["harmonic_mean"], min_length=1)
     mode: Literal["max", "min"] = "max"
     sampler: str = "random"
     stages: list[Stage] = Field(min_length=1)
 
-    @property
-    def metrics(self) -> list[str]:
-        return [self.metric] if isinstance(self.metric, str) else list(self.metric)
+    @field_validator("metric", mode="before")
+    @classmethod
+    def _one_or_several(cls, metric: object) -> object:
+        return [metric] if isinstance(metric, str) else metric
 
     @property
     def leading(self) -> str:
         """The metric by which trials are ranked: the only one, or of several the harmonic mean, which weighs them."""
-        return self.metrics[0] if len(self.metrics) == 1 else "harmonic_mean"
+        return self.metric[0] if len(self.metric) == 1 else "harmonic_mean"
 
 
 def read_space(path: Path, config: type[MethodConfig]) -> SearchSpace:
@@ -145,7 +147,7 @@ def read_space(path: Path, config: type[MethodConfig]) -> SearchSpace:
     if not path.exists():
         raise InputError(f"{path}: no such search-space file; give one with --space")
     try:
-        space = SearchSpace(**(yaml.safe_load(path.read_text()) or {}))
+        space = SearchSpace(**(_with_numbers(yaml.safe_load(path.read_text())) or {}))
     except (yaml.YAMLError, TypeError) as error:
         raise InputError(f"{path}: not a search-space file ({str(error).splitlines()[0]})") from error
     except ValidationError as error:
@@ -171,9 +173,19 @@ def read_space(path: Path, config: type[MethodConfig]) -> SearchSpace:
         for name, value in ((name, value) for point in stage.points for name, value in point.items()):
             if name not in stage.sampled or not stage.sampled[name].holds(value):
                 raise InputError(f"{where}: points: `{name}: {value}` is no value that the stage can sample")
-    if len(set(space.metrics)) != len(space.metrics):
-        raise InputError(f"{path}: metric: {', '.join(space.metrics)} names one twice")
+    if len(set(space.metric)) != len(space.metric):
+        raise InputError(f"{path}: metric: {', '.join(space.metric)} names one twice")
     return space
+
+
+def _with_numbers(value: object) -> Any:  # whatever YAML holds
+    """The same with `1e-3` a number, which YAML 1.1 takes for a text."""
+    if isinstance(value, dict):
+        return {name: _with_numbers(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_numbers(inner) for inner in value]
+    is_number = isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)e[-+]?\d+", value, re.IGNORECASE)
+    return float(value) if is_number else value
 
 
 def _check_dimension(where: str, config: type[MethodConfig], name: str, dimension: Dimension) -> None:

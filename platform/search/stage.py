@@ -58,7 +58,6 @@ class StageSource:
             self._keep(proposal, outcomes or [self._lost(proposal)], known=proposal.key in recorded)
         ahead = None if space.sampler in _INDEPENDENT else 4 * size
         self.packs = Packs(self._propose, lambda: study.left, self._group, size, lanes, ahead)
-        self._take_up()
 
     def next(self) -> Job | None:
         pack = self.packs.next()
@@ -72,7 +71,8 @@ class StageSource:
             self._take(self.proposals[key], outcomes)
         joining = self.packs.joining(self._group(pack.members[0]), len(over))
         staying = [p for p in pack.members if p.key not in over]
-        self._roster(replace(pack, members=staying + joining))
+        deaths = 0 if joining else pack.deaths  # who comes in has died with nobody yet
+        self._roster(replace(pack, members=staying + joining, deaths=deaths))
         return Answer(stopped, {p.key: p.values for p in joining})
 
     def over(self, job: Job, outcomes: Sequence[Outcome] | None, error: str) -> None:
@@ -105,8 +105,11 @@ class StageSource:
             self._take(proposal, outcomes)  # it had ended when the driver was killed
         return None
 
-    def _take_up(self) -> None:
-        """Packs that were out when the driver was killed go out again as they were, since they may have checkpoints."""
+    def take_up(self) -> None:
+        """Before the first job: packs that were out when the driver was killed go out again as they were.
+
+        They may have checkpoints. A trial that had ended by then is read, and told.
+        """
         cut_off = sorted((self.folder / "packs").glob(f"*/{_ROSTER}"))
         unfinished: dict[str, Proposal] = {}
         for _ in range(len(self.study.unfinished) if cut_off else 0):
@@ -135,7 +138,8 @@ class StageSource:
         """The same members again once; then, as one of them may be the reason, in halves."""
         again = replace(pack, deaths=pack.deaths + 1)
         reason = f"failed ({error})" if error else "lost its worker"
-        self.watch.said(f"pack {pack.folder} {reason}; its {len(pack.members)} trials go out again")
+        trials = f"its {len(pack.members)} trials go" if len(pack.members) > 1 else "its trial goes"
+        self.watch.said(f"pack {pack.folder} {reason}; {trials} out again")
         if again.deaths == 1 and not error:
             self.packs.give_back(again)
             return
@@ -176,7 +180,7 @@ class StageSource:
             write_outcomes(folder, outcomes)
         self._keep(proposal, outcomes, known=False)
         row = self._row(proposal)
-        values = [row.metrics.get(metric, math.nan) for metric in self.space.metrics]
+        values = [row.metrics.get(metric, math.nan) for metric in self.space.metric]
         sound = row.status != "failed" and all(map(math.isfinite, values))
         self.study.tell(proposal.number, values if sound else None, stopped=row.status == "stopped")
         self.watch.trial(row)

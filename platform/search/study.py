@@ -1,5 +1,6 @@
 """One stage's Optuna study, in the search's own folder: what to try next, what is unfinished, what came out."""
 
+import math
 import os
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from platform.search.samplers import sampler_for
 from platform.search.space import SearchSpace, Stage
 
 _EARLIER = "earlier"  # marks a trial that an earlier search made, by its name there
+_POINT = "point"  # marks a trial that tries one of the stage's points, by its place
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,14 @@ class StageStudy:
         self.study = optuna.create_study(
             study_name=stage.name,
             storage=JournalStorage(JournalFileBackend(str(journal))),
-            directions=[direction] * len(space.metrics),
+            directions=[direction] * len(space.metric),
             load_if_exists=True,
         )
         self._learn(earlier)
-        for point in stage.points:
-            self.study.enqueue_trial(point, skip_if_exists=True)
+        placed = {t.user_attrs.get(_POINT) for t in self.study.get_trials(deepcopy=False)}
+        for place, point in enumerate(stage.points):
+            if place not in placed:
+                self.study.enqueue_trial(point, user_attrs={_POINT: place})
         own = [t for t in self.study.get_trials(deepcopy=False) if _EARLIER not in t.user_attrs]
         asked = [t for t in own if t.state != TrialState.WAITING]
         self.numbers = [t.number for t in asked]  # of the trials that were asked for, in their order
@@ -128,13 +132,14 @@ class StageStudy:
         known = {t.user_attrs.get(_EARLIER) for t in self.study.get_trials(deepcopy=False)}
         for trial in earlier:
             distributions = self.stage.distributions(trial.values)
-            if trial.name in known or distributions is None or not set(self.space.metrics) <= trial.metrics.keys():
+            metrics = [trial.metrics.get(metric, math.nan) for metric in self.space.metric]
+            if trial.name in known or distributions is None or not all(map(math.isfinite, metrics)):
                 continue
             self.study.add_trial(
                 optuna.trial.create_trial(
                     params={name: trial.values[name] for name in distributions},
                     distributions=distributions,
-                    values=[trial.metrics[metric] for metric in self.space.metrics],
+                    values=metrics,
                     user_attrs={_EARLIER: trial.name},
                 )
             )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _WAITS = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0, 15.0, 15.0, 15.0, 15.0)  # seconds between tries, two minutes in all
 _log = logging.getLogger("unseen.tracking")
+_FULL = ("No space left on device", "Disk quota exceeded", "disk is full")
 _PASSING = {"TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED"}
 
 Arguments = ParamSpec("Arguments")
@@ -28,15 +29,16 @@ Result = TypeVar("Result")
 
 
 class StoreUnavailable(InputError):
-    """The store failed several times in a row. What was being written can be written again later, from the start."""
+    """The store is full, or failed several times in a row. What was written may be written again, from the start."""
 
 
 def open_store(home: Path) -> "MlflowClient":
     """A client of the store, whose database exists from now on. Raises InputError where it cannot be opened."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # where `--json` promises only events
-    # ours is the patience (`retried`): MLflow's own would add minutes to each of our tries
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    # ours is the patience (`retried`), which looks for what was made before an answer was lost; MLflow's own would send
+    # the request again, and make a second run
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     from mlflow import MlflowClient
 
     _hush()
@@ -86,28 +88,35 @@ def retried(call: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
 
     @functools.wraps(call)
     def patient(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        for failures, wait in enumerate(_WAITS):
+        for tries, wait in enumerate([*_WAITS, 0.0], start=1):
             try:
                 return call(*args, **kwargs)
             except Exception as error:
+                if _is_full(error):
+                    raise StoreUnavailable(_broken(f"cannot be written ({_reason(error)}); make room")) from error
                 if not _passes(error):
                     raise
-                if failures == 1:
+                if tries > len(_WAITS):
+                    failed = f"failed {tries} times in a row ({_reason(error)}); start it again"
+                    raise StoreUnavailable(_broken(failed)) from error
+                if tries == 2:
                     _log.warning("the MLflow store does not answer (%s); waiting for it", _reason(error))
             time.sleep(wait)
-        try:
-            return call(*args, **kwargs)
-        except Exception as error:
-            if not _passes(error):
-                raise
-            tries = f"failed {len(_WAITS) + 1} times in a row ({_reason(error)})"
-            raise StoreUnavailable(f"the MLflow store {tries}; start it again, and go on with --resume") from error
 
     return patient
 
 
+def _broken(how: str) -> str:
+    return f"the MLflow store {how}, and go on with --resume"
+
+
 def _reason(error: Exception) -> str:
-    return _without_password(str(error).splitlines()[0])
+    return _without_password(next(iter(str(error).splitlines()), type(error).__name__))
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether its disk is, of which databases and servers tell in words."""
+    return any(words in str(error) for words in _FULL)
 
 
 def _passes(error: Exception) -> bool:

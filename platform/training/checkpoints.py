@@ -48,16 +48,26 @@ def write_json(path: Path, value: object) -> None:
 
 
 @contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Raises NotWritable for what goes wrong in writing to a folder."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise NotWritable(folder, error) from error
+
+
+@contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """A temporary name for a file that becomes `path` once it is written, and is gone where it cannot be."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield partial
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            partial.unlink()
-        raise NotWritable(path.parent, error) from error
+    with writing(path.parent):
+        try:
+            yield partial
+            partial.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                partial.unlink()
+            raise
 
 
 @contextmanager

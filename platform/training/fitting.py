@@ -33,10 +33,16 @@ def best_epoch(groups: Sequence[Sequence[int]], metric: str) -> Keeper:
 
 
 def epoch_of_best(history: History, group: Sequence[int], metric: str) -> int:
-    """The first epoch at which the mean of `metric` is the highest, over those of a group that are finite."""
-    counted = [m for m in group if is_finite(history, m)] or group
-    means = [sum(epoch[m][metric] for m in counted) for epoch in history]
-    return max(range(len(means)), key=means.__getitem__)
+    """The first epoch at which the mean of `metric` is the highest, over those of a group that are finite.
+
+    Where one has diverged on the way, an epoch is compared with the best before it: the only one whose models are kept.
+    """
+    diverged, best = {m for m in group if not is_finite(history[-1], m)}, 0
+    for epoch in range(1, len(history)):
+        counted = [m for m in group if m not in diverged or is_finite(history[epoch], m)] or group
+        if sum(history[epoch][m][metric] for m in counted) > sum(history[best][m][metric] for m in counted):
+            best = epoch
+    return best
 
 
 def chosen_epoch(epochs: Sequence[int]) -> Keeper:
@@ -44,9 +50,9 @@ def chosen_epoch(epochs: Sequence[int]) -> Keeper:
     return lambda history: [m for m, epoch in enumerate(epochs) if epoch == len(history) - 1]
 
 
-def is_finite(history: History, member: int) -> bool:
-    """Whether a member's numbers are, at its last epoch."""
-    return all(math.isfinite(value) for value in history[-1][member].values())
+def is_finite(epoch: Sequence[Mapping[str, float]], member: int) -> bool:
+    """Whether a member's numbers of an epoch are."""
+    return all(math.isfinite(value) for value in epoch[member].values())
 
 
 @dataclass
@@ -73,7 +79,7 @@ class Course:
         """After its last epoch, or once none of its members is finite."""
         if len(self.history) > self.last_epoch:
             return True
-        return bool(self.history) and not any(is_finite(self.history, m) for m in range(len(self.members)))
+        return bool(self.history) and not any(is_finite(self.history[-1], m) for m in range(len(self.members)))
 
 
 Following = Callable[[Sequence[Course]], Sequence[Course]]  # courses after an epoch to those that go on from there
@@ -133,7 +139,8 @@ class Fitting:
         if self.checkpoint and self.rank == 0 and (time.monotonic() >= self._due or not self._running):
             self._write({c.key: states(places[c.key]) for c in self._running if c.key in places})
         if self.on_epoch:
-            self.on_epoch(max(len(c.history) for c in before) - 1, before[0].history[-1])
+            metrics = [member for course in before for member in course.history[-1]]
+            self.on_epoch(max(len(c.history) for c in before) - 1, metrics)
         for course in self._running if self._changed else ():
             if course.key in places:
                 going_on = zip(course.members, states(places[course.key]), strict=True)

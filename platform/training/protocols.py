@@ -209,7 +209,7 @@ class _ValidationStage:
         return [self._of(course, split, group) for (split, _), group in self.groups.items()]
 
     def _of(self, course: Course, split: str, group: Sequence[int]) -> Validation | None:
-        if not all(is_finite(course.history, m) for m in group):
+        if not all(is_finite(course.history[-1], m) for m in group):
             return None
         models = [course.kept["best"][m] for m in group]
         held_out = [
@@ -258,7 +258,7 @@ def test(
     place.fitting("test", method, courses).fit()
     tests = []
     for (candidate, validation), fitted in zip(pairs, courses, strict=True):
-        if not is_finite(fitted.history, 0):
+        if not is_finite(fitted.history[-1], 0):
             tests.append(None)
             continue
         models = {p: fitted.kept[p][0].joined_by(validation.combination) for p in options.protocols}

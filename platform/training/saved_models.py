@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from platform.errors import InputError
 from platform.method import Model, load_method
+from platform.training.checkpoints import writing
 from platform.training.ensembles import Ensemble
 from platform.zeroshot.gate import Gate, Stacking
 
@@ -22,17 +23,21 @@ def save_model(method_name: str, model: Model, folder: Path, record: Mapping[str
     tensors, values = model.state()
     combination = model.combination and {"type": type(model.combination).__name__, **asdict(model.combination)}
     values = {**values, "seen": model.seen, "unseen": model.unseen, "combination": combination}
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     # copies, because an ensemble's parts may share a tensor and the format wants each name its own memory
     copies = {n: t.detach().cpu().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
-    save_file(copies, partial / "model.safetensors")
     kind = "ensemble" if isinstance(model, Ensemble) else "model"
     text = json.dumps({"method": method_name, "kind": kind, "record": dict(record), "values": values}, indent=1)
-    (partial / "model.json").write_text(text + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    with writing(folder.parent):
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            partial.mkdir(parents=True)
+            save_file(copies, partial / "model.safetensors")
+            (partial / "model.json").write_text(text + "\n")
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def load_model(folder: Path) -> tuple[Model, dict[str, Any]]:

@@ -4,6 +4,7 @@ They cost no training. What joins seen and unseen scores is fitted on the mean o
 how many configurations predict together is chosen there too.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,9 @@ def best_together(
         for own, outcomes in ranked:
             parts = [*parts, *_sound(outcomes, split, own)]
             several.append(parts)
-        values = [_validated(method, parts)[1][metric] for parts in several if parts]
+        if not parts:
+            continue
+        values = [_validated(method, parts)[1][metric] if parts else -math.inf for parts in several]
         best = max(range(len(values)), key=values.__getitem__)
         found.append(_joined(experiment, split, f"best {best + 1}", several[best], folder))
     return found

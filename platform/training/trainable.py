@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from platform.method import Method, MethodConfig, load_method
-from platform.training.checkpoints import write_checkpoint, write_json
+from platform.training.checkpoints import write_checkpoint, write_json, writing
 from platform.training.devices import device_of
 from platform.training.protocols import (
     Candidate,
@@ -97,7 +97,8 @@ def train(
     configs = {key: method.configure(config) for key, config in experiment.named().items()}
     splits = experiment.splits or (experiment.problem.split,)
     problems = {s: load_problem(experiment.problem.model_copy(update={"split": s})) for s in splits}
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder.parent):
+        folder.mkdir(parents=True, exist_ok=True)
     place = Workplace(device_of(experiment.device), folder, experiment.checkpoint_seconds, report, rank, world_size)
     validations = {}
     for number, pack in enumerate(packs_of(method, configs)):
@@ -114,7 +115,7 @@ def train(
     flat = [validation for key in configs for validation in validations[key]]
     if experiment.test:
         tested = _tested(experiment, problems, outcomes, flat, place)
-        outcomes = _save(experiment, problems, outcomes, flat, tested, folder)
+        outcomes = _save(experiment, problems, outcomes, flat, tested, place)
     seconds = (time.monotonic() - started) / len(outcomes)
     outcomes = [o.model_copy(update={"seconds": seconds}) for o in outcomes]
     if rank == 0:
@@ -159,7 +160,8 @@ def read_outcomes(folder: Path) -> list[Outcome] | None:
 
 
 def write_outcomes(folder: Path, outcomes: Sequence[Outcome]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder.parent):
+        folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / _OUTCOMES, [o.model_dump() for o in outcomes])
 
 
@@ -199,21 +201,26 @@ def _save(
     outcomes: Sequence[Outcome],
     validations: Sequence[Validation | None],
     tests: Sequence[Test | None],
-    folder: Path,
+    place: Workplace,
 ) -> list[Outcome]:
-    """Write models, and the held-out scores that ensembles are joined by; outcomes with what was tested."""
+    """Write models, and the held-out scores that ensembles are joined by; outcomes with what was tested.
+
+    The first worker writes for all.
+    """
     found = []
     for i, (outcome, validation, tested) in enumerate(zip(outcomes, validations, tests, strict=True)):
         if tested is None:
             found.append(_failed(outcome, "on all seen classes") if outcome.status == "finished" else outcome)
             continue
         places = {protocol: f"models/{i}-{protocol}" for protocol in tested.models}
-        record = record_of_fold(experiment, problems[outcome.split].final(), outcome.split)
-        for protocol, model in tested.models.items():
-            save_model(experiment.method, model, folder / places[protocol], {"protocol": protocol, **record})
-        _write_held_out(folder / "models" / f"{i}-held-out.safetensors", validation)
+        held_out = f"models/{i}-held-out.safetensors"
+        if place.rank == 0:
+            record = record_of_fold(experiment, problems[outcome.split].final(), outcome.split)
+            for protocol, model in tested.models.items():
+                save_model(experiment.method, model, place.folder / places[protocol], {"protocol": protocol, **record})
+            _write_held_out(place.folder / held_out, validation)
         reached = {"test": dict(tested.metrics), "test_epochs": list(tested.epochs), "models": places}
-        found.append(outcome.model_copy(update={**reached, "held_out": f"models/{i}-held-out.safetensors"}))
+        found.append(outcome.model_copy(update={**reached, "held_out": held_out}))
     return found
 
 

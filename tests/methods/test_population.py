@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from threading import Barrier
 
 import pytest
 import torch
@@ -165,3 +167,46 @@ def test_a_population_does_not_hold_the_states_that_it_came_from(member):
     before = {name: tensor.clone() for name, tensor in state.items()}
     trained([replace(own, state=state)], 2)
     assert_states_agree(state, before, exact=True)
+
+
+def trained_by_workers(members, epochs, count):
+    """Each worker's run; workers are threads here."""
+    given, barrier = [None] * count, Barrier(count, timeout=60)
+
+    class Worker(Until):
+        def average(self, gradients):
+            given[self.rank] = [gradient.clone() for gradient in gradients]
+            barrier.wait()
+            means = [torch.stack(parts).mean(dim=0) for parts in zip(*given, strict=True)]
+            barrier.wait()
+            for gradient, mean in zip(gradients, means, strict=True):
+                gradient.copy_(mean)
+            return gradients
+
+    def work(rank):
+        run = Worker(epochs, rank=rank, world_size=count)
+        method.fit_population(members, run)
+        return run
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(work, range(count)))
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_workers_that_share_each_batch_train_what_one_would(member, count):
+    members = [member(3, alignment="fd"), member(4, alignment="naive", z_r=5), member(6, z_v=2, alignment="fd")]
+    alone, runs = trained(members, 3), trained_by_workers(members, 3, count)
+    for run in runs:
+        for losses, expected in zip(run.losses, alone.losses, strict=True):
+            assert_losses_agree(losses, expected)
+        for m, state in enumerate(run.states[-1]):
+            assert_states_agree(state, alone.states[-1][m])
+            assert_states_agree(state, runs[0].states[-1][m], exact=True)
+
+
+def test_workers_with_a_penalty_stay_together(member, others):
+    # the pairs of a share differ from those of the whole batch, so they are not what one worker would train
+    first, second = trained_by_workers([member(3), *others], 2, 2)
+    assert first.losses == second.losses
+    for state, other in zip(first.states[-1], second.states[-1], strict=True):
+        assert_states_agree(state, other, exact=True)

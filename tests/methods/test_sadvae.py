@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,9 @@ from methods.sadvae import SADVAEConfig, method
 from platform.errors import InputError
 from platform.method import Member
 from platform.population.noise import EpochNoise
+from platform.training import fitting
 from platform.training.fitting import Course, Fitting, best_epoch, chosen_epoch
+from platform.zeroshot import classifiers
 from platform.zeroshot.evaluation import zero_shot_metrics
 from platform.zeroshot.gate import Gate
 
@@ -297,6 +300,14 @@ def test_a_member_that_is_no_longer_finite_freezes_alone(members, fit, problem, 
         assert together.history[epoch][2] == pytest.approx(apart.history[epoch][1], rel=1e-3, abs=1e-5)
 
 
+def test_a_seen_classifier_on_features_is_fitted_once_a_task(members, fit, monkeypatch):
+    fits, on_features = [], classifiers.fit_on_features
+    monkeypatch.setattr(classifiers, "fit_on_features", lambda *given: fits.append(given[-1]) or on_features(*given))
+    same = [replace(members[i % 2], seed=i) for i in range(5)]
+    fit([*same, members[4]], evaluate=lambda m, model: {})
+    assert sorted(fits) == [0.1, 1.0, 1.0]  # two tasks, and one with another penalty; not five members at four epochs
+
+
 def test_a_population_stops_once_no_member_is_finite(members, fit):
     wild = Member(members[0].task, config(learning_rate=1e30), 0)
     assert len(fit([wild], keepers={}).history) == 1
@@ -326,8 +337,9 @@ def numbers(course):
 
 
 @pytest.fixture
-def options(members, make_problem, tmp_path):
+def options(members, make_problem, tmp_path, monkeypatch):
     """Of a fit that is evaluated and written at every epoch."""
+    monkeypatch.setattr(fitting, "_WRITING_SHARE", math.inf)  # else few of such short epochs are
     samples = make_problem().test
 
     def evaluate(m, model):

@@ -1,97 +1,146 @@
-import os
-import signal
-import threading
 import time
 from collections import deque
 
 import pytest
 import torch
-from verbs import SMALL_FIELDS, descendants
+from verbs import SMALL_FIELDS
 
 from platform.datasets.text import ClassText
-from platform.search.execution import Job, Resources, execute
+from platform.search.execution import Answer, Job, Resources, execute
+from platform.search.halving import Halving
 from platform.training.protocols import ProtocolOptions
-from platform.training.trainable import Experiment, read_outcomes, train
+from platform.training.trainable import Experiment, train
 from platform.zeroshot.problem import ProblemOptions
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_connected")]
 
 
 class Jobs:
-    """A source of a few jobs."""
+    """A source of a few jobs, which keeps what becomes of them."""
 
-    def __init__(self, *jobs):
-        self.waiting, self.outcomes = deque(jobs), []
+    def __init__(self, *jobs, halving=None, stop=(), joining=()):
+        self.waiting, self.halving, self.stop, self.joining = deque(jobs), halving, stop, dict(joining)
+        self.ended, self.overs, self.at_rungs = {}, [], []
 
     def next(self):
         return self.waiting.popleft() if self.waiting else None
 
-    def ended(self, job, outcomes):
-        self.outcomes.append((job.key, outcomes))
+    def exchange(self, job, ended, waiting):
+        assert not self.ended.keys() & ended.keys()
+        self.ended |= ended
+        self.at_rungs.append({key: len(outcomes[0].epochs) for key, outcomes in waiting.items()})
+        stopped = [key for key in waiting if key in self.stop]
+        joining, self.joining = (self.joining, {}) if stopped or ended else ({}, self.joining)
+        return Answer(stopped, joining)
+
+    def over(self, job, outcomes, error):
+        self.overs.append((job.key, outcomes, error))
 
 
 @pytest.fixture
 def make_job(small_dataset, tmp_path):
-    def make(key, checkpoint_seconds=15.0, **fields):
+    def make(key, configs=({},), seeds=(0,), splits=(), epochs=2):
         experiment = Experiment(
             method="methods.sadvae",
             problem=ProblemOptions(dataset=small_dataset, split="two", text=ClassText(encoder="attributes")),
             protocol=ProtocolOptions(protocols=("clean",)),
-            configs=({**SMALL_FIELDS, "epochs": 2, **fields},),
-            seeds=(0,),
+            configs=tuple({**SMALL_FIELDS, "epochs": epochs, **fields} for fields in configs),
+            keys=tuple(f"{key}-{i}" for i in range(len(configs))),
+            seeds=seeds,
+            splits=splits,
             test=False,
             device="cpu",
-            checkpoint_seconds=checkpoint_seconds,
         )
         return Job(key, experiment, tmp_path / key)
 
     return make
 
 
+@pytest.fixture
+def one_thread():
+    """As a worker has: sums are split, and so rounded, by the count of threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def without_seconds(outcomes):
     return [outcome.model_copy(update={"seconds": 0.0}) for outcome in outcomes]
 
 
-def test_every_job_ends_once_and_a_bad_one_leaves_the_others_alone(make_job, tmp_path):
-    good = [make_job(f"good-{i}", beta_x=beta) for i, beta in enumerate((0.01, 0.1))]
-    source = Jobs(good[0], make_job("bad", seen_classifier="logits"), good[1])
+def alone(job, index, folder):
+    experiment = job.experiment.model_copy(
+        update={"configs": job.experiment.configs[index : index + 1], "keys": job.experiment.keys[index : index + 1]}
+    )
+    return without_seconds(train(experiment, folder))
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_each_configuration_of_a_pack_comes_to_what_it_comes_to_alone(make_job, tmp_path):
+    betas = ({"beta_x": 0.01}, {"beta_x": 0.1}, {"learning_rate": 1e30})
+    job = make_job("pack", betas, seeds=(0, 1), splits=("two", "one"))
+    source = Jobs(job)
     execute(source, Resources(), 2, tmp_path)
-    outcomes = dict(source.outcomes)
-    assert len(source.outcomes) == len(outcomes) == 3
-    for job in good:
-        assert without_seconds(outcomes[job.key]) == without_seconds(
-            train(job.experiment, tmp_path / "plain" / job.key)
-        )
-    (failed,) = outcomes["bad"]
-    assert failed.status == "failed"
-    assert "logits" in failed.reason
-    assert "Traceback" in (tmp_path / "bad" / "error.txt").read_text()
+    assert source.overs == [("pack", [], "")]
+    assert sorted(source.ended) == ["pack-0", "pack-1", "pack-2"]
+    for index in (0, 1):
+        found, expected = without_seconds(source.ended[f"pack-{index}"]), alone(job, index, tmp_path / str(index))
+        assert [(o.split, o.seed) for o in found] == [("two", 0), ("two", 1), ("one", 0), ("one", 1)]
+        for mine, own in zip(found, expected, strict=True):
+            assert mine.epoch == own.epoch
+            assert all(a == pytest.approx(b, abs=1e-6) for a, b in zip(mine.epochs, own.epochs, strict=True))
+            assert mine.validation == pytest.approx(own.validation, abs=1e-6)
+    assert {o.status for o in source.ended["pack-2"]} == {"failed"}
     assert not list(tmp_path.glob("tune-*"))
 
 
-def test_a_trial_whose_worker_is_killed_goes_on_from_its_checkpoint(make_job, tmp_path):
-    job = make_job("killed", checkpoint_seconds=0.0, epochs=100)
-    checkpoint = job.folder / "validation.safetensors"
-    killed = []
-
-    def kill_the_worker_after_its_first_checkpoint():
-        while not checkpoint.exists():
-            time.sleep(0.01)
-        (worker,) = [pid for pid, command in descendants(os.getpid()).items() if "ImplicitFunc.train" in command]
-        os.kill(worker, signal.SIGKILL)
-        killed.append(read_outcomes(job.folder))
-
-    killer = threading.Thread(target=kill_the_worker_after_its_first_checkpoint)
-    killer.start()
-    source = Jobs(job)
+def test_some_stop_at_their_rung_and_others_come_in(make_job, tmp_path):
+    joining = {"late": {**SMALL_FIELDS, "epochs": 4, "beta_x": 0.5}}
+    source = Jobs(
+        make_job("pack", ({}, {"beta_x": 0.1}), epochs=4),
+        halving=Halving(reduction=2),
+        stop=["pack-1"],
+        joining=joining.items(),
+    )
     execute(source, Resources(), 1, tmp_path)
-    killer.join()
-    assert killed == [None]  # none had come out
-    ((_, outcomes),) = source.outcomes
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as the worker had: sums are split, and so rounded, by the count of threads
-    try:
-        undisturbed = train(job.experiment, tmp_path / "undisturbed")
-    finally:
-        torch.set_num_threads(threads)
-    assert without_seconds(outcomes) == without_seconds(undisturbed)
+    assert source.at_rungs == [{"pack-0": 2, "pack-1": 2}, {"late": 2}, {}]
+    assert sorted(source.ended) == ["late", "pack-0"]
+    assert all(len(outcomes[0].epochs) == 4 for outcomes in source.ended.values())
+
+
+def test_an_experiment_that_cannot_run_is_over_with_its_reason(make_job, tmp_path):
+    source = Jobs(make_job("bad", ({"seen_classifier": "logits"},)), make_job("good"))
+    execute(source, Resources(), 2, tmp_path)
+    overs = {key: (outcomes, error) for key, outcomes, error in source.overs}
+    assert overs["good"] == ([], "")
+    assert overs["bad"][0] is None
+    assert overs["bad"][1].startswith("InputError: seen_classifier=logits")
+    assert "Traceback" in (tmp_path / "bad" / "error.txt").read_text()
+
+
+def free_cpus():
+    import ray
+
+    return ray.available_resources().get("CPU", 0.0)
+
+
+@pytest.mark.parametrize("moment", ["next", "exchange", "over"])
+def test_an_error_of_the_source_ends_the_execution_as_itself_and_no_trial_runs_on(make_job, tmp_path, moment):
+    full = OSError(28, "No space left on device")
+    source, others = Jobs(make_job("pack", epochs=50), make_job("other", epochs=50)), free_cpus()
+
+    def broken(*arguments):
+        if moment == "next" and len(source.waiting) > 1:
+            return source.waiting.popleft()
+        raise full
+
+    setattr(source, moment, broken)
+    with pytest.raises(OSError, match="No space left") as caught:
+        execute(source, Resources(), 2, tmp_path)
+    assert caught.value is full
+    assert not list(tmp_path.glob("tune-*"))
+    deadline = time.monotonic() + 30
+    while free_cpus() < others:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -14,7 +14,7 @@ from platform.training.checkpoints import held
 pytestmark = pytest.mark.slow
 
 TRIALS = [*(f"first-{i:04d}" for i in range(2)), *(f"second-{i:04d}" for i in range(4))]
-SEEDS = ["best-seed-0", "best-seed-1"]
+TESTS = ["best-seed-0", "best-seed-1", "best-ensemble-2-seeds", "best-ensemble-best-1", "best-ensemble-best-2"]
 RAY_ENDS = 30.0  # seconds that Ray's processes may outlive their driver
 AGENTS = {"ray::DashboardAgent", "ray::RuntimeEnvAgent"}  # these idle for a minute more
 
@@ -26,7 +26,18 @@ def options(small_dataset, tmp_path_factory):
     space.write_text(SMALL_SPACE)
 
     def asked(runs):
-        return ["methods.sadvae", *small_options(small_dataset, runs, epochs=30), "--space", space, "--seeds", 2]
+        return [
+            "methods.sadvae",
+            *small_options(small_dataset, runs, epochs=30),
+            "--space",
+            space,
+            "--test-seeds",
+            2,
+            "--ensemble",
+            2,
+            "--pack",
+            2,
+        ]
 
     return asked
 
@@ -107,12 +118,14 @@ def test_a_search_that_is_killed_twice_ends_as_one_left_alone(options, undisturb
     output, _ = ended(drivers.start(*arguments))
 
     assert finished(tmp_path).items() >= survived.items()  # none ran again
-    first, second = events(output, "stage")
+    first, second, _ = events(output, "stage")  # the third: the test of the best
     assert first["done"] == 2
     assert first["done"] + second["done"] >= len(survived) - 2  # told, or found in its folder when it is asked for
     parent, runs = tracked_runs(folder_of(tmp_path))
     expected_parent, expected = tracked_runs(folder_of(undisturbed))
-    assert sorted(runs) == sorted(expected) == sorted([*TRIALS, *SEEDS])
+    assert sorted(runs) == sorted(expected)
+    assert {*TRIALS, "best-ensemble-2-seeds"} < set(runs) < {*TRIALS, *TESTS}  # one of the two ensembles of the best
+    assert len(runs) == len(TRIALS) + len(TESTS) - 1
     assert {run.info.status for run in (parent, *runs.values())} == {"FINISHED"}
     assert parent.data.metrics == expected_parent.data.metrics
     for key, run in runs.items():
@@ -139,7 +152,7 @@ def test_ctrl_c_says_how_to_go_on(options, tmp_path, drivers):
     output, _ = ended(drivers.start("--resume", folder, "--json"))
     assert len(events(output, "report")) == 1
     parent, runs = tracked_runs(folder)
-    assert sorted(runs) == sorted([*TRIALS, *SEEDS])
+    assert len(runs) == len(TRIALS) + len(TESTS) - 1
     assert {run.info.status for run in (parent, *runs.values())} == {"FINISHED"}
 
 
@@ -151,5 +164,5 @@ def test_a_search_that_has_ended_is_only_reported_again(undisturbed, drivers):
     assert events(output, "report") == [{"event": "report", **json.loads((folder / "report.json").read_text())}]
     assert finished(undisturbed) == before
     assert {path.name for path in folder.iterdir()} == {
-        "search.json", "space.yaml", "study.journal", ".lock", "trials", "best", "report.json",
+        "search.json", "space.yaml", "earlier.json", "study.journal", ".lock", "trials", "packs", "best", "report.json",
     }  # fmt: skip

@@ -23,6 +23,13 @@ def write(tmp_path):
     return written
 
 
+def with_points(path, *points):
+    space = yaml.safe_load(path.read_text())
+    space["stages"][0]["points"] = list(points)
+    path.write_text(yaml.safe_dump(space, sort_keys=False))
+    return path
+
+
 def sampled(stage, count=50, kept=None):
     """Configurations that the stage proposes at random."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
@@ -113,8 +120,101 @@ def test_a_fixed_value_that_the_configuration_refuses_is_named(write):
 
 def test_an_unknown_metric_is_answered_with_the_known_ones(write):
     path = write({"beta_x": {"uniform": [0, 1]}}, metric="accuracy")
-    with pytest.raises(InputError, match=f"^{path}: metric: Input should be 'harmonic_mean', 'zsl'"):
+    with pytest.raises(InputError, match=f"^{path}: metric.0: Input should be 'harmonic_mean', 'zsl'"):
         read_space(path, SADVAEConfig)
+
+
+def test_several_metrics_are_ranked_by_the_harmonic_mean_that_weighs_them(write):
+    one = read_space(write({"beta_x": {"uniform": [0, 1]}}, metric="zsl"), SADVAEConfig)
+    two = read_space(write({"beta_x": {"uniform": [0, 1]}}, metric=["unseen", "seen"]), SADVAEConfig)
+    assert (one.metric, one.leading) == (["zsl"], "zsl")
+    assert (two.metric, two.leading) == (["unseen", "seen"], "harmonic_mean")
+    with pytest.raises(InputError, match="names one twice"):
+        read_space(write({"beta_x": {"uniform": [0, 1]}}, metric=["seen", "seen"]), SADVAEConfig)
+
+
+@pytest.mark.parametrize(
+    ("point", "said"),
+    [
+        ({"beta_x": 2.0}, "beta_x: 2.0"),
+        ({"z_r": 130}, "z_r: 130"),
+        ({"z_r": True}, "z_r: True"),
+        ({"combination": "hard"}, "combination: hard"),
+        ({"n_d": 3}, "n_d: 3"),
+        ({"betax": 0.5}, "betax: 0.5"),
+        ({"lambda_2": 0.5}, "lambda_2: 0.5"),
+        ({"beta_x": "much"}, "beta_x: much"),
+    ],
+)
+def test_a_point_that_the_stage_could_not_sample_is_named(write, point, said):
+    fields = {
+        "beta_x": {"uniform": [0, 1]},
+        "z_r": {"integer": [128, 256, 16]},
+        "combination": {"choice": ["soft", "stacking"]},
+        "lambda_2": {"same_as": "beta_x"},
+    }
+    path = with_points(write(fields), {"beta_x": 0.5, "z_r": 144, "combination": "soft"}, point)
+    with pytest.raises(InputError) as refused:
+        read_space(path, SADVAEConfig)
+    assert str(refused.value) == f"{path}: stage `only`: points: `{said}` is no value that the stage can sample"
+
+
+def test_numbers_are_read_as_people_write_them(tmp_path):
+    """YAML 1.1 takes 1e-3 for a text, and 1.0e-3 for a number."""
+    path = tmp_path / "space.yaml"
+    path.write_text(
+        """
+        source: a test
+        stages:
+          - name: only
+            trials: 2
+            fixed: {temperature_scaling: true, lambda_1: 1E0}
+            sampled:
+              beta_x: {log_uniform: [1e-3, 1.5e1]}
+              learning_rate: {choice: [1e-3, 1e-2]}
+              lambda_2: {uniform: [0, 1], when: {learning_rate: [1e-2]}}
+            points:
+              - {beta_x: 1e-2, learning_rate: 1e-2}
+        """
+    )
+    (stage,) = read_space(path, SADVAEConfig).stages
+    assert stage.points == [{"beta_x": 0.01, "learning_rate": 0.01}]
+    assert stage.sampled["beta_x"].log_uniform == (0.001, 15.0)
+    assert stage.sampled["learning_rate"].choice == (0.001, 0.01)
+    assert list(stage.distributions({"beta_x": 1.0, "learning_rate": 0.01, "lambda_2": 0.5})) == [
+        "beta_x", "learning_rate", "lambda_2",
+    ]  # fmt: skip
+    assert stage.fixed["lambda_1"] == 1.0
+
+
+@pytest.mark.parametrize("metric", [[], "harmonic", ["seen", "harmonic"], {"seen": 1}])
+def test_metrics_that_cannot_be_are_one_line(write, metric):
+    path = write({"beta_x": {"uniform": [0, 1]}}, metric=metric)
+    with pytest.raises(InputError, match=f"^{path}: metric") as refused:
+        read_space(path, SADVAEConfig)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("points", [[3], [["beta_x"]], [None]])
+def test_points_are_fields_with_values(write, points):
+    path = with_points(write({"beta_x": {"uniform": [0, 1]}}), *points)
+    with pytest.raises(InputError, match=rf"^{path}: stages\.0\.points\.0: ") as refused:
+        read_space(path, SADVAEConfig)
+    assert "\n" not in str(refused.value)
+
+
+def test_only_the_fields_that_a_configuration_samples_have_distributions(write):
+    fields = {
+        "combination": {"choice": ["soft", "hard"]},
+        "beta_y": {"uniform": [0, 1], "when": {"combination": ["soft"]}},
+        "lambda_2": {"same_as": "beta_y"},
+    }
+    (stage,) = read_space(write(fields), SADVAEConfig).stages
+    assert list(stage.distributions({"combination": "hard", "beta_y": 5.0})) == ["combination"]
+    assert list(stage.distributions({"combination": "soft", "beta_y": 0.5})) == ["combination", "beta_y"]
+    assert stage.distributions({"combination": "soft", "beta_y": 5.0}) is None
+    assert stage.distributions({"combination": "soft"}) is None
+    assert stage.distributions({"combination": "stacking"}) is None
 
 
 def test_stages_need_names_of_their_own(write):

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 from collections import Counter
 from pathlib import Path
@@ -44,6 +45,27 @@ def begin(tracker):
 
 def children(tracker):
     return list(tracker._search(f"tags.`mlflow.parentRunId` = '{tracker._parent}'"))
+
+
+def tree(tracker):
+    """The keys from the search's own run to each below it, with that one's status; none may stand there twice."""
+    found, below = {}, [((), tracker._parent)]
+    while below:
+        path, parent = below.pop()
+        for run in tracker._search(f"tags.`mlflow.parentRunId` = '{parent}'"):
+            own = (*path, run.data.tags[KEY_TAG])
+            assert own not in found
+            found[own] = run.info.status
+            below.append((own, run.info.run_id))
+    return found
+
+
+def with_members(key="trial-1", status="FINISHED"):
+    members = [record(f"{key}/two/seed-{seed}", params={"seed": seed}) for seed in (0, 1)]
+    return record(key, status, members=members)
+
+
+WHOLE = {("trial-1",): "FINISHED", **{("trial-1", f"trial-1/two/seed-{seed}"): "FINISHED" for seed in (0, 1)}}
 
 
 def points(tracker, run):
@@ -147,6 +169,81 @@ def test_an_answer_that_gets_lost_duplicates_nothing(tracker, monkeypatch, step)
     assert_complete(tracker, run, record())
 
 
+def test_members_are_runs_below_their_trial_which_ends_after_them(tracker, monkeypatch):
+    begin(tracker)
+    original, ends = tracker._client.set_terminated, []
+
+    def noted(run_id, status):
+        ends.append(tracker._client.get_run(run_id).data.tags[KEY_TAG])
+        original(run_id, status)
+
+    monkeypatch.setattr(tracker._client, "set_terminated", noted)
+    expected = with_members()
+    for _ in range(2):
+        tracker.child(expected)
+    assert tree(tracker) == WHOLE
+    assert ends == ["trial-1/two/seed-0", "trial-1/two/seed-1", "trial-1"]
+    assert tracker.child_keys() == {"trial-1"}
+    (trial,) = children(tracker)
+    assert_complete(tracker, trial, expected)
+    members = list(tracker._search(f"tags.`mlflow.parentRunId` = '{trial.info.run_id}'"))
+    for run, member in zip(members, expected.members, strict=True):
+        assert_complete(tracker, run, member)
+
+
+WRITES = ("create_run", "log_batch", "set_terminated")  # of each run
+
+
+@pytest.mark.parametrize("written", range(3 * len(WRITES)))
+def test_a_trial_with_members_is_completed_wherever_its_writer_was_killed(tracker, home, request, monkeypatch, written):
+    begin(tracker)
+    calls = []
+
+    def mortal(original):
+        def write(*args, **kwargs):
+            if len(calls) == written:
+                raise Kill
+            calls.append(original)
+            return original(*args, **kwargs)
+
+        return write
+
+    with monkeypatch.context() as patch:
+        for step in WRITES:
+            patch.setattr(tracker._client, step, mortal(getattr(tracker._client, step)))
+        with pytest.raises(Kill):
+            tracker.child(with_members())
+
+    resumed = Tracker(home, request.node.name)
+    begin(resumed)
+    resumed.close_orphans()
+    resumed.child(with_members())
+    assert tree(resumed) == WHOLE
+    (trial,) = children(resumed)
+    for run in [trial, *resumed._search(f"tags.`mlflow.parentRunId` = '{trial.info.run_id}'")]:
+        stored = points(resumed, run)
+        assert len(stored) == len(set(stored)) == 2 * len(EPOCHS) + 3
+
+
+def test_a_trial_whose_member_failed_keeps_all_of_them(tracker):
+    begin(tracker)
+    sound, broken = with_members().members
+    tracker.child(record(status="FAILED", members=[sound, dataclasses.replace(broken, status="FAILED")]))
+    assert sorted(tree(tracker).values()) == ["FAILED", "FAILED", "FINISHED"]
+    assert tracker.child_keys() == set()
+
+
+def test_a_tag_may_come_later(tracker):
+    begin(tracker)
+    tracker.child(record())
+    for _ in range(2):
+        tracker.tag("trial-1", {"pareto": "true"})
+    tracker.tag("trial-2", {"pareto": "true"})  # of which there is no run
+    (run,) = children(tracker)
+    assert run.data.tags["pareto"] == "true"
+    assert run.info.status == "FINISHED"
+
+
 def test_a_parent_is_found_again_and_runs_again(tracker, home, request):
     begin(tracker)
     tracker.finish("KILLED", {"best": 0.5})
@@ -207,6 +304,21 @@ def test_orphans_are_closed_and_only_they(tracker, monkeypatch):
     assert tracker._client.get_run(tracker._parent).info.status == "RUNNING"
     tracker.child(record("orphan"))
     assert tracker.child_keys() == {"done", "orphan"}
+
+
+def test_orphans_below_a_trial_are_closed_and_none_of_another_search(tracker, monkeypatch):
+    for search in ("search-1", "search-2"):
+        tracker.parent(search, search, {}, {})
+        with monkeypatch.context() as patch:
+            patch.setattr(tracker._client, "log_batch", kill)
+            with pytest.raises(Kill):
+                tracker.child(with_members())
+    orphans = {("trial-1",): "RUNNING", ("trial-1", "trial-1/two/seed-0"): "RUNNING"}
+    assert tree(tracker) == orphans
+    tracker.close_orphans()
+    assert tree(tracker) == dict.fromkeys(orphans, "KILLED")
+    tracker.parent("search-1", "search-1", {}, {})
+    assert tree(tracker) == orphans
 
 
 def test_names_and_lengths_are_made_to_fit(tracker):

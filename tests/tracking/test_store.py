@@ -101,12 +101,18 @@ def test_a_store_that_is_down_for_a_moment_is_waited_for(error, monkeypatch):
     assert waited == [1, 2, 4]
 
 
+def test_that_a_store_is_waited_for_is_said_once(monkeypatch, caplog):
+    monkeypatch.setattr(store.time, "sleep", lambda _: None)
+    failing(6, unavailable())()
+    assert caplog.messages == ["the MLflow store does not answer (database is locked); waiting for it"]
+
+
 def test_a_store_that_stays_down_is_reported(monkeypatch):
     waited = []
     monkeypatch.setattr(store.time, "sleep", waited.append)
-    with pytest.raises(StoreUnavailable, match=r"failed 5 times in a row \(database is locked\)"):
-        failing(9, unavailable())()
-    assert sum(waited) == 15
+    with pytest.raises(StoreUnavailable, match=r"failed 12 times in a row \(database is locked\)"):
+        failing(20, unavailable())()
+    assert sum(waited) == 120  # a restart takes about a minute
 
 
 @pytest.mark.parametrize("error", [unavailable("INVALID_PARAMETER_VALUE"), FileNotFoundError("figure"), KeyError("a")])

@@ -1,13 +1,16 @@
 import math
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
 
 from methods.sadvae import method
 from platform.errors import InputError
-from platform.training.protocols import Candidate, ProtocolOptions, Workplace, _pooled, test, validate
-from platform.zeroshot.evaluation import all_metrics
+from platform.method import MethodConfig
+from platform.training import fitting
+from platform.training.protocols import Candidate, ProtocolOptions, Workplace, _pooled, combined, test, validate
+from platform.zeroshot.evaluation import all_metrics, zero_shot_from_scores
 from platform.zeroshot.gate import Gate, Stacking
 from platform.zeroshot.task import Samples
 
@@ -19,65 +22,111 @@ SMALL = {"epochs": EPOCHS, "z_r": 8, "z_v": 4, "learning_rate": 2e-3, "classifie
 JOINT = {f"{side}{kind}" for side in ("seen", "unseen", "harmonic_mean") for kind in ("", "_per_sample")}
 ALL = {"zsl", "zsl_per_sample", "ausuc"} | JOINT
 OPTIONS = ProtocolOptions(folds=2)
+PLACE = Workplace(CPU)
 
 
-def candidate(seed=0, **values):
-    return Candidate(method.configure({**SMALL, **values}), seed)
+def config(**values):
+    return method.configure({**SMALL, **values})
 
 
-@pytest.fixture
-def candidates():
-    return [candidate(), candidate(1, combination="hard", learning_rate=5e-3), candidate(2, combination="stacking")]
+def validated(problem, configs, seeds=(0,), options=OPTIONS, place=PLACE, desk=None):
+    return validate(method, {"a": problem}, configs, seeds, options, place, desk)
 
 
-@pytest.fixture
-def validations(problem, candidates):
-    return validate(method, problem, candidates, OPTIONS, Workplace(CPU))
+def results_of(problem, configs, validations, options=OPTIONS, place=PLACE):
+    candidates = [Candidate(own, 0, "a") for own in configs.values()]
+    chosen = [validations[key] for key in configs]
+    return test(method, {"a": problem.final()}, candidates, chosen, options, place)
 
 
-def test_each_candidate_is_validated_over_its_folds(validations):
-    for validation in validations:
+@pytest.fixture(scope="module")
+def configs():
+    return {"soft": config(), "hard": config(combination="hard", learning_rate=5e-3, z_r=5, z_v=6)} | {
+        "stacking": config(combination="stacking", learning_rate=1e-3)
+    }
+
+
+@pytest.fixture(scope="module")
+def validations(make_problem, configs):
+    """By key."""
+    return {key: validation for key, (validation,) in validated(make_problem(), configs).items()}
+
+
+def close(metrics):
+    return pytest.approx(metrics, abs=0.02)
+
+
+def assert_agree(validations, expected):
+    """The same to rounding: the company was another."""
+    for validation, other in zip(validations, expected, strict=True):
+        assert validation.epoch == other.epoch
+        assert validation.metrics == close(other.metrics)
+        assert_epochs_agree(validation, other)
+
+
+def assert_epochs_agree(validation, other):
+    for epoch, expected in zip(validation.epochs, other.epochs, strict=True):
+        assert epoch.keys() == expected.keys()
+        for name, value in expected.items():
+            assert epoch[name] == (close(value) if name in ALL else pytest.approx(value, rel=1e-3, abs=1e-5))
+
+
+def test_each_configuration_is_validated_over_its_folds(validations):
+    for validation in validations.values():
         assert len(validation.epochs) == EPOCHS
         assert set(validation.metrics) == ALL
         zsl = [epoch["zsl"] for epoch in validation.epochs]
         assert validation.epoch == zsl.index(max(zsl))
         assert validation.metrics["zsl"] == max(zsl)
         assert all(0 <= value <= 1 for value in validation.metrics.values())
-    kinds = [type(v.combination) for v in validations]
-    assert kinds == [Gate, Gate, Stacking]
-    assert [v.combination.kind for v in validations[:2]] == ["soft", "hard"]
+    kinds = {key: type(v.combination) for key, v in validations.items()}
+    assert kinds == {"soft": Gate, "hard": Gate, "stacking": Stacking}
+    assert [validations[kind].combination.kind for kind in ("soft", "hard")] == ["soft", "hard"]
 
 
-def test_validation_reads_no_test_sample(problem, candidates, validations):
+def test_the_held_out_scores_are_those_of_the_chosen_epoch(validations, configs, problem):
+    folds = problem.validation_folds(OPTIONS.folds, OPTIONS.seen_fraction, OPTIONS.fold_seed)
+    for key, validation in validations.items():
+        zsl = []
+        for (seen, unseen, labels), fold in zip(validation.held_out, folds, strict=True):
+            assert torch.equal(labels, fold.samples.labels)
+            zsl.append(zero_shot_from_scores(unseen, labels, seen.shape[1])["zsl"])
+        assert sum(zsl) / len(zsl) == pytest.approx(validation.metrics["zsl"])
+        combination, joint = combined(configs[key], validation.held_out)
+        assert combination == validation.combination
+        assert joint.items() <= validation.metrics.items()
+
+
+def test_validation_reads_no_test_sample(problem, configs, validations):
     worthless = replace(problem, test=Samples(problem.test.features * torch.nan, problem.test.labels * 0))
-    assert validate(method, worthless, candidates, OPTIONS, Workplace(CPU)) == validations
+    assert validated(worthless, configs) == {key: [validation] for key, validation in validations.items()}
 
 
-def test_validation_knows_no_unseen_class(problem, candidates, validations):
+def test_validation_knows_no_unseen_class(problem, configs, validations):
     semantics = problem.task.semantics.clone()
     semantics[8:] = torch.nan
     blind = replace(problem, task=replace(problem.task, semantics=semantics))
-    assert validate(method, blind, candidates, OPTIONS, Workplace(CPU)) == validations
+    assert validated(blind, configs) == {key: [validation] for key, validation in validations.items()}
 
 
-def test_a_candidate_is_validated_beside_others_as_alone(problem, candidates, validations):
-    (alone,) = validate(method, problem, candidates[1:2], OPTIONS, Workplace(CPU))
-    assert alone.epoch == validations[1].epoch
-    assert alone.metrics == pytest.approx(validations[1].metrics, abs=0.02)
+def test_a_configuration_is_validated_beside_others_as_alone(problem, configs, validations):
+    (alone,) = validated(problem, {"hard": configs["hard"]}).values()
+    assert_agree(alone, [validations["hard"]])
 
 
-def test_a_candidate_whose_numbers_overflow_is_none_and_harms_no_other(problem, candidates, validations):
-    wild = [candidate(learning_rate=1e30), candidate(learning_rate=1e30, seen_classifier="latent")]
-    found = validate(method, problem, [wild[0], *candidates, wild[1]], OPTIONS, Workplace(CPU))
-    assert (found[0], found[-1]) == (None, None)
-    for beside, before in zip(found[1:-1], validations, strict=True):
-        assert beside.metrics == pytest.approx(before.metrics, abs=0.02)
+def test_a_configuration_whose_numbers_overflow_is_none_and_harms_no_other(problem, configs, validations):
+    wild = config(learning_rate=1e30), config(learning_rate=1e30, seen_classifier="latent")
+    found = validated(problem, {"first": wild[0], **configs, "last": wild[1]})
+    assert list(found) == ["first", *configs, "last"]
+    assert found["first"] == found["last"] == [None]
+    for key, before in validations.items():
+        assert_agree(found[key], [before])
 
 
 def test_an_overflow_in_the_very_last_step_is_found(make_problem):
     # one step in all: its losses are those of the starting weights, finite
-    options = {"learning_rate": 1e38, "epochs": 1, "batch_size": 64}
-    assert validate(method, make_problem(8), [candidate(**options)], ProtocolOptions(), Workplace(CPU)) == [None]
+    wild = {"wild": config(learning_rate=1e38, epochs=1, batch_size=64)}
+    assert validated(make_problem(8), wild, options=ProtocolOptions()) == {"wild": [None]}
 
 
 def test_too_few_held_out_samples_are_refused(make_problem):
@@ -88,14 +137,175 @@ def test_too_few_held_out_samples_are_refused(make_problem):
         problem, task=replace(task, groups=None), published_folds=[[f"seen {i}" for i in (0, 1, 3, 4, 5, 6)]]
     )
     with pytest.raises(InputError, match="too few to join seen and unseen scores"):
-        validate(method, small, [candidate()], ProtocolOptions(seen_fraction=0.01), Workplace(CPU))
+        validated(small, {"0": config()}, options=ProtocolOptions(seen_fraction=0.01))
 
 
-def test_each_protocol_tests_its_own_epoch(problem, candidates, validations):
-    chosen = [replace(v, epoch=epoch) for v, epoch in zip(validations, (1, 0, 2), strict=True)]
-    fold = problem.final()
-    tested = test(method, fold, candidates, chosen, ProtocolOptions(), Workplace(CPU))
-    for result, validation in zip(tested, chosen, strict=True):
+# Several splits and seeds
+
+
+@pytest.fixture(scope="module")
+def splits(make_problem):
+    """Two problems of other data, and other counts of samples and of seen classes."""
+    other = make_problem(17, 1)
+    few = torch.nonzero(other.task.labels < 6).flatten()
+    task = replace(
+        other.task,
+        seen=other.task.seen[:6],
+        features=other.task.features[few],
+        labels=other.task.labels[few],
+        semantics=other.task.semantics[[0, 1, 2, 3, 4, 5, 8, 9, 10]],
+    )
+    kept = other.test.where((other.test.labels < 6) | (other.test.labels >= 8))
+    test = replace(kept, labels=torch.where(kept.labels < 6, kept.labels, kept.labels - 2))
+    return {"a": make_problem(), "b": replace(other, task=task, test=test)}
+
+
+SEEDS = (4, 7, 9)
+
+
+@pytest.fixture(scope="module")
+def grid(splits, configs):
+    """Validations of two configurations on both splits with three seeds."""
+    chosen = {key: configs[key] for key in ("soft", "hard")}
+    return validate(method, splits, chosen, SEEDS, OPTIONS, PLACE)
+
+
+def test_the_answer_is_split_by_split_and_seed_by_seed(grid, splits, configs):
+    assert list(grid) == ["soft", "hard"]
+    for key, validations in grid.items():
+        assert len({v.epochs[-1]["reconstruction"] for v in validations}) == len(splits) * len(SEEDS)
+        for split, place in (("a", 1), ("b", 4)):
+            alone = validate(method, {split: splits[split]}, {key: configs[key]}, SEEDS[1:2], OPTIONS, PLACE)
+            found, (expected,) = validations[place], alone[key]
+            assert_epochs_agree(found, expected)
+            assert [len(fold) for fold in found.held_out] == [3, 3]
+            for ours, theirs in zip(found.held_out, expected.held_out, strict=True):
+                assert torch.equal(ours[2], theirs[2])
+                if found.epoch == expected.epoch:
+                    torch.testing.assert_close(ours[1], theirs[1], rtol=0, atol=0.02)
+
+
+def test_the_seeds_of_a_split_choose_their_epoch_together(grid):
+    for validations in grid.values():
+        for own in (validations[: len(SEEDS)], validations[len(SEEDS) :]):
+            means = [sum(v.epochs[epoch]["zsl"] for v in own) for epoch in range(EPOCHS)]
+            best = max(range(EPOCHS), key=lambda epoch: round(means[epoch], 9))
+            assert {v.epoch for v in own} == {best}
+            for validation in own:
+                assert validation.metrics["zsl"] == validation.epochs[best]["zsl"]
+                zsl = [zero_shot_from_scores(u, labels, s.shape[1])["zsl"] for s, u, labels in validation.held_out]
+                assert sum(zsl) / len(zsl) == pytest.approx(validation.metrics["zsl"])
+
+
+def test_a_configuration_of_which_one_split_diverges_keeps_the_other(splits, configs):
+    huge = replace(splits["b"].task, features=splits["b"].task.features * 1e30)
+    found = validate(
+        method,
+        {"a": splits["a"], "b": replace(splits["b"], task=huge)},
+        {"soft": configs["soft"]},
+        SEEDS[:2],
+        ProtocolOptions(),
+        PLACE,
+    )
+    alone = validate(method, {"a": splits["a"]}, {"soft": configs["soft"]}, SEEDS[:2], ProtocolOptions(), PLACE)
+    assert found["soft"][2:] == [None, None]
+    assert_agree(found["soft"][:2], alone["soft"])
+
+
+# Desks
+
+
+@dataclass
+class Plan:
+    """A desk that does as it was told, and remembers what it was given.
+
+    stops: the keys that stop at a rung; joining: what comes in after so many exchanges.
+    """
+
+    rungs: Collection[int]
+    stops: Mapping[int, Collection[str]] = field(default_factory=dict)
+    joining: Mapping[int, Mapping[str, MethodConfig]] = field(default_factory=dict)
+    ended: dict[str, list] = field(default_factory=dict)
+    waited: list[dict[str, int]] = field(default_factory=list)  # exchange by exchange: key to epochs
+    reached: dict[tuple[str, int], list] = field(default_factory=dict)
+
+    def is_rung(self, config, epochs):
+        return epochs in self.rungs
+
+    def exchange(self, ended, waiting):
+        assert not ended.keys() & self.ended.keys()  # each is handed in once
+        assert not ended.keys() & waiting.keys()
+        self.ended |= ended
+        self.waited.append({key: len(validations[0].epochs) for key, validations in waiting.items()})
+        self.reached |= {(key, len(found[0].epochs)): found for key, found in waiting.items()}
+        stopped = [k for k, found in waiting.items() if k in self.stops.get(len(found[0].epochs), ())]
+        return stopped, self.joining.get(len(self.waited), {})
+
+
+def test_a_desk_stops_and_admits_and_survivors_get_what_they_would_without_it(splits, configs):
+    configs = configs | {"late": config(z_r=6, learning_rate=3e-3), "last": config(epochs=2)}
+    first = {key: configs[key] for key in ("soft", "hard", "stacking")}
+    late, last = ({key: configs[key]} for key in ("late", "last"))
+    desk = Plan({1, 3}, stops={1: ["hard"], 3: ["late"]}, joining={1: late, 4: last})
+    assert validate(method, splits, first, SEEDS[:2], OPTIONS, PLACE, desk) == {}
+    assert desk.waited == [
+        {"soft": 1, "hard": 1, "stacking": 1},
+        {"late": 1},
+        {"soft": 3, "stacking": 3},
+        {"late": 3},  # the others have ended
+        {"last": 1},
+        {},
+    ]
+    assert list(desk.ended) == ["soft", "stacking", "last"]
+    undisturbed = validate(method, splits, configs, SEEDS[:2], OPTIONS, PLACE)
+    for key, validations in desk.ended.items():
+        assert len(validations) == 4
+        assert_agree(validations, undisturbed[key])
+
+
+def test_at_a_rung_a_desk_is_given_what_a_shorter_training_would_reach(problem, configs):
+    desk = Plan({2}, stops={2: ["soft", "hard"]})
+    validated(problem, {key: configs[key] for key in ("soft", "hard")}, SEEDS[:2], desk=desk)
+    assert not desk.ended
+    short = {key: configs[key].model_copy(update={"epochs": 2}) for key in ("soft", "hard")}
+    expected = validated(problem, short, SEEDS[:2])
+    assert {key for key, _ in desk.reached} == {"soft", "hard"}
+    for (key, epochs), validations in desk.reached.items():
+        assert epochs == 2
+        assert validations == expected[key]
+
+
+def test_a_desk_may_let_all_go_on(problem, configs, validations):
+    desk = Plan(range(EPOCHS))
+    assert validated(problem, configs, desk=desk) == {}
+    assert desk.ended == {key: [validation] for key, validation in validations.items()}
+    assert [set(waiting.values()) for waiting in desk.waited] == [{1}, {2}, {3}, set()]
+
+
+def test_the_last_epoch_is_no_rung(problem, configs):
+    desk = Plan({EPOCHS}, stops={EPOCHS: ["soft"]})
+    validated(problem, {"soft": configs["soft"]}, desk=desk)
+    assert desk.waited == [{}]
+    assert list(desk.ended) == ["soft"]
+
+
+def test_a_desk_hears_once_of_what_diverged_and_may_fill_its_place(problem, configs, validations):
+    wild = config(learning_rate=1e30)
+    desk = Plan({EPOCHS - 1}, joining={1: {"hard": configs["hard"]}})
+    validated(problem, {"wild": wild, "soft": configs["soft"]}, desk=desk)
+    assert desk.ended.pop("wild") == [None]
+    assert list(desk.ended) == ["soft", "hard"]
+    for key, found in desk.ended.items():
+        assert_agree(found, [validations[key]])
+
+
+# Tests
+
+
+def test_each_protocol_tests_its_own_epoch(problem, configs, validations):
+    chosen = {k: replace(v, epoch=epoch) for (k, v), epoch in zip(validations.items(), (1, 0, 2), strict=True)}
+    samples = problem.final().samples
+    for result, validation in zip(results_of(problem, configs, chosen), chosen.values(), strict=True):
         assert len(result.epochs) == EPOCHS
         per_sample = [epoch["zsl_per_sample"] for epoch in result.epochs]
         assert result.metrics["clean"]["zsl_per_sample"] == per_sample[validation.epoch]
@@ -103,30 +313,52 @@ def test_each_protocol_tests_its_own_epoch(problem, candidates, validations):
         for protocol, model in result.models.items():
             assert model.combination == validation.combination
             assert set(result.metrics[protocol]) == ALL
-            assert result.metrics[protocol] == all_metrics(model, fold.samples)
+            assert result.metrics[protocol] == all_metrics(model, samples)
 
 
-def test_the_clean_protocol_alone_looks_at_the_test_once(problem, candidates, validations, monkeypatch):
-    chosen = [replace(v, epoch=epoch) for v, epoch in zip(validations, (1, 0, 1), strict=True)]
+def test_the_clean_protocol_alone_looks_at_the_test_once(problem, configs, validations, monkeypatch):
+    chosen = {k: replace(v, epoch=epoch) for (k, v), epoch in zip(validations.items(), (1, 0, 1), strict=True)}
     looked = []
     monkeypatch.setattr("platform.training.protocols.zero_shot_metrics", lambda *_: looked.append(1))
-    clean = test(method, problem.final(), candidates, chosen, ProtocolOptions(protocols=("clean",)), Workplace(CPU))
+    clean = results_of(problem, configs, chosen, ProtocolOptions(protocols=("clean",)))
     assert not looked
     monkeypatch.undo()
-    both = test(method, problem.final(), candidates, chosen, ProtocolOptions(), Workplace(CPU))
-    for result, leaking in zip(clean, both, strict=True):
-        assert len(result.epochs) == 2  # no further than the last chosen one
+    both = results_of(problem, configs, chosen)
+    for result, leaking, validation in zip(clean, both, chosen.values(), strict=True):
+        assert len(result.epochs) == validation.epoch + 1  # no further than the chosen one
         assert set(result.metrics) == {"clean"}
-        assert result.metrics["clean"] == leaking.metrics["clean"]
+        assert result.metrics["clean"] == close(leaking.metrics["clean"])
+
+
+def test_candidates_of_several_splits_are_tested_side_by_side(splits, configs, grid):
+    folds = {split: problem.final() for split, problem in splits.items()}
+    named = [("soft", "a", 4, 0), ("hard", "b", 9, 5), ("soft", "b", 4, 3)]  # the last: its place in the grid
+    candidates = [Candidate(configs[key], seed, split) for key, split, seed, _ in named]
+    chosen = [grid[key][place] for key, _, _, place in named]
+    together = test(method, folds, candidates, chosen, OPTIONS, PLACE)
+    for found, candidate, validation in zip(together, candidates, chosen, strict=True):
+        own = {candidate.split: folds[candidate.split]}
+        (alone,) = test(method, own, [candidate], [validation], OPTIONS, PLACE)
+        model = found.models["clean"]
+        assert (model.seen, model.unseen) == (own[candidate.split].task.seen, own[candidate.split].task.unseen)
+        assert found.metrics == {protocol: close(metrics) for protocol, metrics in alone.metrics.items()}
+
+
+def test_what_diverges_on_all_seen_classes_is_none_and_harms_no_other(problem, configs, validations):
+    wild = {"wild": config(learning_rate=1e30), "soft": configs["soft"]}
+    found = results_of(problem, wild, {"wild": validations["soft"], "soft": validations["soft"]})
+    (alone,) = results_of(problem, {"soft": configs["soft"]}, validations)
+    assert found[0] is None
+    assert found[1].metrics == {protocol: close(metrics) for protocol, metrics in alone.metrics.items()}
 
 
 class Cut(Exception):
     """A kill."""
 
 
-def test_both_stages_go_on_after_a_kill_with_the_same_numbers(problem, candidates, validations, tmp_path):
-    fold = problem.final()
-    expected = test(method, fold, candidates, validations, ProtocolOptions(), Workplace(CPU))
+def test_both_stages_go_on_after_a_kill_with_the_same_numbers(problem, configs, validations, tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "_WRITING_SHARE", math.inf)  # every epoch is written
+    expected = results_of(problem, configs, validations)
     heard = []
 
     def cut(stage, epoch, metrics):
@@ -136,17 +368,41 @@ def test_both_stages_go_on_after_a_kill_with_the_same_numbers(problem, candidate
 
     def work(report=None):
         place = Workplace(CPU, tmp_path, checkpoint_seconds=0, report=report)
-        found = validate(method, problem, candidates, OPTIONS, place)
-        return found, test(method, fold, candidates, found, ProtocolOptions(), place)
+        found = {key: own for key, (own,) in validated(problem, configs, place=place).items()}
+        return found, results_of(problem, configs, found, place=place)
 
     for _ in range(2):
         with pytest.raises(Cut):
             work(cut)
     assert heard == [*(("validation", e) for e in range(3)), ("validation", 3), *(("test", e) for e in range(3))]
-    found, tested = work()
+    found, results = work()
     assert found == validations
-    assert [t.metrics for t in tested] == [t.metrics for t in expected]
-    assert [t.epochs for t in tested] == [t.epochs for t in expected]
+    assert [t.metrics for t in results] == [t.metrics for t in expected]
+    assert [t.epochs for t in results] == [t.epochs for t in expected]
+
+
+@pytest.mark.parametrize("epoch", range(5))
+def test_a_pack_with_a_desk_goes_on_after_a_kill_with_the_same_numbers(
+    problem, configs, validations, tmp_path, monkeypatch, epoch
+):
+    monkeypatch.setattr(fitting, "_WRITING_SHARE", math.inf)
+    stops, joining = {2: ["hard"]}, {1: {"stacking": configs["stacking"]}}
+    desk, reports = Plan({1, 2}, stops, joining), []
+
+    def cut(*_):
+        reports.append(1)
+        if len(reports) == epoch + 1:
+            raise Cut
+
+    place = Workplace(CPU, tmp_path, checkpoint_seconds=0, report=cut)
+    with pytest.raises(Cut):
+        validated(problem, {key: configs[key] for key in ("soft", "hard")}, place=place, desk=desk)
+    left = {"soft", "hard", "stacking"} - desk.ended.keys() - ({"hard"} if epoch > 0 else set())
+    again = Plan({1, 2}, stops)
+    validated(problem, {k: configs[k] for k in configs if k in left}, place=replace(place, report=None), desk=again)
+    assert {**desk.ended, **again.ended}.keys() == {"soft", "stacking"}
+    for key, found in {**desk.ended, **again.ended}.items():
+        assert_agree(found, [validations[key]])
 
 
 def test_folds_of_other_sizes_are_pooled_by_class_number():

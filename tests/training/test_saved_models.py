@@ -6,7 +6,7 @@ import torch
 from methods.sadvae import method
 from platform.errors import InputError
 from platform.method import Member
-from platform.training.fitting import Fitting, chosen_epoch
+from platform.training.fitting import Course, Fitting, chosen_epoch
 from platform.training.saved_models import load_model, save_model
 from platform.zeroshot.gate import Gate, Stacking
 
@@ -25,10 +25,9 @@ def models(make_problem):
     task = replace(task, logits=torch.zeros(len(task.labels), len(task.seen)))
     small = {"z_r": 4, "z_v": 2, "epochs": 1, "classifier_steps": 5, "classifier_samples": 5, "classifier_relu": True}
     members = [Member(task, method.configure({**small, "seen_classifier": kind}), 3) for kind in kinds]
-    keepers = {"last": chosen_epoch([0] * len(members))}
-    fitting = Fitting(method, members, torch.device("cpu"), evaluate=None, keepers=keepers, last_epoch=0)
-    fitting.fit()
-    return dict(zip(kinds, fitting.kept["last"].values(), strict=True))
+    course = Course("all", members, 0, None, {"last": chosen_epoch([0] * len(members))})
+    Fitting(method, [course], torch.device("cpu")).fit()
+    return dict(zip(kinds, course.kept["last"].values(), strict=True))
 
 
 @pytest.mark.parametrize("combination", COMBINATIONS)

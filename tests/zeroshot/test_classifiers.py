@@ -1,10 +1,14 @@
+import gc
+from dataclasses import replace
+
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from platform.population.draws import generator
-from platform.zeroshot.classifiers import SoftmaxClassifier, fit_on_features, fit_on_latents
+from platform.zeroshot import classifiers
+from platform.zeroshot.classifiers import SoftmaxClassifier, fit_on_features, fit_on_latents, fit_on_task
 
 
 @pytest.mark.parametrize("inverse_penalty", [0.05, 1.0, 20.0])
@@ -59,3 +63,45 @@ def test_log_probabilities_with_and_without_a_relu():
     torch.testing.assert_close(plain, torch.log_softmax(torch.tensor([[2.0, -3.0]]), 1))
     cut = SoftmaxClassifier(weight, bias, relu=True).log_probabilities(x)
     torch.testing.assert_close(cut, torch.log_softmax(torch.tensor([[2.0, 0.0]]), 1))
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """The penalties of the fits on features that were done."""
+    done, fit = [], classifiers.fit_on_features
+
+    def counted(*arguments):
+        done.append(arguments[-1])
+        return fit(*arguments)
+
+    monkeypatch.setattr(classifiers, "fit_on_features", counted)
+    return done
+
+
+def test_on_a_task_it_is_fitted_once_and_is_that_of_its_features(problem, fits):
+    task = problem.task
+    expected = fit_on_features(task.features, task.labels, len(task.seen), 0.3)
+    found = [fit_on_task(task, task.features, 0.3) for _ in range(3)]
+    assert fits == [0.3]
+    assert all(classifier is found[0] for classifier in found)
+    assert torch.equal(found[0].weight, expected.weight)
+    assert torch.equal(found[0].bias, expected.bias)
+
+
+def test_another_penalty_or_task_has_a_fit_of_its_own(problem, make_problem, fits):
+    alike, other = replace(problem.task), make_problem(10, 1).task
+    for task, penalty in ((problem.task, 0.3), (problem.task, 0.5), (alike, 0.3), (other, 0.3), (problem.task, 0.3)):
+        expected = fit_on_features(task.features, task.labels, len(task.seen), penalty)
+        assert torch.equal(fit_on_task(task, task.features, penalty).weight, expected.weight)
+    assert fits == [0.3, 0.5, 0.3, 0.3]
+
+
+def test_a_fit_is_forgotten_with_its_task(make_problem):
+    gc.collect()
+    before = len(classifiers._OF_TASKS)
+    task = make_problem(5).task
+    fit_on_task(task, task.features, 1.0)
+    assert len(classifiers._OF_TASKS) == before + 1
+    del task
+    gc.collect()
+    assert len(classifiers._OF_TASKS) == before

@@ -5,7 +5,7 @@ import torch
 
 from platform.errors import InputError
 from platform.method import Model
-from platform.zeroshot.evaluation import all_metrics, joint_metrics, zero_shot_metrics
+from platform.zeroshot.evaluation import all_metrics, joint_metrics, zero_shot_from_scores, zero_shot_metrics
 from platform.zeroshot.gate import Gate, Stacking
 from platform.zeroshot.task import Samples
 
@@ -47,6 +47,12 @@ def samples(predicted_seen, predicted_unseen):
 def test_zero_shot_metrics_look_at_unseen_classes_and_their_samples_alone():
     metrics = zero_shot_metrics(model(), samples([1, 0, 0, 0, 0, 0], [0, 0, 0, 1, 1, 1]))
     assert metrics == pytest.approx({"zsl": (1 / 3 + 1) / 2, "zsl_per_sample": 0.5})
+
+
+def test_zero_shot_metrics_of_scores_are_those_of_the_model_that_gave_them():
+    given = samples([1, 0, 0, 0, 0, 0], [1, 1, 0, 1, 1, 1])
+    from_scores = zero_shot_from_scores(model().unseen_scores(given.features), given.labels, 2)
+    assert from_scores == zero_shot_metrics(model(), given)
 
 
 def test_all_metrics_join_both_sides():

@@ -4,8 +4,17 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from platform.population.draws import generator
-from platform.zeroshot import gate as gate_module
-from platform.zeroshot.gate import TEMPERATURES, THRESHOLDS, Gate, Stacking, fit_gate, fit_stacking
+from platform.zeroshot.gate import (
+    TEMPERATURES,
+    THRESHOLDS,
+    Gate,
+    Stacking,
+    _folds,
+    _out_of_fold,
+    fit_gate,
+    fit_logistic,
+    fit_stacking,
+)
 
 SEEN, UNSEEN = 6, 3
 
@@ -61,10 +70,10 @@ def test_the_gate_is_a_balanced_logistic_regression_on_the_largest_probabilities
     seen, unseen, labels = held_out()
     gate, _ = fit_gate("soft", seen, unseen, labels, scale_temperature=False)
     inputs = np.hstack([-np.sort(-seen.exp().numpy(), 1)[:, :UNSEEN], -np.sort(-unseen.exp().numpy(), 1)])
-    reference = LogisticRegression(max_iter=5000, class_weight="balanced").fit(inputs, (labels < SEEN).numpy())
-    expected = reference.predict_proba(inputs)[:, 1]
+    reference, inputs = LogisticRegression(tol=1e-10, max_iter=5000, class_weight="balanced"), inputs.astype(float)
+    expected = reference.fit(inputs, (labels < SEEN).numpy()).predict_proba(inputs)[:, 1]
     assert (gate.temperature, gate.top) == (1.0, UNSEEN)
-    np.testing.assert_allclose(gate.probability_seen(seen, unseen).numpy(), expected, atol=1e-3)
+    np.testing.assert_allclose(gate.probability_seen(seen, unseen).numpy(), expected, atol=1e-6)
 
 
 def test_the_temperature_acts_on_the_seen_side_alone():
@@ -93,17 +102,57 @@ def test_no_other_temperature_or_threshold_does_better_out_of_fold(kind):
             assert chosen >= harmonic_mean_of(other.scores(seen, unseen, p_seen), labels)
 
 
-def test_out_of_fold_probabilities_know_nothing_of_their_own_sample(monkeypatch):
-    # 60 inputs for 80 samples of random sides: fitted on themselves they are told apart, out of fold they are not
-    draw = generator(3)
-    labels = torch.arange(80) % 60
-    sides = torch.randperm(80, generator=draw) % 2 * 30
-    labels = labels % 30 + sides
-    seen, unseen = (torch.log_softmax(3 * torch.randn(80, 30, generator=draw), 1) for _ in range(2))
-    monkeypatch.setattr(gate_module, "_regression", lambda: LogisticRegression(C=1e6, max_iter=5000))
-    gate, out_of_fold = fit_gate("soft", seen, unseen, labels, scale_temperature=False)
-    is_seen = labels < 30
-    assert ((gate.probability_seen(seen, unseen) > 0.5) == is_seen).double().mean() > 0.8
+def test_regressions_on_several_choices_of_samples_are_those_of_scikit_learn():
+    draw = generator(5)
+    inputs = torch.randn(90, 4, generator=draw, dtype=torch.float64) * torch.tensor([1.0, 20.0, 0.01, 1.0])
+    positive = inputs[:, 0] + torch.randn(90, generator=draw) > 0.8
+    counted = torch.rand(6, 90, generator=draw) > 0.3
+    counted[0] = True
+    for fitted, rows in zip(fit_logistic(inputs, positive, counted), counted, strict=True):
+        reference = LogisticRegression(tol=1e-10, max_iter=100_000, solver="newton-cholesky", class_weight="balanced")
+        reference.fit(inputs[rows].numpy(), positive[rows].numpy())
+        np.testing.assert_allclose(fitted[:-1].numpy(), reference.coef_[0], atol=1e-6)
+        np.testing.assert_allclose(fitted[-1].item(), reference.intercept_[0], atol=1e-6)
+
+
+def test_a_regression_on_sides_that_can_be_parted_stays_finite():
+    inputs = torch.tensor([[-1e3], [-2e3], [5e2], [1e3]], dtype=torch.float64)
+    (fitted,) = fit_logistic(inputs, torch.tensor([False, False, True, True]), torch.ones(1, 4, dtype=torch.bool))
+    assert fitted.isfinite().all()
+    assert (inputs[:, 0] * fitted[0] + fitted[1] > 0).tolist() == [False, False, True, True]
+
+
+def test_an_out_of_fold_probability_knows_nothing_of_its_own_sample():
+    seen, unseen, labels = held_out(80)
+    inputs, is_seen = torch.cat([seen.exp(), unseen.exp()], 1).double(), labels < SEEN
+    left_out = _folds(is_seen)
+    before = _out_of_fold(inputs, is_seen, left_out)
+    for fold in left_out:
+        same = fold.nonzero().flatten()
+        turned = is_seen.clone()
+        turned[same] = ~turned[same]
+        after = _out_of_fold(inputs, turned, left_out)
+        torch.testing.assert_close(after[same], before[same])
+        assert not torch.isclose(after, before, atol=1e-3).all()
+
+
+def test_every_sample_is_left_out_once_with_some_of_both_sides():
+    is_seen = torch.arange(43) % 4 > 0
+    left_out = _folds(is_seen)
+    assert left_out.shape == (5, 43)
+    assert (left_out.sum(dim=0) == 1).all()
+    for fold in left_out:
+        assert abs((is_seen & fold).sum() - is_seen.sum() / 5) < 1
+        assert abs((~is_seen & fold).sum() - (~is_seen).sum() / 5) < 1
+    assert len(_folds(torch.arange(20) > 2)) == 3  # of the smaller side each fold has one
+
+
+def test_random_sides_are_told_apart_in_the_fit_and_not_out_of_fold():
+    inputs = 100 * torch.randn(80, 60, generator=generator(3), dtype=torch.float64)  # the penalty weighs little there
+    is_seen = torch.randperm(80, generator=generator(4)) % 2 > 0
+    (fitted,) = fit_logistic(inputs, is_seen, torch.ones(1, 80, dtype=torch.bool))
+    assert ((inputs @ fitted[:-1] + fitted[-1] > 0) == is_seen).all()
+    out_of_fold = _out_of_fold(inputs, is_seen, _folds(is_seen))
     assert 0.35 < ((out_of_fold > 0.5) == is_seen).double().mean() < 0.65
 
 

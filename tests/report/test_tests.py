@@ -1,0 +1,60 @@
+"""The tables of tests."""
+
+import pytest
+from rich.console import Console
+
+from platform.report import tests
+from platform.report.tests import by_kind
+from platform.training.trainable import Outcome
+
+
+def outcome(seed, value, ensemble="", split="two", **protocols):
+    names = ("zsl", "zsl_per_sample", "seen", "unseen", "harmonic_mean", "ausuc")
+    metrics = {protocol: dict.fromkeys(names, v) for protocol, v in {"clean": value, **protocols}.items()}
+    return Outcome(config={}, seed=seed, split=split, status="finished", ensemble=ensemble, test=metrics)
+
+
+def shown(kinds):
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(tests.test_table(kinds))
+    return capture.get().splitlines()
+
+
+def test_single_models_and_each_ensemble_have_a_value_a_seed_and_split():
+    outcomes = [
+        outcome(0, 0.5),
+        outcome(1, 0.25),
+        outcome(0, 0.75, split="one"),
+        outcome(0, 0.6, ensemble="2 seeds"),
+        outcome(0, 0.7, ensemble="best 2"),
+        outcome(0, 0.8, ensemble="best 2", split="one"),
+    ]
+    found = by_kind(outcomes)
+    assert {kind: protocols["clean"]["zsl"] for kind, protocols in found.items()} == {
+        "single": [0.5, 0.25, 0.75],
+        "ensemble of 2 seeds": [0.6],
+        "ensemble of best 2": [0.7, 0.8],
+    }
+
+
+def test_a_seed_that_failed_counts_nowhere():
+    failed = Outcome(config={}, seed=1, split="two", status="failed")
+    assert by_kind([failed, outcome(0, 0.5)])["single"]["clean"]["zsl"] == [0.5]
+
+
+def test_the_table_shows_percent_and_their_deviation_where_there_are_several():
+    lines = shown(by_kind([outcome(0, 0.5), outcome(1, 0.75), outcome(0, 0.625, ensemble="2 seeds")]))
+    (single,) = [line for line in lines if "single" in line]
+    (ensemble,) = [line for line in lines if "ensemble of 2 seeds" in line]
+    assert single.count("62.5 ± 17.7") == 6
+    assert ensemble.count("62.5") == 6
+    assert "±" not in ensemble
+    assert not any("leaks" in line for line in lines)
+
+
+@pytest.mark.parametrize("kinds", [[""], ["", "2 seeds"]])
+def test_the_released_protocol_is_always_labelled(kinds):
+    lines = shown(by_kind([outcome(0, 0.5, ensemble=kind, released=0.9) for kind in kinds]))
+    assert sum("90.0" in line and "released" in line for line in lines) == len(kinds)
+    assert "it leaks" in " ".join(" ".join(lines).split())
