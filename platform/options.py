@@ -103,17 +103,25 @@ def base_values(method: str, preset: str | None, assigned: Sequence[str] | None)
     return {**(loaded.presets[preset] if preset else {}), **values}
 
 
-def data_tags(problem: "ProblemOptions") -> dict[str, str]:
-    """What MLflow says of the data."""
-    card = Dataset(problem.dataset).card
+def data_tags(problem: "ProblemOptions", splits: Sequence[str] = ()) -> dict[str, str]:
+    """What MLflow says of the data. splits: of a search over several."""
+    dataset, splits = Dataset(problem.dataset), splits or [problem.split]
+    card, unseen = dataset.card, {name: len(dataset.split(name).unseen) for name in splits}
     return {
         "data.name": card.name,
-        "data.split": problem.split,
+        "data.class_list": card.class_list or "",
+        "data.classes": "; ".join(f"{name}: {card.classes - count}/{count}" for name, count in unseen.items()),
+        "data.split": ", ".join(splits),
         "data.features": problem.features or "",
-        "data.text": f"{problem.text.encoder}, {problem.text.text}",
+        "data.text": text_tag(problem),
         "data.simulated": str(card.simulated).lower(),
         "data.licence": card.licence,
     }
+
+
+def text_tag(problem: "ProblemOptions") -> str:
+    """What MLflow says of the class text."""
+    return f"{problem.text.encoder}, {problem.text.text}"
 
 
 def run_folder(runs: Path, verb: str, method: str, dataset: str) -> Path:

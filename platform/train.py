@@ -63,10 +63,11 @@ def train(
             device=device,
         )
         folder = options.run_folder(runs, "train", method, problem.dataset.name)
-    _run(experiment, folder, workers, address, as_json)
+    carry_out(experiment, folder, workers, address, as_json)
 
 
-def _run(experiment: "Experiment", folder: Path, workers: int, address: str | None, as_json: bool) -> None:
+def carry_out(experiment: "Experiment", folder: Path, workers: int, address: str | None, as_json: bool) -> None:
+    """Train one configuration in `folder`, or go on there, record it in MLflow and show it. Raises InputError."""
     from platform.report.tests import by_kind, test_table
     from platform.tracking.environment import environment_tags
     from platform.tracking.outcome import record_of
@@ -75,10 +76,12 @@ def _run(experiment: "Experiment", folder: Path, workers: int, address: str | No
     from platform.training.checkpoints import held, write_json
     from platform.training.devices import device_of
     from platform.training.together import seeds_together
+    from platform.training.trainable import write_ensembles
     from platform.zeroshot.problem import load_problem
 
     device_of(experiment.device)
-    load_problem(experiment.problem)  # what a user can get wrong shows here, before a folder is made
+    for split in experiment.splits or (experiment.problem.split,):  # a user's mistakes show before a folder is made
+        load_problem(experiment.problem.model_copy(update={"split": split}))
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "experiment.json", experiment.model_dump(mode="json"))
     tracker = Tracker(folder.parent, "unseen")
@@ -86,21 +89,24 @@ def _run(experiment: "Experiment", folder: Path, workers: int, address: str | No
         folder.name,
         folder.name,
         {"method": experiment.method, "seeds": list(experiment.seeds), **experiment.configs[0]},
-        {**environment_tags(), **options.data_tags(experiment.problem)},
+        {**environment_tags(), **options.data_tags(experiment.problem, experiment.splits), "method": experiment.method},
         [experiment.problem.dataset / "dataset.json"],
     )
     try:
         with held(folder):
             outcomes = _outcomes(experiment, folder, workers, address, as_json)
-            outcomes += seeds_together(experiment, outcomes, folder)
+            together = seeds_together(experiment, outcomes, folder)
+            write_ensembles(folder, together)
+            outcomes += together
     except KeyboardInterrupt:
         tracker.finish("KILLED")
         cli.stopped(f"python -m platform.train --resume {folder}")
     except BaseException:
         tracker.finish("FAILED")
         raise
+    several = len(experiment.splits) > 1
     for outcome in outcomes:
-        tracker.child(record_of(outcome.name, outcome, folder))
+        tracker.child(record_of(f"{outcome.split}-{outcome.name}" if several else outcome.name, outcome, folder))
     sound = [o for o in outcomes if o.status == "finished" and not o.ensemble]
     tracker.finish("FINISHED" if sound else "FAILED")
     if not sound:

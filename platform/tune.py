@@ -149,7 +149,7 @@ def _created(
 
 def _tags(method: str, problem: "ProblemOptions", splits: Sequence[str]) -> dict[str, str]:
     """What MLflow says of a search, and must say of an earlier one whose trials can be compared."""
-    return {**options.data_tags(problem), "data.split": ", ".join(splits), "method": method}
+    return {**options.data_tags(problem, splits), "method": method}
 
 
 def _splits(split: str | None, splits: str | None) -> list[str | None]:

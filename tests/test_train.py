@@ -87,7 +87,13 @@ def test_the_folder_holds_the_outcomes_and_models_of_each_seed_and_of_all_togeth
     held_out = {f"{seed}-held-out.safetensors" for seed in range(3)}
     assert {path.name for path in (folder / "models").iterdir()} == models | held_out
     assert together["models"] == {p: f"models/two-3-seeds-{p}" for p in ("clean", "released")}
-    assert {path.name for path in folder.iterdir()} == {".lock", "experiment.json", "outcomes.json", "models"}
+    assert {path.name for path in folder.iterdir()} == {
+        ".lock",
+        "experiment.json",
+        "outcomes.json",
+        "ensembles.json",
+        "models",
+    }
 
 
 def test_mlflow_has_a_run_for_the_training_and_one_for_each_seed(trained):

@@ -43,7 +43,7 @@ def by_kind(outcomes: Sequence[Outcome]) -> dict[str, dict[str, dict[str, list[f
     """What was tested, single models or an ensemble, to protocol to metric to one value a seed and split."""
     tests: dict[str, dict[str, dict[str, list[float]]]] = {}
     for outcome in outcomes:
-        kind = tests.setdefault(f"ensemble of {outcome.ensemble}" if outcome.ensemble else "single", {})
+        kind = tests.setdefault(outcome.kind, {})
         for protocol, metrics in outcome.test.items():
             for metric, value in metrics.items():
                 kind.setdefault(protocol, {}).setdefault(metric, []).append(value)

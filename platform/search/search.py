@@ -35,7 +35,7 @@ from platform.tracking.record import Tracker
 from platform.training.checkpoints import NotWritable, write_json
 from platform.training.protocols import ProtocolOptions
 from platform.training.together import best_together, seeds_together
-from platform.training.trainable import Experiment, Outcome, read_outcomes, write_outcomes
+from platform.training.trainable import Experiment, Outcome, read_outcomes, write_ensembles, write_outcomes
 from platform.zeroshot.problem import ProblemOptions
 
 _LOSSES = 3  # of the worker, before the test of the best is given up
@@ -246,9 +246,11 @@ class Search:
         failed = [o.reason for o in outcomes if o.status == "failed"]
         if len(failed) == len(outcomes):
             raise RuntimeError(f"{folder}: the test of the best configuration failed: {failed[0]}")
-        outcomes += seeds_together(jobs[0].experiment, outcomes, folder)
+        together = seeds_together(jobs[0].experiment, outcomes, folder)
         if len(jobs) > 1:
-            outcomes += best_together(jobs[0].experiment, tested, self.space.leading, folder)
+            together += best_together(jobs[0].experiment, tested, self.space.leading, folder)
+        write_ensembles(folder, together)
+        outcomes += together
         several = len({o.split for o in outcomes}) > 1
         for outcome in outcomes:
             name = f"best-{outcome.split}-{outcome.name}" if several else f"best-{outcome.name}"

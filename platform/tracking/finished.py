@@ -20,7 +20,7 @@ def finished_trials(home: Path, name: str, wanted: Mapping[str, str]) -> "list[R
     """
     client = open_store(home)
     experiments = {e.experiment_id: e.name for e in client.search_experiments()}
-    runs = list(_all_runs(client, list(experiments)))
+    runs = list(all_runs(client, list(experiments)))
     named = [
         run
         for run in runs
@@ -38,7 +38,7 @@ def finished_trials(home: Path, name: str, wanted: Mapping[str, str]) -> "list[R
     ]
 
 
-def _all_runs(client: "MlflowClient", experiments: list[str]) -> "Iterator[Run]":
+def all_runs(client: "MlflowClient", experiments: list[str]) -> "Iterator[Run]":
     token = None
     while True:
         page = client.search_runs(experiments, order_by=["attributes.start_time ASC"], page_token=token)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 KEY_TAG = "unseen.key"
 PARENT_TAG = "mlflow.parentRunId"  # what MLflow's own page nests runs by
-_SEARCH_TAG = "unseen.search"  # the search's own run, on every run below it
+SEARCH_TAG = "unseen.search"  # the search's own run, on every run below it
 _LARGEST = 1.7976931348623157e308  # how MLflow stores infinity
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -103,7 +103,7 @@ class Tracker:
     @retried
     def close_orphans(self, status: Status = "KILLED") -> None:
         """End every run below the search's that is still RUNNING: its writer was killed."""
-        condition = f"tags.`{_SEARCH_TAG}` = '{self._parent_id()}' and attributes.status = 'RUNNING'"
+        condition = f"tags.`{SEARCH_TAG}` = '{self._parent_id()}' and attributes.status = 'RUNNING'"
         for run in list(self._search(condition)):
             self._client.set_terminated(run.info.run_id, status)
 
@@ -118,7 +118,7 @@ class Tracker:
         if run is not None and run.info.status == "FINISHED":
             return
         if run is None:
-            run = self._create(record.key, record.name, {PARENT_TAG: parent, _SEARCH_TAG: self._parent_id()})
+            run = self._create(record.key, record.name, {PARENT_TAG: parent, SEARCH_TAG: self._parent_id()})
         for member in record.members:  # before the run ends: it is complete once it has ended
             self._below(run.info.run_id, member)
         self._write(run, record.params, _points(record.epochs, record.metrics), record.tags, record.artifacts)

@@ -26,7 +26,7 @@ from platform.training.protocols import (
 from platform.training.saved_models import save_model
 from platform.zeroshot.problem import Fold, Problem, ProblemOptions, load_problem
 
-_OUTCOMES = "outcomes.json"
+_OUTCOMES, _ENSEMBLES = "outcomes.json", "ensembles.json"
 
 
 class Experiment(BaseModel):
@@ -75,6 +75,11 @@ class Outcome(BaseModel):
     def name(self) -> str:
         """What tells it from the other outcomes of its configuration on its split."""
         return f"ensemble-{self.ensemble.replace(' ', '-')}" if self.ensemble else f"seed-{self.seed}"
+
+    @property
+    def kind(self) -> str:
+        """`single`, or what predicts together."""
+        return f"ensemble of {self.ensemble}" if self.ensemble else "single"
 
 
 def train(
@@ -163,6 +168,16 @@ def write_outcomes(folder: Path, outcomes: Sequence[Outcome]) -> None:
     with writing(folder.parent):
         folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / _OUTCOMES, [o.model_dump() for o in outcomes])
+
+
+def read_ensembles(folder: Path) -> list[Outcome]:
+    """What predicts together beside a finished experiment's outcomes, where something does."""
+    path = folder / _ENSEMBLES
+    return TypeAdapter(list[Outcome]).validate_json(path.read_bytes()) if path.exists() else []
+
+
+def write_ensembles(folder: Path, outcomes: Sequence[Outcome]) -> None:
+    write_json(folder / _ENSEMBLES, [o.model_dump() for o in outcomes])
 
 
 def _failed(outcome: Outcome, where: str) -> Outcome:

@@ -1,0 +1,345 @@
+"""Compare what was tested, beside the papers' tables: `python -m platform.compare`."""
+
+# ruff: noqa: RUF013 (the options' types stand in platform/options.py)
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from platform import cli, options
+from platform.errors import InputError
+
+if TYPE_CHECKING:
+    from platform.report.ablations import Planned
+    from platform.report.comparison import Table
+    from platform.report.results import Result
+    from platform.zeroshot.problem import ProblemOptions
+
+app = cli.application(__doc__)
+
+
+@app.command()
+def compare(
+    sources: Annotated[
+        list[str] | None, typer.Argument(help="run folders, or names of MLflow runs or experiments; all if absent")
+    ] = None,
+    methods: Annotated[str | None, typer.Option(help="only these, as in sadvae,synse")] = None,
+    splits: Annotated[str | None, typer.Option(help="only these, as in ru5,ru9")] = None,
+    kind: Annotated[str, typer.Option(help="single models, `ensemble`s, or all")] = "single",
+    protocol: Annotated[str, typer.Option(help="clean, released or both")] = "both",
+    per_sample: Annotated[
+        bool, typer.Option("--per-sample", help="accuracies over samples, as the skeleton papers have them")
+    ] = False,
+    metric: Annotated[str, typer.Option(help="of tests of significance: zsl, seen, unseen, harmonic_mean, ausuc")] = (
+        "zsl"
+    ),
+    against: Annotated[
+        str | None, typer.Option(help="method that others are tested against; the best if absent")
+    ] = None,
+    papers: Annotated[str, typer.Option(help="papers' tables to show, as in sadvae-3,synse-2; none, or auto")] = "auto",
+    figures: Annotated[bool, typer.Option(help="draw figures of the models")] = True,
+    table: Annotated[str | None, typer.Option(help="an ablation instead, as sadvae-6; list shows them")] = None,
+    run: Annotated[bool, typer.Option("--run", help="with --table: train and test what is missing")] = False,
+    base: Annotated[
+        list[Path] | None, typer.Option(help="with --table: run folder whose configuration and data rows start from")
+    ] = None,
+    assigned: options.Assignments = None,
+    preset: options.Preset = None,
+    dataset: options.DatasetFolder = None,
+    features: Annotated[str | None, typer.Option(help="with --table: feature set; sadvae-C takes several, a,b")] = None,
+    encoder: options.Encoder = "minilm",
+    text: options.Text = "name",
+    combine: options.Combine = "mean",
+    normalise: options.Normalise = None,
+    seeds: Annotated[int, typer.Option(min=1, help="with --table: seeds of each row")] = 5,
+    folds: options.Folds = 1,
+    device: options.Device = "auto",
+    runs: options.Runs = Path("runs"),
+    as_json: options.Json = False,
+) -> None:
+    """Compare what was tested: tables, tests of significance, figures, one HTML page."""
+    from platform.report.published import published_table
+
+    asked = _names(splits)
+    if table == "list":
+        _list_tables()
+        return
+    _check(kind, protocol, metric)
+    results = _results(sources or [], runs, ablation=table is not None)
+    if table is not None:
+        if run and sources:
+            raise InputError("--run: what it trains stands in --runs; leave the SOURCES out")
+        problems, values = _base(
+            base or [], table, preset, assigned, dataset, asked, features, encoder, text, combine, normalise
+        )
+        on = asked or [problems[0].split]
+        if run:
+            results = _run_missing(
+                table, problems, values, several, range(seeds), results, runs, folds, device, as_json
+            )
+        shown, found = _ablation(table, problems, values, on, range(seeds), results, per_sample)
+        _end([shown], [r for r in found if protocol in ("both", r.protocol)], runs, f"compare {table}", {}, {}, as_json)
+        return
+    chosen = _chosen(results, _names(methods), asked, kind, protocol)
+    found, aside = _latest(chosen)
+    named = [published_table(name) for name in _names(papers)] if papers not in ("auto", "none") else None
+    tables = _tables(found, metric, against, per_sample, papers, named)
+    drawn = _figures(found) if figures else {}
+    if aside and not as_json:
+        cli.say(f"older runs of the same method and data are left out: {', '.join(aside)}; name them to compare them")
+    _end(tables, found, runs, "compare", drawn, _citations(found), as_json)
+
+
+def _check(kind: str, protocol: str, metric: str) -> None:
+    from platform.report.comparison import HEADINGS
+
+    for name, value, allowed in (
+        ("--kind", kind, ("single", "ensemble", "all")),
+        ("--protocol", protocol, ("clean", "released", "both")),
+        ("--metric", metric, tuple(HEADINGS)),
+    ):
+        if value not in allowed:
+            raise InputError(f"{name} {value}: expected one of {', '.join(allowed)}")
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def _list_tables() -> None:
+    from platform.report.ablations import ablations
+    from platform.report.published import published_tables
+
+    for table in published_tables():
+        said = " (--table runs it)" if table.key in ablations() else ""
+        cli.console.print(f"{table.key:<12} {table.reference}: {table.title}{said}", soft_wrap=True, highlight=False)
+
+
+def _results(sources: Sequence[str], runs: Path, ablation: bool) -> "list[Result]":
+    """Of folders, of the store's runs by name, or of all the store. Raises InputError where there is none."""
+    from platform.report.results import results_of_folders, results_of_store
+
+    folders = [Path(source) for source in sources if Path(source).exists()]
+    names = [source for source in sources if not Path(source).exists()]
+    found = results_of_folders(folders) if folders else []
+    if names or not (folders or (ablation and not (runs / "mlflow.db").exists())):
+        found += results_of_store(runs, names)
+    if not found and not ablation:
+        where = ", ".join(sources) or f"the MLflow store of {runs}"
+        raise InputError(
+            f"{where}: nothing was tested there yet; run python -m platform.train or python -m platform.tune"
+        )
+    return found
+
+
+def _chosen(
+    results: "Sequence[Result]", methods: Sequence[str], splits: Sequence[str], kind: str, protocol: str
+) -> "list[Result]":
+    from platform.report.comparison import short
+
+    for option, asked, known in (
+        ("--methods", methods, {short(r.method) for r in results}),
+        ("--splits", splits, {r.data.split for r in results}),
+    ):
+        if unknown := sorted(set(asked) - known):
+            raise InputError(f"{option} {unknown[0]}: was not tested; there is {', '.join(sorted(known))}")
+    found = [
+        r
+        for r in results
+        if (not methods or short(r.method) in methods)
+        and (not splits or r.data.split in splits)
+        and (kind == "all" or (kind == "single") == (r.kind == "single"))
+        and protocol in ("both", r.protocol)
+    ]
+    if not found:
+        raise InputError(f"--kind {kind}, --protocol {protocol}: nothing of that was tested")
+    return found
+
+
+def _latest(results: "Sequence[Result]") -> "tuple[list[Result], list[str]]":
+    from platform.report.results import latest
+
+    return latest(results)
+
+
+def _tables(
+    results: "Sequence[Result]",
+    metric: str,
+    against: str | None,
+    per_sample: bool,
+    papers: str,
+    named: "Sequence[Any] | None",
+) -> "list[Table]":
+    from platform.report.comparison import comparison_table, published_comparison
+    from platform.report.published import published_tables
+    from platform.report.verdicts import agreement_table, significance_table
+
+    methods = {r.method for r in results}
+    ablated = {table.key for table in published_tables() if any(row.variant for row in table.rows)}
+    beside = named if named is not None else [t for t in published_tables() if t.key not in ablated]
+    if papers == "none":
+        beside = []
+    tables = [comparison_table(results, per_sample=per_sample, published=beside)]
+    for protocol in ("clean", "released"):
+        own = [r for r in results if r.protocol == protocol and r.kind == "single"]
+        if (tested := significance_table(own, metric, against, per_sample, protocol)) is not None:
+            tables.append(tested)
+    if papers == "auto":  # those that compare the most of these methods
+        common = {t.key: len(methods & {row.method for row in t.rows}) for t in beside}
+        beside = [t for t in beside if common[t.key] >= 2]
+    if (agreement := agreement_table(results, beside, metric, per_sample)) is not None:
+        tables.append(agreement)
+    return [*tables, *(published_comparison(t, methods) for t in beside)]
+
+
+def _figures(results: "Sequence[Result]") -> dict[str, str]:
+    from platform.report.drawing import figures_of
+
+    return figures_of(results, cli.say)
+
+
+def _citations(results: "Sequence[Result]") -> dict[str, str]:
+    from platform.method import load_method
+
+    return {method: load_method(method).citation for method in sorted({r.method for r in results})}
+
+
+def _base(
+    folders: Sequence[Path],
+    table: str,
+    preset: str | None,
+    assigned: Sequence[str] | None,
+    dataset: Path | None,
+    splits: Sequence[str],
+    features: str | None,
+    encoder: str,
+    text: str,
+    combine: str,
+    normalise: str | None,
+) -> "tuple[list[ProblemOptions], dict[str, Mapping[str, Any]]]":
+    """The data that an ablation runs on, one a feature set, and the fields that its rows start from, by method."""
+    from platform.report.ablations import ablation
+    from platform.report.results import run_of_folder
+
+    values: dict[str, Mapping[str, Any]] = {}
+    problems: list[ProblemOptions] = []
+    for folder in folders:
+        method, problem, config = run_of_folder(folder)
+        values[method] = config
+        problems = problems or [problem]
+    plan = ablation(table)
+    for method in {row.method for row in plan.rows}:
+        own = options.base_values(method, preset, assigned) if preset or assigned else {}
+        values[method] = {**values.get(method, {}), **own}
+    if dataset is not None or not problems:
+        first = splits[0] if splits else None
+        several = _names(features) or [None]
+        problems = [
+            options.problem_options(dataset, first, name, encoder, text, combine, normalise) for name in several
+        ]
+    elif features is not None:
+        problems = [problems[0].model_copy(update={"features": name}) for name in _names(features)]
+    return problems, values
+
+
+def _run_missing(
+    name: str,
+    problems: "Sequence[ProblemOptions]",
+    base: "Mapping[str, Mapping[str, Any]]",
+    splits: Sequence[str],
+    seeds: Sequence[int],
+    results: "Sequence[Result]",
+    runs: Path,
+    folds: int,
+    device: str,
+    as_json: bool,
+) -> "list[Result]":
+    """All results, once what an ablation's table lacks has been trained and tested."""
+    from platform.report.ablations import ablation, missing, planned
+    from platform.report.results import results_of_store
+
+    for one in planned(ablation(name), problems, base):
+        for lacking, where in missing(one, results, splits, seeds).items():
+            _train(one, lacking, where, runs, folds, device, as_json)
+    return results_of_store(runs)
+
+
+def _ablation(
+    name: str,
+    problems: "Sequence[ProblemOptions]",
+    base: "Mapping[str, Mapping[str, Any]]",
+    splits: Sequence[str],
+    seeds: Sequence[int],
+    results: "Sequence[Result]",
+    per_sample: bool,
+) -> "tuple[Table, list[Result]]":
+    """An ablation's table and the tests in it; what is missing is said."""
+    from platform.report.ablations import ablation, ablation_table, missing, planned, tests_of
+    from platform.report.published import find_published
+
+    plan = ablation(name)
+    wanted = planned(plan, problems, base)
+    lacking = [(one, *pair) for one in wanted for pair in missing(one, results, splits, seeds).items()]
+    for one, lacked, where in lacking:
+        cli.say(f"missing: {one.row.name} on {', '.join(where)}, seeds {', '.join(map(str, lacked))}")
+    if lacking:
+        cli.say("--run trains and tests what is missing")
+    table = ablation_table(plan, wanted, results, splits, find_published(name), per_sample)
+    return table, [r for one in wanted for r in tests_of(one, results) if r.data.split in splits]
+
+
+def _train(
+    wanted: "Planned", seeds: Sequence[int], splits: Sequence[str], runs: Path, folds: int, device: str, as_json: bool
+) -> None:
+    from platform.train import carry_out
+    from platform.training.trainable import Experiment
+
+    experiment = Experiment(
+        method=wanted.row.method,
+        problem=wanted.problem.model_copy(update={"split": splits[0]}),
+        protocol=options.protocol_options("both", folds),
+        configs=(dict(wanted.config),),
+        seeds=tuple(seeds),
+        splits=tuple(splits),
+        test=True,
+        device=device,
+    )
+    cli.say(f"training {wanted.row.name}: {', '.join(splits)}, {len(seeds)} seeds")
+    folder = options.run_folder(runs, "train", wanted.row.method, wanted.problem.dataset.name)
+    carry_out(experiment, folder, 1, None, as_json)
+
+
+def _end(
+    tables: "Sequence[Table]",
+    results: "Sequence[Result]",
+    runs: Path,
+    title: str,
+    figures: Mapping[str, str],
+    citations: Mapping[str, str],
+    as_json: bool,
+) -> None:
+    """Show the tables, write them with the page into a folder, and record it in MLflow."""
+    from platform.report.formats import terminal
+    from platform.report.written import write_report
+    from platform.tracking.environment import environment_tags
+    from platform.tracking.record import Tracker
+
+    folder = options.run_folder(runs, "compare", tables[0].name, results[0].data.name if results else "papers")
+    written = write_report(folder, title, tables, results, figures, citations)
+    tracker = Tracker(runs, "unseen")
+    compared = {"runs": ", ".join(sorted({r.run for r in results}))}
+    tracker.parent(folder.name, folder.name, compared, {**environment_tags(), "comparison": title}, written)
+    tracker.finish("FINISHED")
+    if as_json:
+        cli.event("comparison", {"folder": folder, "files": written, "tables": [table.name for table in tables]})
+        return
+    for table in tables:
+        cli.console.print(terminal(table))
+        cli.console.print()
+    cli.console.print(f"page, LaTeX, Markdown and CSV: {folder}", soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    cli.run(app, "platform.compare")

@@ -1,0 +1,174 @@
+"""The papers' ablation tables as plans: which configurations a table compares, which were tested, which are missing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from platform.configuration import nearest
+from platform.errors import InputError
+from platform.method import load_method
+from platform.report.comparison import ALL_SPLITS, HEADINGS, LEGEND, Cell, Row, Table
+from platform.report.published import PublishedTable
+from platform.report.results import PROTOCOLS, Result
+from platform.zeroshot.problem import ProblemOptions
+
+_PLANS = Path(__file__).with_name("ablations.json")
+
+
+class AblationRow(BaseModel):
+    """A row of a table: its name there, and the fields by which it differs from the others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    method: str
+    fields: dict[str, Any] = Field(alias="set")
+
+
+class Ablation(BaseModel):
+    """A table of a paper. over: rows stand for each feature set and class text given, as the paper compares those."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    table: str
+    metrics: tuple[str, ...]
+    over: str = ""
+    rows: tuple[AblationRow, ...]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A configuration that a table wants tested on some data. config: all fields."""
+
+    row: AblationRow
+    config: Mapping[str, Any]
+    problem: ProblemOptions
+
+    @property
+    def label(self) -> tuple[str, str]:
+        return self.row.name, f"{self.problem.features}, {self.problem.text.encoder} {self.problem.text.text}"
+
+
+@cache
+def ablations() -> dict[str, Ablation]:
+    """By the table's name, as `sadvae-6`."""
+    found = TypeAdapter(tuple[Ablation, ...]).validate_json(_PLANS.read_bytes())
+    return {ablation.table: ablation for ablation in found}
+
+
+def ablation(name: str) -> Ablation:
+    """Raises InputError, naming those there are."""
+    if name not in ablations():
+        raise InputError(f"--table {name}: no such ablation{nearest(name, ablations())}")
+    return ablations()[name]
+
+
+def planned(plan: Ablation, problems: Sequence[ProblemOptions], base: Mapping[str, Mapping[str, Any]]) -> list[Planned]:
+    """What a table wants, row by row. problems: the data, one feature set and class text each; base: fields by method.
+
+    Raises InputError where a row's fields do not fit its method, or several feature sets are given to a table of one.
+    """
+    if len(problems) > 1 and plan.over != "features":
+        raise InputError(f"--table {plan.table}: it compares configurations; give one feature set and one encoder")
+    found = []
+    for problem in problems:
+        for row in plan.rows:
+            config = load_method(row.method).configure({**base.get(row.method, {}), **row.fields})
+            found.append(Planned(row, config.model_dump(), problem))
+    return found
+
+
+def tests_of(wanted: Planned, results: Sequence[Result]) -> list[Result]:
+    """The tests, single models, of just that configuration on just that data."""
+    method = load_method(wanted.row.method)
+    return [
+        result
+        for result in results
+        if result.kind == "single"
+        and result.method == wanted.row.method
+        and (result.data.features, result.data.text) == (wanted.problem.features, _text(wanted.problem))
+        and _config(method, result.config) == wanted.config
+    ]
+
+
+def missing(
+    wanted: Planned, results: Sequence[Result], splits: Sequence[str], seeds: Sequence[int]
+) -> dict[tuple[int, ...], list[str]]:
+    """Seeds that are not tested yet, and the splits on which just these are not."""
+    found: dict[tuple[int, ...], list[str]] = {}
+    tested = {(r.data.split, r.seed) for r in tests_of(wanted, results)}
+    for split in splits:
+        if wanting := tuple(seed for seed in seeds if (split, seed) not in tested):
+            found.setdefault(wanting, []).append(split)
+    return found
+
+
+def ablation_table(
+    plan: Ablation,
+    wanted: Sequence[Planned],
+    results: Sequence[Result],
+    splits: Sequence[str],
+    published: PublishedTable | None,
+    per_sample: bool,
+) -> Table:
+    """Our rows, with each protocol's, and below them the paper's. A cell that was not tested is empty."""
+    groups = [*splits, *([ALL_SPLITS] if len(splits) > 1 else [])]
+    ours = [(group, HEADINGS[metric]) for group in groups for metric in plan.metrics]
+    theirs = [
+        (f"{row.dataset} {row.split}", HEADINGS[metric])
+        for row in (published.rows if published else ())
+        for metric in plan.metrics
+        if metric in row.values
+    ]
+    theirs = list(dict.fromkeys(theirs))
+    rows = []
+    for protocol in PROTOCOLS:
+        for one in wanted:
+            own = [r for r in tests_of(one, results) if r.protocol == protocol and r.data.split in splits]
+            cells: list[Cell | None] = []
+            for group in groups:
+                here = [r for r in own if group in (r.data.split, ALL_SPLITS)]
+                whole = group != ALL_SPLITS or {r.data.split for r in own} == set(splits)
+                for metric in plan.metrics:
+                    name = f"{metric}_per_sample" if per_sample else metric
+                    values = tuple(100 * r.metrics[name] for r in here)
+                    cells.append(Cell(values, protocol) if values and whole else None)
+            if any(cells):
+                rows.append(Row((*one.label, protocol), (*cells, *[None] * len(theirs))))
+    if published is not None:
+        rows += _rows_of(published, plan, theirs, len(ours))
+    notes = ["%, mean ± standard deviation over seeds and splits", LEGEND["released"]]
+    if published is not None:
+        notes.append(f"{LEGEND['published']} ({published.reference})")
+    title = f"{published.reference}: {published.title}" if published else plan.table
+    return Table(plan.table, title, ("row", "data", "protocol"), (*ours, *theirs), tuple(rows), tuple(notes))
+
+
+def _rows_of(published: PublishedTable, plan: Ablation, columns: Sequence[tuple[str, str]], before: int) -> list[Row]:
+    rows: dict[tuple[str, str, str], dict[tuple[str, str], Cell]] = {}
+    for row in published.rows:
+        name = f"{row.name} ({row.variant})" if row.variant else row.name
+        own = rows.setdefault((name, ", ".join(filter(None, (row.features, row.text))), published.protocol), {})
+        for metric in plan.metrics:
+            if metric in row.values:
+                place = f"{row.dataset} {row.split}", HEADINGS[metric]
+                own[place] = Cell((row.values[metric],), published.protocol, published=True)
+    return [Row(label, (*[None] * before, *(own.get(c) for c in columns))) for label, own in rows.items() if own]
+
+
+def _text(problem: ProblemOptions) -> str:
+    from platform.options import text_tag
+
+    return text_tag(problem)
+
+
+def _config(method: Any, values: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """All fields of a tested configuration; None of one that the method no longer takes."""
+    try:
+        return method.configure(values).model_dump()
+    except InputError:
+        return None

@@ -1,0 +1,220 @@
+"""What was measured, one result a test: read from run folders or from the MLflow store, whichever is at hand."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from platform.configuration import number_or_yaml
+from platform.errors import InputError
+from platform.tracking.finished import all_runs
+from platform.tracking.record import PARENT_TAG, SEARCH_TAG
+from platform.tracking.store import open_store
+from platform.training.trainable import Experiment, read_ensembles, read_outcomes
+from platform.zeroshot.problem import ProblemOptions
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+PROTOCOLS = ("clean", "released")
+
+
+@dataclass(frozen=True)
+class Data:
+    """What was recognised, from what. classes: seen and unseen, as in 55/5; empty where it is not known."""
+
+    name: str
+    split: str
+    features: str
+    text: str
+    class_list: str = ""
+    classes: str = ""
+    simulated: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """One model's test under one protocol.
+
+    kind: `single`, or what predicts together, as `ensemble of 3 seeds`; metrics: accuracies in [0, 1]; searched:
+    whether a search chose the configuration; run: of `train` or `tune`; started: in seconds since 1970; model: its
+    folder, or where MLflow keeps it, empty where it was not kept.
+    """
+
+    method: str
+    data: Data
+    protocol: str
+    kind: str
+    seed: int
+    metrics: Mapping[str, float]
+    config: Mapping[str, Any] = field(hash=False)
+    searched: bool
+    run: str
+    started: float
+    model: str = ""
+
+
+def results_of_folders(paths: Iterable[Path]) -> list[Result]:
+    """The tests of run folders of `train` and `tune`, and of those that stand in a folder of runs.
+
+    Raises InputError where a folder holds no run.
+    """
+    found: list[Result] = []
+    for path in paths:
+        own = _of_folder(path)
+        if own is None:
+            below = [_of_folder(p) for p in sorted(path.iterdir()) if p.is_dir()] if path.is_dir() else []
+            if all(results is None for results in below):
+                raise InputError(f"{path}: no run stands there; give a folder of `train` or `tune`, or one of runs")
+            own = [result for results in below for result in results or ()]
+        found += own
+    return found
+
+
+def results_of_store(home: Path, names: Sequence[str] = ()) -> list[Result]:
+    """The tests in the MLflow store of `home` (or MLFLOW_TRACKING_URI): of runs or experiments of these names, or all.
+
+    Raises InputError where the store cannot be opened or a name is not there.
+    """
+    client = open_store(home)
+    experiments = {e.experiment_id: e.name for e in client.search_experiments()}
+    runs = list(all_runs(client, list(experiments)))
+    parents = {run.info.run_id: run for run in runs if PARENT_TAG not in run.data.tags}
+    for name in names:
+        if all(name not in (run.info.run_name, experiments[run.info.experiment_id]) for run in parents.values()):
+            raise InputError(f"the MLflow store has no experiment and no run of its own named `{name}`")
+    found = []
+    for run in runs:
+        parent = parents.get(run.data.tags.get(SEARCH_TAG, ""))
+        if parent is None or run.info.status != "FINISHED":
+            continue
+        if names and not {parent.info.run_name, experiments[run.info.experiment_id]} & set(names):
+            continue
+        found += _of_run(run, parent)
+    return found
+
+
+def latest(results: Sequence[Result]) -> tuple[list[Result], list[str]]:
+    """Each method's own run on each split: the one that began last, where several were made; and those set aside.
+
+    Runs of different configurations without a search are kept apart only by their configuration.
+    """
+    newest: dict[tuple, Result] = {}
+    for result in results:
+        key = _place(result)
+        if key not in newest or newest[key].started < result.started:
+            newest[key] = result
+    chosen = {key: result.run for key, result in newest.items()}
+    kept = [result for result in results if chosen[_place(result)] == result.run]
+    return kept, sorted({r.run for r in results} - {r.run for r in kept})
+
+
+def _place(result: Result) -> tuple:
+    config = "" if result.searched else json.dumps(dict(result.config), sort_keys=True, default=str)
+    return result.method, result.data, result.searched, config
+
+
+def run_of_folder(folder: Path) -> tuple[str, ProblemOptions, Mapping[str, Any]]:
+    """A run folder's method, its data, and the configuration that it tested. Raises InputError where it tested none."""
+    run = _run(folder)
+    outcomes = read_outcomes(run.tested) if run else None
+    if not outcomes:
+        raise InputError(f"{folder}: no finished run of `train` or `tune` stands there")
+    return run.method, run.problem, outcomes[0].config
+
+
+@dataclass(frozen=True)
+class _Run:
+    method: str
+    problem: ProblemOptions
+    tested: Path  # where its outcomes stand
+    searched: bool
+
+
+def _run(folder: Path) -> _Run | None:
+    """None where no run stands there."""
+    if (folder / "search.json").exists():
+        asked = json.loads((folder / "search.json").read_text())
+        return _Run(asked["method"], ProblemOptions(**asked["problem"]), folder / "best" / "0", True)
+    if (folder / "experiment.json").exists():
+        experiment = Experiment.model_validate_json((folder / "experiment.json").read_bytes())
+        return _Run(experiment.method, experiment.problem, folder, False)
+    return None
+
+
+def _of_folder(folder: Path) -> list[Result] | None:
+    """None where no run stands there."""
+    if (run := _run(folder)) is None:
+        return None
+    tested, outcomes = run.tested, read_outcomes(run.tested)
+    if outcomes is None:
+        return []
+    data = {split: _data(run.problem, split) for split in {o.split for o in outcomes}}
+    started = (tested / "outcomes.json").stat().st_mtime
+    return [
+        Result(
+            method=run.method,
+            data=data[outcome.split],
+            protocol=protocol,
+            kind=outcome.kind,
+            seed=outcome.seed,
+            metrics=metrics,
+            config=outcome.config,
+            searched=run.searched,
+            run=folder.name,
+            started=started,
+            model=str(tested / outcome.models[protocol]) if protocol in outcome.models else "",
+        )
+        for outcome in [*outcomes, *read_ensembles(tested)]
+        for protocol, metrics in outcome.test.items()
+    ]
+
+
+def _data(problem: ProblemOptions, split: str) -> Data:
+    from platform.options import data_tags
+
+    return _tagged(data_tags(problem.model_copy(update={"split": split})), split)
+
+
+def _tagged(tags: Mapping[str, str], split: str) -> Data:
+    classes = dict(part.split(": ", 1) for part in tags.get("data.classes", "").split("; ") if ": " in part)
+    return Data(
+        name=tags.get("data.name", ""),
+        split=split,
+        features=tags.get("data.features", ""),
+        text=tags.get("data.text", ""),
+        class_list=tags.get("data.class_list", ""),
+        classes=classes.get(split, ""),
+        simulated=tags.get("data.simulated") == "true",
+    )
+
+
+def _of_run(run: "Run", parent: "Run") -> list[Result]:
+    """The tests that a run of the store holds: none of a trial."""
+    tags, params = parent.data.tags, run.data.params
+    method = tags.get("method") or parent.data.params.get("method", "")
+    tested: dict[str, dict[str, float]] = {}
+    for name, value in run.data.metrics.items():
+        protocol, _, metric = name.partition("/")
+        if protocol in PROTOCOLS and "/" not in metric:
+            tested.setdefault(protocol, {})[metric] = value
+    together = run.data.tags.get("ensemble", "")
+    config = {name: number_or_yaml(text) for name, text in params.items() if name not in ("seed", "split")}
+    searched = "trials" in parent.data.params
+    return [
+        Result(
+            method=method,
+            data=_tagged(tags, params.get("split", "")),
+            protocol=protocol,
+            kind=f"ensemble of {together}" if together else "single",
+            seed=int(params.get("seed", 0)),
+            metrics=metrics,
+            config=config,
+            searched=searched,
+            run=parent.info.run_name,
+            started=parent.info.start_time / 1000,
+            model=f"runs:/{run.info.run_id}",
+        )
+        for protocol, metrics in tested.items()
+    ]
