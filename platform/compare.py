@@ -76,9 +76,7 @@ def compare(
         )
         on = asked or [problems[0].split]
         if run:
-            results = _run_missing(
-                table, problems, values, several, range(seeds), results, runs, folds, device, as_json
-            )
+            results = _run_missing(table, problems, values, on, range(seeds), results, runs, folds, device, as_json)
         shown, found = _ablation(table, problems, values, on, range(seeds), results, per_sample)
         _end([shown], [r for r in found if protocol in ("both", r.protocol)], runs, f"compare {table}", {}, {}, as_json)
         return
