@@ -1,0 +1,111 @@
+import pytest
+from made_up import result
+
+from platform.report.comparison import (
+    ALL_SPLITS,
+    Cell,
+    by_seed_and_split,
+    comparison_table,
+    published_comparison,
+    ranking_agreement,
+)
+from platform.report.published import published_table
+
+
+def cells(table, *label):
+    """The one row whose labels hold these, by column."""
+    (row,) = [row for row in table.rows if set(label) <= set(row.label)]
+    return dict(zip(table.columns, row.cells, strict=True))
+
+
+def test_a_cell_is_the_mean_and_deviation_over_seeds():
+    table = comparison_table([result("a", 0.5), result("a", 0.7, seed=1)])
+    cell = cells(table, "a")["clips ru5", "ZSL"]
+    assert cell.mean == pytest.approx(60)
+    assert cell.spread == pytest.approx(200**0.5)
+
+
+def test_splits_stand_in_the_order_of_their_numbers_and_together_last():
+    results = [result("a", value, split=split) for split, value in (("ru13", 0.2), ("ru5", 0.6), ("ru9", 0.4))]
+    table = comparison_table(results, metrics=["zsl"])
+    assert table.columns == tuple((group, "ZSL") for group in ("clips ru5", "clips ru9", "clips ru13", ALL_SPLITS))
+    assert cells(table, "a")[ALL_SPLITS, "ZSL"].values == pytest.approx((60, 40, 20))
+
+
+def test_a_method_that_lacks_a_split_has_no_mean_over_all():
+    table = comparison_table([result("a", 0.2), result("a", 0.3, split="ru9"), result("b", 0.5)], metrics=["zsl"])
+    assert cells(table, "b")["clips ru9", "ZSL"] is None
+    assert cells(table, "b")[ALL_SPLITS, "ZSL"] is None
+
+
+def test_protocols_and_features_are_rows_of_their_own_and_clean_comes_first():
+    results = [
+        result("a", 0.9, protocol="released"),
+        result("a", 0.5),
+        result("a", 0.4, data={"features": "stgcn"}),
+    ]
+    table = comparison_table(results)
+    assert [(row.label[1], row.label[-1]) for row in table.rows] == [
+        ("shiftgcn", "clean"),
+        ("stgcn", "clean"),
+        ("shiftgcn", "released"),
+    ]
+    assert any(note.startswith("† released protocol") for note in table.notes)
+
+
+def test_the_best_of_each_protocol_is_marked_and_never_the_papers():
+    results = [
+        result("a", 0.5),
+        result("b", 0.6),
+        result("a", 0.9, protocol="released"),
+        result("b", 0.8, protocol="released"),
+    ]
+    table = comparison_table(results, metrics=["zsl"])
+    assert {table.rows[number].label[0] + table.rows[number].label[-1] for number, _ in table.best()} == {
+        "bclean",
+        "areleased",
+    }
+
+
+def test_accuracies_are_over_samples_where_asked():
+    table = comparison_table([result("a", 0.5)], per_sample=True)
+    assert cells(table, "a")["clips ru5", "H"].mean == pytest.approx(25)
+    assert table.notes[-1].endswith("means over samples")
+
+
+def test_papers_rows_on_the_same_classes_stand_below():
+    data = {"name": "my ntu", "class_list": "ntu60", "classes": "55/5"}
+    paper = published_table("sadvae-3")
+    table = comparison_table([result("sadvae", 0.5, data=data)], metrics=["zsl"], published=[paper])
+    labels = [row.label[0] for row in table.rows]
+    assert f"SynSE: {paper.reference}" in labels
+    assert cells(table, f"SynSE: {paper.reference}")["my ntu ru5", "ZSL"] == Cell((75.81,), "released", True)
+    other = comparison_table([result("sadvae", 0.5)], metrics=["zsl"], published=[paper])
+    assert len(other.rows) == 1
+
+
+def test_a_papers_table_keeps_the_rows_of_the_methods_asked_for():
+    table = published_comparison(published_table("sadvae-3"), ["methods.synse"])
+    assert "SynSE" in {row.label[0] for row in table.rows}
+    assert "SA-DVAE" not in {row.label[0] for row in table.rows}
+    assert all(cell is None or cell.published for row in table.rows for cell in row.cells)
+
+
+def test_rankings_agree_or_are_turned_round():
+    paper = published_table("sadvae-3")
+    order = ["sadvae", "smie", "cadavae", "synse", "jpose", "revise"]
+    alike = [result(method, 0.9 - 0.1 * i) for i, method in enumerate(order)]
+    turned = [result(method, 0.1 + 0.1 * i) for i, method in enumerate(order)]
+    found = {a.column: a for a in ranking_agreement(alike, paper)}
+    assert found["NTU-60 55/5, ZSL"].tau == pytest.approx(1)
+    assert found["NTU-60 55/5, ZSL"].theirs == tuple(order)
+    assert {a.column: a for a in ranking_agreement(turned, paper)}["NTU-60 55/5, ZSL"].tau == pytest.approx(-1)
+    assert ranking_agreement(alike[:2], paper) == []
+
+
+def test_values_are_paired_by_data_split_and_seed():
+    found = by_seed_and_split([result("a", 0.5, seed=3), result("b", 0.25)], "zsl")
+    assert found == {
+        "a, shiftgcn, minilm, name": {("clips", "ru5", 3): 50.0},
+        "b, shiftgcn, minilm, name": {("clips", "ru5", 0): 25.0},
+    }

@@ -1,0 +1,70 @@
+import pytest
+from made_up import result
+from verbs import SMALL_FIELDS, invoked, small_options, write_small_dataset
+
+from platform.errors import InputError
+from platform.report.results import latest, results_of_folders, results_of_store, run_of_folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A runs folder with one training of two seeds."""
+    home = tmp_path_factory.mktemp("home")
+    options = small_options(write_small_dataset(home / "small"), home / "runs")
+    assert invoked("train", "methods.sadvae", *options, "--seeds", 2, "--json")[0] == 0
+    return home / "runs"
+
+
+def comparable(results):
+    return sorted(
+        (r.method, r.data, r.protocol, r.kind, r.seed, tuple(sorted(r.metrics.items())), r.run) for r in results
+    )
+
+
+def test_folders_and_the_store_hold_the_same_tests(trained):
+    of_folders, of_store = results_of_folders([trained]), results_of_store(trained)
+    assert comparable(of_folders) == comparable(of_store)
+    assert {(r.kind, r.seed, r.protocol) for r in of_store} == {
+        *(("single", seed, protocol) for seed in (0, 1) for protocol in ("clean", "released")),
+        *(("ensemble of 2 seeds", 0, protocol) for protocol in ("clean", "released")),
+    }
+    assert {r.data.classes for r in of_store} == {"6/2"}
+
+
+def test_a_stored_configuration_has_its_types_again(trained):
+    for found in (results_of_folders([trained]), results_of_store(trained)):
+        assert {name: found[0].config[name] for name in SMALL_FIELDS} == SMALL_FIELDS
+        assert not found[0].searched
+
+
+def test_runs_of_the_store_are_chosen_by_name(trained):
+    (name,) = {r.run for r in results_of_store(trained)}
+    assert len(results_of_store(trained, [name])) == len(results_of_store(trained, ["unseen"])) == 6
+    with pytest.raises(InputError, match="no run of its own named `other`"):
+        results_of_store(trained, [name, "other"])
+
+
+def test_a_run_folder_says_what_it_tested(trained):
+    (folder,) = trained.glob("train-*")
+    method, problem, config = run_of_folder(folder)
+    assert (method, problem.split, config["z_r"]) == ("methods.sadvae", "two", SMALL_FIELDS["z_r"])
+    with pytest.raises(InputError, match="no finished run"):
+        run_of_folder(trained)
+
+
+def test_a_folder_without_runs_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="no run stands there"):
+        results_of_folders([tmp_path])
+
+
+def test_the_latest_of_several_searches_of_one_method_counts():
+    older, newer = result("a", 0.4, started=1.0, run="first"), result("a", 0.5, started=2.0, run="second")
+    elsewhere = result("a", 0.3, split="ru9", started=1.0, run="first")
+    kept, aside = latest([older, newer, elsewhere])
+    assert (kept, aside) == ([newer, elsewhere], [])
+    assert latest([older, newer]) == ([newer], ["first"])
+
+
+def test_trainings_of_different_configurations_all_count():
+    several = [result("a", 0.4, searched=False, config={"beta": beta}, run=f"run {beta}") for beta in (1, 2)]
+    assert latest(several) == (several, [])
