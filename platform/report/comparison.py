@@ -91,9 +91,10 @@ def comparison_table(
     columns = tuple((group, HEADINGS[metric]) for group in groups for metric in metrics)
     several_kinds = len({r.kind for r in results}) > 1
     rows: dict[tuple[str, ...], dict[tuple[str, str], list[Result]]] = {}
-    for result in sorted(results, key=lambda r: (_protocol_order(r.protocol), _kind_order(r.kind), r.method)):
+    named = zip(row_names(results), results, strict=True)
+    for name, result in sorted(named, key=lambda pair: (*_order(pair[1]), pair[0])):
         kind = (result.kind,) if several_kinds else ()
-        label = (short(result.method), result.data.features, result.data.text, *kind, result.protocol)
+        label = (name, result.data.features, result.data.text, *kind, result.protocol)
         rows.setdefault(label, {}).setdefault((result.data.name, result.data.split), []).append(result)
     shown = []
     for label, own in rows.items():
@@ -186,11 +187,37 @@ def by_seed_and_split(
 ) -> dict[str, dict[tuple[str, str, int], float]]:
     """Each row's values by data set, split and seed, in percent: what paired tests compare."""
     found: dict[str, dict[tuple[str, str, int], float]] = {}
-    for r in results:
-        label = ", ".join((short(r.method), r.data.features, r.data.text))
+    for name, r in zip(row_names(results), results, strict=True):
+        label = ", ".join((name, r.data.features, r.data.text))
         place = (r.data.name, r.data.split, r.seed)
         found.setdefault(label, {})[place] = 100 * r.metrics[_metric(metric, per_sample)]
     return found
+
+
+def row_names(results: Sequence[Result]) -> list[str]:
+    """What each result's row is called: the method, and by which fields its configuration differs from its others.
+
+    What searches chose, perhaps differently on each data set, is one row.
+    """
+    given: dict[str, list[Mapping[str, object]]] = {}
+    for r in results:
+        configs = given.setdefault(r.method, [])
+        if not r.searched and r.config not in configs:
+            configs.append(r.config)
+    searched = {r.method for r in results if r.searched}
+    names = []
+    for r in results:
+        configs = given[r.method]
+        differing = sorted(
+            n for n in {n for c in configs for n in c} if any(c.get(n) != configs[0].get(n) for c in configs)
+        )
+        said = ", ".join(f"{name}={r.config[name]}" for name in differing if name in r.config)
+        if r.method in searched and configs:
+            said = "searched" if r.searched else said or "not searched"
+        elif r.searched:
+            said = ""
+        names.append(f"{short(r.method)} ({said})" if said else short(r.method))
+    return names
 
 
 def short(method: str) -> str:
@@ -258,9 +285,5 @@ def _natural(place: tuple[str, str]) -> tuple:
     return name, split.rstrip("0123456789"), int(digits) if digits else 0, split
 
 
-def _protocol_order(protocol: str) -> int:
-    return list(PROTOCOL_MARKS).index(protocol)
-
-
-def _kind_order(kind: str) -> tuple[bool, str]:
-    return kind != "single", kind
+def _order(result: Result) -> tuple[int, bool, str]:
+    return list(PROTOCOL_MARKS).index(result.protocol), result.kind != "single", result.kind

@@ -78,7 +78,7 @@ def hypertext(table: Table) -> str:
     """A `<figure>` with a `<table>`, to stand in a page."""
     groups = [(name, len(list(own))) for name, own in groupby(group for group, _ in table.columns)]
     labels = len(table.label_headings)
-    head = f"<tr><td colspan="{labels}"></td>" + "".join(
+    head = f'<tr><td colspan="{labels}"></td>' + "".join(
         f'<th colspan="{count}" class="group">{html.escape(name)}</th>' for name, count in groups
     )
     head += "</tr><tr>" + "".join(f'<th class="label">{html.escape(h)}</th>' for h in table.label_headings)

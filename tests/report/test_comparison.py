@@ -8,6 +8,7 @@ from platform.report.comparison import (
     comparison_table,
     published_comparison,
     ranking_agreement,
+    row_names,
 )
 from platform.report.published import published_table
 
@@ -101,6 +102,15 @@ def test_rankings_agree_or_are_turned_round():
     assert found["NTU-60 55/5, ZSL"].theirs == tuple(order)
     assert {a.column: a for a in ranking_agreement(turned, paper)}["NTU-60 55/5, ZSL"].tau == pytest.approx(-1)
     assert ranking_agreement(alike[:2], paper) == []
+
+
+def test_configurations_given_by_hand_are_rows_named_by_what_differs():
+    results = [result("a", 0.5, searched=False, config={"beta": beta, "z": 8}) for beta in (1, 2)]
+    assert row_names(results) == ["a (beta=1)", "a (beta=2)"]
+    searched = [result("a", 0.5, config={"beta": 3, "z": z}, split=f"ru{z}") for z in (5, 9)]
+    assert row_names([*results, *searched])[2:] == ["a (searched)", "a (searched)"]
+    assert row_names(searched) == ["a", "a"]
+    assert row_names([*searched, results[0]])[2] == "a (not searched)"
 
 
 def test_values_are_paired_by_data_split_and_seed():
