@@ -1,0 +1,93 @@
+"""The papers' result tables, as they printed them: numbers to stand beside ours, in percent.
+
+All stand under the released protocol: the code of both papers chooses the epoch on the unseen test classes themselves.
+Their accuracies are over samples, not means over classes. Where a paper quotes another method, the number is as quoted.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from platform.configuration import nearest
+from platform.errors import InputError
+
+Metric = Literal["zsl", "seen", "unseen", "harmonic_mean"]
+
+_TABLES = Path(__file__).with_name("published.json")
+
+
+class PublishedRow(BaseModel):
+    """A row's numbers on one data set and split, in percent.
+
+    method: the platform's module, None where it has none; variant: what was changed of the method, empty for the
+    method as its paper has it; split: counts of seen and unseen classes, as in 55/5; features and text: empty where
+    the source does not say.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str | None
+    name: str
+    variant: str
+    dataset: str
+    split: str
+    features: str
+    text: str
+    values: dict[Metric, float]
+
+
+class PublishedTable(BaseModel):
+    """A table of a paper.
+
+    key: as in `sadvae-6`; citation: BibTeX key; setting: whose splits; averaged: its numbers are means over splits,
+    H among them; note: what was left out, or is misprinted; page: None where it is not known.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str
+    paper: str
+    citation: str
+    table: str
+    page: int | None
+    title: str
+    setting: str
+    protocol: Literal["released"]
+    metric_kind: Literal["per_sample"]
+    averaged: bool
+    note: str
+    rows: tuple[PublishedRow, ...]
+
+    @property
+    def reference(self) -> str:
+        """As in `SA-DVAE, Table 6, p. 12`."""
+        table = f"Table {self.table}" if self.table else ""
+        page = f"p. {self.page}" if self.page is not None else ""
+        return ", ".join(filter(None, (self.paper, table, page)))
+
+
+@cache
+def published_tables() -> tuple[PublishedTable, ...]:
+    """All of them, paper by paper."""
+    return TypeAdapter(tuple[PublishedTable, ...]).validate_json(_TABLES.read_bytes())
+
+
+def find_published(name: str) -> PublishedTable | None:
+    """By its key; None where there is none."""
+    return next((table for table in published_tables() if table.key == name), None)
+
+
+def published_table(name: str) -> PublishedTable:
+    """By its key, as `sadvae-6`, `synse-1`, `sadvae-B`. Raises InputError, naming those there are."""
+    table = find_published(name)
+    if table is None:
+        raise InputError(f"{name}: no such published table{nearest(name, [t.key for t in published_tables()])}")
+    return table
+
+
+def published_values(method: str, dataset: str, split: str) -> list[tuple[PublishedTable, PublishedRow]]:
+    """What the tables say of a method's module on a data set (`NTU-60`) and a split (`55/5`), variants among it."""
+    wanted = (method, dataset, split)
+    return [(t, row) for t in published_tables() for row in t.rows if (row.method, row.dataset, row.split) == wanted]

@@ -1,0 +1,130 @@
+"""The papers' numbers as transcribed."""
+
+import pytest
+
+from platform.errors import InputError
+from platform.report.published import find_published, published_table, published_tables, published_values
+
+COUNTS = {
+    "sadvae-3": 24,
+    "sadvae-4": 20,
+    "sadvae-6": 24,
+    "sadvae-7": 21,
+    "sadvae-8": 6,
+    "sadvae-B": 7,
+    "sadvae-C": 1,
+    "sadvae-D": 6,
+    "sadvae-E": 6,
+    "sadvae-G": 8,
+    "sadvae-H": 4,
+    "synse-1": 17,
+    "synse-2": 28,
+    "synse-3": 7,
+    "msf-logs": 4,
+}
+MISPRINTED = {("synse-2", "ReViSE", "NTU-60", "55/5")}  # as SA-DVAE, Table 4, says
+
+
+def values(key, name, dataset, split, variant=""):
+    wanted = (name, variant, dataset, split)
+    (row,) = [r for r in published_table(key).rows if (r.name, r.variant, r.dataset, r.split) == wanted]
+    return tuple(row.values.values())
+
+
+def test_each_table_has_its_rows():
+    assert {table.key: len(table.rows) for table in published_tables()} == COUNTS
+
+
+@pytest.mark.parametrize("table", published_tables(), ids=lambda table: table.key)
+def test_no_row_stands_twice(table):
+    places = [(r.name, r.variant, r.dataset, r.split) for r in table.rows]
+    assert len(set(places)) == len(places)
+
+
+@pytest.mark.parametrize("table", published_tables(), ids=lambda table: table.key)
+def test_numbers_are_percent_and_h_is_the_harmonic_mean(table):
+    for row in table.rows:
+        assert all(0 <= value <= 100 for value in row.values.values())
+        place = (table.key, row.name, row.dataset, row.split)
+        if {"seen", "unseen", "harmonic_mean"} <= row.values.keys() and place not in MISPRINTED:
+            s, u = row.values["seen"], row.values["unseen"]
+            assert row.values["harmonic_mean"] == pytest.approx(2 * s * u / (s + u), abs=0.06), place
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "dataset", "split", "variant", "printed"),
+    [
+        ("sadvae-3", "SMIE", "NTU-60", "48/12", "", (40.18,)),
+        ("sadvae-3", "SA-DVAE", "NTU-120", "96/24", "", (46.12,)),
+        ("sadvae-4", "SA-DVAE", "NTU-60", "55/5", "", (62.28, 70.80, 66.27)),
+        ("sadvae-4", "JPoSE", "NTU-120", "110/10", "", (47.66, 46.40, 47.05)),
+        ("sadvae-6", "SA-DVAE", "NTU-60", "55/5", "naive alignment", (69.26,)),
+        ("sadvae-6", "SynSE", "PKU-MMD", "46/5", "", (53.85,)),
+        ("sadvae-7", "CADA-VAE", "PKU-MMD", "46/5", "", (63.17, 35.86, 45.75)),
+        ("sadvae-7", "SA-DVAE", "NTU-120", "110/10", "FD", (58.57, 37.83, 45.97)),
+        ("sadvae-8", "SA-DVAE", "NTU-60", "55/5", "z_x^r as input", (72.00, 71.48, 71.74)),
+        ("sadvae-B", "SA-DVAE", "NTU-60", "55/5", "beta_x=0.010, beta_y=0.050", (83.13, 77.61, 71.22, 74.28)),
+        ("sadvae-D", "SA-DVAE", "PKU-MMD", "46/5", "pose canonicalization", (67.56,)),
+        ("sadvae-E", "SA-DVAE", "NTU-120", "110/10", "pose canonicalization", (56.78,)),
+        ("sadvae-G", "SMIE", "NTU-120", "110/10", "augmented text", (52.04,)),
+        ("sadvae-H", "SA-DVAE", "NTU-120", "110/10", "augmented text", (53.32, 48.36, 50.72)),
+        ("synse-1", "Jasani", "NTU-60", "55/5", "", (65.53,)),
+        ("synse-2", "ReViSE", "NTU-60", "55/5", "", (74.23, 34.73, 29.22)),
+        ("synse-2", "SynSE", "NTU-60", "48/12", "- temp. scaling", (45.74, 25.87, 33.05)),
+        ("synse-2", "SynSE", "NTU-120", "96/24", "+ CADA-VAE's GZSL", (82.46, 0, 0)),
+        ("synse-3", "SynSE", "NTU-60", "55/5", "MS-G3D", (68.80,)),
+    ],
+)
+def test_numbers_are_the_papers(key, name, dataset, split, variant, printed):
+    assert values(key, name, dataset, split, variant) == printed
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [  # SA-DVAE, Section 4: improvements over the best of the others
+        ("sadvae-3", {"NTU-60 55/5": 4.39, "NTU-60 48/12": 1.2}),
+        ("sadvae-4", {"NTU-60 48/12": 6.23}),
+    ],
+)
+def test_improvements_are_those_the_paper_speaks_of(key, sentence):
+    metric = {"sadvae-3": "zsl", "sadvae-4": "harmonic_mean"}[key]
+    for place, said in sentence.items():
+        column = {r.name: r.values[metric] for r in published_table(key).rows if f"{r.dataset} {r.split}" == place}
+        own = column.pop("SA-DVAE")
+        assert own - max(column.values()) == pytest.approx(said, abs=0.005)
+
+
+def test_the_same_numbers_stand_in_every_table_that_repeats_them():
+    said = {}
+    for table in published_tables():
+        if table.paper == "SA-DVAE" and table.averaged:
+            for row in table.rows:
+                if row.name.startswith("SA-DVAE") and not row.variant:
+                    for metric, value in row.values.items():
+                        said.setdefault((row.dataset, metric), set()).add(value)
+    assert {place: len(numbers) for place, numbers in said.items() if len(numbers) > 1} == {}
+
+
+def test_references_name_paper_table_and_known_page():
+    assert published_table("sadvae-6").reference == "SA-DVAE, Table 6, p. 12"
+    assert published_table("synse-1").reference == "SynSE, Table 1"
+    assert published_table("msf-logs").reference == "MSF released logs"
+
+
+def test_a_table_that_is_not_there():
+    assert find_published("sadvae-9") is None
+    with pytest.raises(InputError, match="sadvae-9: no such published table; did you mean `sadvae-"):
+        published_table("sadvae-9")
+    with pytest.raises(InputError, match=r"there is sadvae-3, .*synse-1"):
+        published_table("%")
+
+
+def test_values_of_a_method_on_a_split_come_with_their_tables():
+    found = published_values("methods.smie", "NTU-60", "55/5")
+    assert [(table.key, row.variant, row.values["zsl"]) for table, row in found] == [
+        ("sadvae-3", "", 77.98),
+        ("sadvae-6", "", 65.08),
+        ("sadvae-G", "", 65.08),
+        ("sadvae-G", "augmented text", 70.89),
+    ]
+    assert published_values("methods.smie", "NTU-60", "30/30") == []
