@@ -334,8 +334,7 @@ def _end(
         cli.event("comparison", {"folder": folder, "files": written, "tables": [table.name for table in tables]})
         return
     for table in tables:
-        cli.console.print(terminal(table))
-        cli.console.print()
+        cli.console.print(*terminal(table, cli.console.width), "", sep="\n")
     cli.console.print(f"page, LaTeX, Markdown and CSV: {folder}", soft_wrap=True, highlight=False)
 
 

@@ -11,20 +11,35 @@ from rich.table import Table as RichTable
 
 from platform.report.comparison import PROTOCOL_MARKS, Cell, Table
 
+_LABELS_WIDTH = 48  # of a terminal, for what stands before the numbers
 _ESCAPED = {"\\": r"\textbackslash{}", **{c: rf"\{c}" for c in "&%$#_{}"}, "~": r"\textasciitilde{}", "^": r"\^{}"}
 _IN_MATH = {"†": r"$^\dagger$", "±": r"$\pm$", "τ": r"$\tau$", "−": "$-$"}
 
 
-def terminal(table: Table) -> RichTable:
-    """For Rich's console."""
-    shown = RichTable(title=table.title, title_justify="left", caption="\n".join(table.notes), caption_justify="left")
-    for heading in table.label_headings:
-        shown.add_column(heading)
-    for group, heading in table.columns:
-        shown.add_column(f"{group}\n{heading}", justify="right")
-    for label, cells in _lines(table, lambda text, bold, italic: _marked(escape(text), "[bold]", "[/]", bold)):
-        shown.add_row(*map(escape, label), *cells)
-    return shown
+def terminal(table: Table, width: int) -> list[RichTable]:
+    """For Rich's console, so many characters wide: one after the other where there are too many columns for it."""
+    lines = _lines(table, lambda text, bold, italic: _marked(escape(text), "[bold]", "[/]", bold))
+    widest = max((len(_text(cell)) for row in table.rows for cell in row.cells if cell), default=0)
+    most = max(1, (width - _LABELS_WIDTH) // (widest + 3))
+    groups = [list(own) for _, own in groupby(range(len(table.columns)), lambda place: table.columns[place][0])]
+    parts: list[list[int]] = [[]]
+    for group in groups:
+        if parts[-1] and len(parts[-1]) + len(group) > most:
+            parts.append([])
+        parts[-1] += group
+    tables = []
+    for part in parts:
+        shown = RichTable(title=table.title if part is parts[0] else None, title_justify="left", caption_justify="left")
+        for heading in table.label_headings:
+            shown.add_column(heading)
+        for group, heading in (table.columns[place] for place in part):
+            shown.add_column(f"{group}\n{heading}", justify="right", no_wrap=widest < width // 4)
+        for label, cells in lines:
+            if any(cells[place] for place in part):
+                shown.add_row(*map(escape, label), *(cells[place] for place in part))
+        tables.append(shown)
+    tables[-1].caption = "\n".join(table.notes)
+    return tables
 
 
 def markdown(table: Table) -> str:
