@@ -35,8 +35,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from methods.models import WeightsModel, check_seen_classifier, seen_classifiers
-from methods.population import Population
+from methods.compatibility import CompatibilityModel, CompatibilityPopulation, check_members, hinge
 from platform.errors import InputError
 from platform.method import Member, Method, MethodConfig, Run
 from platform.population.adam import PopulationAdam
@@ -53,7 +52,6 @@ _LAYERS: Layout = {  # rows and columns of each layer's matrix
     "decoder_y_2": (("hidden",), ("text",)),
     "shared_y": (("code",), ("shared",)),
 }
-_LOSSES = ("association", "reconstruction", "contraction", "discrepancy")
 
 
 class ReViSEConfig(MethodConfig):
@@ -90,8 +88,8 @@ class ReViSEConfig(MethodConfig):
 
 
 @dataclass(frozen=True)
-class ReViSEModel(WeightsModel):
-    """A trained ReViSE of one member. kept: `seen_classes` (S, shared), the seen classes in the shared space."""
+class ReViSEModel(CompatibilityModel):
+    """A trained ReViSE of one member; classes are placed in the shared space."""
 
     Config = ReViSEConfig
 
@@ -105,21 +103,8 @@ class ReViSEModel(WeightsModel):
         code = self.layer("encoder_y_2", self.layer("encoder_y_1", semantics).relu()).relu()
         return self.layer("shared_y", code).tanh()
 
-    def unseen_scores(self, x: Tensor) -> Tensor:
-        return torch.log_softmax(self.place(x) @ self.class_places(self.semantics).T, dim=1)
-
-    def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
-        if self.config.seen_classifier != "compatibility":
-            return super().seen_scores(x, logits)
-        return torch.log_softmax(self.place(x) @ self.kept["seen_classes"].T, dim=1)
-
-    def sides(self, x: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        stacked = self.config.combination == "stacking" and self.config.seen_classifier == "compatibility"
-        if self.config.combination != "joint" and not stacked:
-            return super().sides(x, logits)
-        classes = torch.cat([self.kept["seen_classes"], self.class_places(self.semantics)])
-        scores = torch.log_softmax(self.place(x) @ classes.T, dim=1)
-        return scores[:, : len(self.seen)], scores[:, len(self.seen) :]
+    def products(self, x: Tensor, places: Tensor) -> Tensor:
+        return self.place(x) @ places.T
 
 
 class ReViSE(Method):
@@ -151,39 +136,31 @@ class ReViSE(Method):
         or the workers cannot share a batch evenly.
         """
         for member in members:
-            check_seen_classifier(member)
             if member.config.log_features and (least := member.task.features.min().item()) < 0:
                 raise InputError(f"log_features=true: some features are negative ({least:g}); try --normalise none")
-        if members[0].config.batch_size % run.world_size:
-            size = members[0].config.batch_size
-            raise InputError(f"batch_size={size}: must be a multiple of the {run.world_size} workers")
+        check_members(members, run)
         _Population(members, run).fit()
 
 
 method = ReViSE()
 
 
-class _Population(Population):
+class _Population(CompatibilityPopulation):
     """ReViSE's members; see `methods.population`."""
 
     layout = _LAYERS
+    losses = ("association", "reconstruction", "contraction", "discrepancy")
+    Model = ReViSEModel
 
     def __init__(self, members: Sequence[Member], run: Run) -> None:
-        self.configs: list[ReViSEConfig] = [m.config for m in members]
-        self.batch_size = self.configs[0].batch_size
         super().__init__(members, run)
-        self.text, self.is_class = self._seen_classes()
-        self.first_class = torch.tensor(self.data.first_classes, device=self.device)[:, None]
-        self.associations = {
-            kind: self._chosen([c.association == kind for c in self.configs]) for kind in _ASSOCIATIONS
-        }
-        self.fixed = self._chosen([c.negatives == "fixed" for c in self.configs])
-        self.logarithmic = self._chosen([c.log_features for c in self.configs])
-        relu = self._chosen([c.output_relu for c in self.configs])
+        self.associations = {kind: self.chosen([c.association == kind for c in self.configs]) for kind in _ASSOCIATIONS}
+        self.fixed = self.chosen([c.negatives == "fixed" for c in self.configs])
+        self.logarithmic = self.chosen([c.log_features for c in self.configs])
+        relu = self.chosen([c.output_relu for c in self.configs])
         self.without_relu = None if relu is None else ~relu[:, None, None]
-        self.weights = {name: self._numbers(name) for name in ("reconstruction", "contraction", "discrepancy")}
-        self.margin, self.kappa, self.decay = (self._numbers(name) for name in ("margin", "kappa", "text_decay"))
-        self.step = self.replayed(self._take_step)
+        self.weights = {name: self.numbers(name) for name in ("reconstruction", "contraction", "discrepancy")}
+        self.margin, self.kappa, self.decay = (self.numbers(name) for name in ("margin", "kappa", "text_decay"))
 
     def widths_of(self, member: Member) -> dict[str, int]:
         config, task = member.config, member.task
@@ -202,61 +179,8 @@ class _Population(Population):
         self.optimiser = PopulationAdam(self.layers.parameters, [c.learning_rate for c in self.configs])
         return [self.optimiser]
 
-    def train_epoch(self) -> list[dict[str, float]]:
-        steps, rows = self.data.batches(self.epochs, self.batch_size)
-        rows = rows[:, :, self.mine(self.batch_size)]  # (longest, members, batch)
-        counts = torch.tensor(steps, device=self.device)
-        active = self.alive & (torch.arange(len(rows), device=self.device)[:, None] < counts)  # (longest, members)
-        losses = torch.zeros(len(rows), len(_LOSSES), len(self.members), device=self.device)
-        for step, everyone in enumerate(active.all(1).tolist()):
-            losses[step] = self.step(everyone, rows[step], active[step])
-        totals = torch.where(active[:, None], losses, 0.0).sum(dim=0)
-        return self.report(_LOSSES, self.run.average([totals])[0] / active.sum(dim=0))
-
-    def models(self, indices: Sequence[int]) -> list[ReViSEModel]:
-        """Some members as they are now, each with its seen classifier."""
-        models = []
-        for m in indices:
-            member, task = self.members[m], self.data.tasks[m]
-            model = ReViSEModel(
-                seen=member.task.seen,
-                unseen=member.task.unseen,
-                combination=None,
-                config=member.config,
-                seed=member.seed,
-                weights=self.layers.own(m, self.layers.parameters),
-                semantics=self.data.unseen_semantics(m),
-                classifiers=seen_classifiers(member, task.features),
-            )
-            model.kept["seen_classes"] = model.class_places(task.semantics[: len(task.seen)])
-            models.append(model)
-        return models
-
-    def _seen_classes(self) -> tuple[Tensor, Tensor]:
-        """Text (members, S, T) of each member's seen classes, zero beyond their count; (members, S) where they are."""
-        counts = [len(m.task.seen) for m in self.members]
-        text = torch.zeros(len(counts), max(counts), self.layers.widest["text"], device=self.device)
-        for m, count in enumerate(counts):
-            text[m, :count] = self.data.tasks[m].semantics[:count]
-        return text, torch.arange(max(counts), device=self.device) < torch.tensor(counts, device=self.device)[:, None]
-
-    def _chosen(self, chosen: Sequence[bool]) -> Tensor | None:
-        """(members,) bool; None where it is nobody."""
-        return torch.tensor(chosen, device=self.device) if any(chosen) else None
-
-    def _numbers(self, name: str) -> Tensor:
-        return torch.tensor([getattr(c, name) for c in self.configs], device=self.device)
-
-    def _take_step(self, everyone: bool, rows: Tensor, active: Tensor) -> Tensor:
-        """One step of all members; gives `_LOSSES` (4, members). rows: (members, batch); active: (members,)."""
-        labels = self.data.classes[rows] - self.first_class
-        losses = self._differentiate(self.data.batch(rows)[0], labels)
-        gradients = [self.layers.gradients[name] for name in self.optimiser.parameters]
-        self.optimiser.step(self.run.average(gradients), None if everyone else active)
-        return losses
-
-    def _differentiate(self, x: Tensor, labels: Tensor) -> Tensor:
-        """Write the gradients of all terms with their weights; gives the terms, `_LOSSES` (4, members).
+    def differentiate(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Write the gradients of all terms with their weights; gives the terms, (4, members).
 
         x: (members, batch, D); labels: (members, batch) in 0 … S − 1. Text is encoded once a class and counted as often
         as the batch has it.
@@ -380,15 +304,6 @@ def squared_discrepancy(points: Tensor, weights: Tensor, kappa: Tensor) -> tuple
     return (weights * mass[..., 0]).sum(dim=1), slope
 
 
-def _hinge(scores: Tensor, own: Tensor, is_class: Tensor, margin: Tensor) -> tuple[Tensor, Tensor]:
-    """Σ_c max(0, margin + s_c − s_y) over the classes other than y, summed over the batch, and its slope."""
-    beyond = margin + scores - (scores * own).sum(dim=2, keepdim=True)
-    wrong = (beyond > 0) & is_class & (own == 0)
-    slope = wrong.to(scores.dtype)
-    value = (beyond * slope).sum(dim=(1, 2))
-    return value, slope - own * slope.sum(dim=2, keepdim=True)
-
-
 def _binary(scores: Tensor, own: Tensor, is_class: Tensor, margin: Tensor) -> tuple[Tensor, Tensor]:
     """Σ_c −log σ(s_y) or −log(1 − σ(s_c)), summed over the batch, and its slope."""
     value = (softplus(scores) - own * scores) * is_class
@@ -402,4 +317,4 @@ def _softmax(scores: Tensor, own: Tensor, is_class: Tensor, margin: Tensor) -> t
     return value.sum(dim=1), torch.softmax(scores, dim=2) - own
 
 
-_ASSOCIATIONS = {"hinge": _hinge, "binary": _binary, "softmax": _softmax}
+_ASSOCIATIONS = {"hinge": hinge, "binary": _binary, "softmax": _softmax}

@@ -1,0 +1,153 @@
+"""What methods share that compare a sample with each class's text: their models, and populations whose steps see all
+seen classes at once."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from methods.models import WeightsModel, check_seen_classifier, seen_classifiers
+from methods.population import Population
+from platform.errors import InputError
+from platform.method import Member, Model, Run
+from platform.population.adam import PopulationAdam
+
+
+@dataclass(frozen=True)
+class CompatibilityModel(WeightsModel):
+    """A trained member that scores classes by their compatibility with a sample.
+
+    kept: `seen_classes`, (S, width) places of the seen classes. With combination=joint, or stacking of
+    seen_classifier=compatibility, the scores over all classes are one softmax of the products.
+    """
+
+    @abstractmethod
+    def class_places(self, semantics: Tensor) -> Tensor:
+        """What stands for each class, (C, width). semantics: (C, T)."""
+
+    @abstractmethod
+    def products(self, x: Tensor, places: Tensor) -> Tensor:
+        """Compatibilities (N, C). x: (N, D), places: (C, width)."""
+
+    def unseen_scores(self, x: Tensor) -> Tensor:
+        return torch.log_softmax(self.products(x, self.class_places(self.semantics)), dim=1)
+
+    def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
+        if self.config.seen_classifier != "compatibility":
+            return super().seen_scores(x, logits)
+        return torch.log_softmax(self.products(x, self.kept["seen_classes"]), dim=1)
+
+    def sides(self, x: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        stacked = self.config.combination == "stacking" and self.config.seen_classifier == "compatibility"
+        if self.config.combination != "joint" and not stacked:
+            return super().sides(x, logits)
+        places = torch.cat([self.kept["seen_classes"], self.class_places(self.semantics)])
+        scores = torch.log_softmax(self.products(x, places), dim=1)
+        return scores[:, : len(self.seen)], scores[:, len(self.seen) :]
+
+
+class CompatibilityPopulation(Population):
+    """Members whose steps compare a batch with the text of all seen classes.
+
+    text: (members, S, T), zero beyond a member's classes; is_class: (members, S) where they are; losses: names of the
+    terms that `differentiate` gives.
+    """
+
+    losses: ClassVar[Sequence[str]]
+    Model: ClassVar[type[CompatibilityModel]]
+
+    def __init__(self, members: Sequence[Member], run: Run) -> None:
+        self.configs: list[Any] = [m.config for m in members]
+        self.batch_size = self.configs[0].batch_size
+        super().__init__(members, run)
+        self.text, self.is_class = self._seen_classes()
+        self.first_class = torch.tensor(self.data.first_classes, device=self.device)[:, None]
+        self.step = self.replayed(self._take_step)
+
+    @abstractmethod
+    def differentiate(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Write the gradients of all terms with their weights; gives the terms, (losses, members).
+
+        x: (members, batch, D); labels: (members, batch) in 0 … S − 1.
+        """
+
+    def make_optimisers(self) -> Sequence[PopulationAdam]:
+        self.optimiser = PopulationAdam(self.layers.parameters, [c.learning_rate for c in self.configs])
+        return [self.optimiser]
+
+    def train_epoch(self) -> list[dict[str, float]]:
+        steps, rows = self.data.batches(self.epochs, self.batch_size)
+        rows = rows[:, :, self.mine(self.batch_size)]  # (longest, members, batch)
+        counts = torch.tensor(steps, device=self.device)
+        active = self.alive & (torch.arange(len(rows), device=self.device)[:, None] < counts)  # (longest, members)
+        losses = torch.zeros(len(rows), len(self.losses), len(self.members), device=self.device)
+        for step, everyone in enumerate(active.all(1).tolist()):
+            losses[step] = self.step(everyone, rows[step], active[step])
+        totals = torch.where(active[:, None], losses, 0.0).sum(dim=0)
+        return self.report(self.losses, self.run.average([totals])[0] / active.sum(dim=0))
+
+    def models(self, indices: Sequence[int]) -> list[Model]:
+        """Some members as they are now, each with its seen classifier."""
+        models = []
+        for m in indices:
+            member, task = self.members[m], self.data.tasks[m]
+            model = self.Model(
+                seen=member.task.seen,
+                unseen=member.task.unseen,
+                combination=None,
+                config=member.config,
+                seed=member.seed,
+                weights=self.layers.own(m, self.layers.parameters),
+                semantics=self.data.unseen_semantics(m),
+                classifiers=seen_classifiers(member, task.features),
+            )
+            model.kept["seen_classes"] = model.class_places(task.semantics[: len(task.seen)])
+            models.append(model)
+        return models
+
+    def chosen(self, chosen: Sequence[bool]) -> Tensor | None:
+        """(members,) bool; None where it is nobody."""
+        return torch.tensor(chosen, device=self.device) if any(chosen) else None
+
+    def numbers(self, name: str) -> Tensor:
+        """(members,) each one's value of a field."""
+        return torch.tensor([getattr(c, name) for c in self.configs], device=self.device)
+
+    def _seen_classes(self) -> tuple[Tensor, Tensor]:
+        counts = [len(m.task.seen) for m in self.members]
+        text = torch.zeros(len(counts), max(counts), self.data.semantics.shape[1], device=self.device)
+        for m, count in enumerate(counts):
+            text[m, :count] = self.data.tasks[m].semantics[:count]
+        return text, torch.arange(max(counts), device=self.device) < torch.tensor(counts, device=self.device)[:, None]
+
+    def _take_step(self, everyone: bool, rows: Tensor, active: Tensor) -> Tensor:
+        """One step of all members; gives the terms (losses, members). rows: (members, batch); active: (members,)."""
+        labels = self.data.classes[rows] - self.first_class
+        losses = self.differentiate(self.data.batch(rows)[0], labels)
+        gradients = [self.layers.gradients[name] for name in self.optimiser.parameters]
+        self.optimiser.step(self.run.average(gradients), None if everyone else active)
+        return losses
+
+
+def check_members(members: Sequence[Member], run: Run) -> None:
+    """Raises InputError where given logits are wanted and there are none, or workers cannot share a batch evenly."""
+    for member in members:
+        check_seen_classifier(member)
+    if members[0].config.batch_size % run.world_size:
+        size = members[0].config.batch_size
+        raise InputError(f"batch_size={size}: must be a multiple of the {run.world_size} workers")
+
+
+def hinge(scores: Tensor, own: Tensor, is_class: Tensor, margin: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ_c max(0, margin + s_c − s_y) over the classes other than y, summed over the batch, and its slope.
+
+    scores, own: (members, batch, S), own one at each sample's class; gives (members,) and (members, batch, S).
+    """
+    beyond = margin + scores - (scores * own).sum(dim=2, keepdim=True)
+    wrong = (beyond > 0) & is_class & (own == 0)
+    slope = wrong.to(scores.dtype)
+    value = (beyond * slope).sum(dim=(1, 2))
+    return value, slope - own * slope.sum(dim=2, keepdim=True)

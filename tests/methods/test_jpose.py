@@ -1,0 +1,184 @@
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from methods import jpose
+from methods.jpose import JPoSEConfig
+from platform.errors import InputError
+from platform.method import Member
+from platform.population.draws import generator
+from platform.zeroshot.task import Task
+
+SEEN, UNSEEN, WIDTH, TEXT = 6, 3, 10, 8
+SMALL = {"width": 6, "joint": 5, "hidden": 7, "batch_size": 16, "epochs": 3, "learning_rate": 1e-2}
+
+
+class OneEpoch:
+    """A run of so many epochs on the CPU that keeps what the method reports."""
+
+    device, rank, world_size = torch.device("cpu"), 0, 1
+
+    def __init__(self, epochs=1):
+        self.left, self.losses = epochs, []
+
+    def epoch_end(self, losses, models, states):
+        self.losses.append(losses)
+        self.left -= 1
+        self.models, self.states = models, states
+        return self.left > 0
+
+    def average(self, gradients):
+        return gradients
+
+
+def make_task(seed=0, samples=90, noise=0.3, classes=SEEN + UNSEEN):
+    """Features are a linear map of the classes' verb and noun vectors; classes 0 and 1 share a verb, 2 and 3 a noun."""
+    draw = generator(seed, "task")
+    verbs, nouns = (torch.randn(classes, TEXT // 2, generator=draw) for _ in range(2))
+    verbs[1], nouns[3] = verbs[0], nouns[2]
+    semantics = torch.cat([verbs, nouns], dim=1)
+    labels = torch.arange(samples) % SEEN
+    mixing = torch.randn(TEXT, WIDTH, generator=draw)
+    features = semantics[labels] @ mixing + noise * torch.randn(samples, WIDTH, generator=draw)
+    names = [f"class {i}" for i in range(classes)]
+    task = Task(tuple(names[:SEEN]), tuple(names[SEEN:]), features, labels, semantics)
+    unseen = torch.arange(60) % UNSEEN + SEEN
+    others = semantics[unseen] @ mixing + noise * torch.randn(60, WIDTH, generator=draw)
+    return task, others, unseen - SEEN
+
+
+def fitted(members, epochs=1):
+    run = OneEpoch(epochs)
+    jpose.method.fit_population(members, run)
+    return run, run.models(range(len(members)))
+
+
+def expected_losses(weights, config, x, labels, text):
+    """The equations, sample by sample."""
+
+    def layer(name, inputs):
+        return inputs @ weights[name] + weights[f"{name}_bias"]
+
+    visual, textual, words = {}, {}, {}
+    for part, own in zip(("verb", "noun"), text.chunk(2, dim=1), strict=True):
+        visual[part] = normalize(layer(f"{part}_x", normalize(x)).tanh())
+        hidden = layer(f"{part}_y_1", normalize(own)).tanh()
+        textual[part] = normalize(layer(f"{part}_y", hidden).relu())
+        words[part] = [[bool((a == b).all()) for b in own] for a in own]
+    visual["joint"] = normalize(layer("joint_x", torch.cat([visual["verb"], visual["noun"]], dim=1)).tanh())
+    textual["joint"] = normalize(layer("joint_y", torch.cat([textual["verb"], textual["noun"]], dim=1)).tanh())
+    found = []
+    for space in ("verb", "noun", "joint"):
+        losses = []
+        for v, y in zip(visual[space], labels, strict=True):
+            scores = textual[space] @ v
+            losses += [(config.margin + scores[c] - scores[y]).relu() for c in range(len(text)) if c != y]
+        found.append(sum(losses) / len(x))
+    within = 0.0
+    for part in ("verb", "noun"):
+        near = visual[part] @ visual[part].detach().T
+        for i, row in enumerate(near):
+            same = torch.tensor([words[part][labels[i]][label] for label in labels])
+            within += (config.margin + row[~same].max() - row[same].min()).relu() / len(x)
+    return torch.stack([*found, within])
+
+
+def test_losses_and_gradients_are_those_of_the_equations():
+    tasks = [make_task(seed)[0] for seed in (0, 1)]
+    configs = [
+        JPoSEConfig(**SMALL, negatives="moved", joint_decay=0.0),
+        JPoSEConfig(**{**SMALL, "width": 4}, negatives="moved", within=0.5, joint_weight=2.0, joint_decay=0.0),
+    ]
+    members = [Member(task, config, seed) for seed, (task, config) in enumerate(zip(tasks, configs, strict=True))]
+    together = jpose._Population(members, OneEpoch())
+    labels = torch.stack([task.labels[:16] for task in tasks])
+    x = torch.stack([task.features[:16] for task in tasks])
+    terms = together.differentiate(x, labels)
+    for m, (task, config) in enumerate(zip(tasks, configs, strict=True)):
+        weights = {n: t.requires_grad_() for n, t in together.layers.own(m, together.layers.parameters).items()}
+        expected = expected_losses(weights, config, x[m], labels[m].tolist(), task.semantics[:SEEN])
+        torch.testing.assert_close(terms[:, m], expected, rtol=1e-4, atol=1e-5)
+        total = expected @ torch.tensor([1.0, 1.0, config.joint_weight, config.within])
+        slopes = torch.autograd.grad(total, list(weights.values()))
+        gradients = together.layers.own(m, together.layers.gradients)
+        for name, slope in zip(weights, slopes, strict=True):
+            torch.testing.assert_close(gradients[name], slope, rtol=1e-3, atol=1e-5)
+
+
+def test_fixed_negatives_move_only_the_own_class_text():
+    task, *_ = make_task()
+    config = JPoSEConfig(**SMALL, negatives="fixed", within=0.0, joint_decay=0.0, text_layers=1)
+    alone = jpose._Population([Member(task, config, 0)], OneEpoch())
+    labels = torch.zeros(1, 8, dtype=torch.long)
+    alone.differentiate(task.features[None, :8], labels)
+    weights = {n: t[0].requires_grad_() for n, t in alone.layers.parameters.items()}
+
+    def layer(name, inputs):
+        return inputs @ weights[name] + weights[f"{name}_bias"]
+
+    own = jpose._textual(layer, task.semantics[:1], 1)
+    visual = {space: places.detach() for space, places in jpose._visual(layer, task.features[:8]).items()}
+    everyone = {space: p.detach() for space, p in jpose._textual(layer, task.semantics[:SEEN], 1).items()}
+    total = 0.0
+    for space in ("verb", "noun", "joint"):
+        scores = visual[space] @ everyone[space].T
+        beyond = (config.margin + scores - scores[:, :1] > 0).sum(dim=1)  # the own class's is the released code's pull
+        total = total - (beyond * (visual[space] @ own[space][0])).mean()
+    slopes = torch.autograd.grad(total, [weights["verb_y"], weights["joint_y"]])
+    torch.testing.assert_close(alone.layers.gradients["verb_y"][0], slopes[0], rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(alone.layers.gradients["joint_y"][0], slopes[1], rtol=1e-3, atol=1e-5)
+
+
+def test_a_member_of_a_population_is_what_it_is_alone():
+    task, *_ = make_task()
+    other, *_ = make_task(5)
+    configs = [JPoSEConfig(**SMALL), JPoSEConfig(**{**SMALL, "width": 9, "joint": 8}, negatives="moved", within=0.3)]
+    members = [Member(task, configs[0], 0), Member(other, configs[1], 1)]
+    _, together = fitted(members, 2)
+    for m, member in enumerate(members):
+        _, (alone,) = fitted([member], 2)
+        for name, tensor in alone.weights.items():
+            torch.testing.assert_close(together[m].weights[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+def test_it_recognises_unseen_classes_by_their_words():
+    task, x, labels = make_task(samples=240, noise=0.1)
+    config = JPoSEConfig(**{**SMALL, "width": 16, "joint": 16}, text_layers=1)
+    run, (model,) = fitted([Member(task, config, 0)], 60)
+    assert run.losses[-1][0]["joint"] < run.losses[0][0]["joint"] / 2
+    assert (model.unseen_scores(x).argmax(dim=1) == labels).double().mean() > 0.6
+
+
+def test_a_state_goes_on_as_if_nothing_had_happened():
+    task, *_ = make_task()
+    config = JPoSEConfig(**SMALL)
+    _, (whole,) = fitted([Member(task, config, 0)], 3)
+    run, _ = fitted([Member(task, config, 0)], 1)
+    _, (resumed,) = fitted([Member(task, config, 0, run.states([0])[0])], 2)
+    for name, tensor in whole.weights.items():
+        torch.testing.assert_close(resumed.weights[name], tensor, rtol=0, atol=0)
+
+
+def test_a_model_comes_back_from_its_state_and_takes_new_classes():
+    task, x, _ = make_task()
+    _, (model,) = fitted([Member(task, JPoSEConfig(**SMALL, combination="joint"), 0)])
+    tensors, values = model.state()
+    names = {"seen": model.seen, "unseen": model.unseen, "combination": None}
+    again = jpose.JPoSEModel.from_state(tensors, values | names)
+    torch.testing.assert_close(again.unseen_scores(x), model.unseen_scores(x))
+    more = again.with_classes(["a", "b"], task.semantics[[0, 4]])
+    assert more.unseen_scores(x).shape == (len(x), 2)
+    seen, unseen = more.sides(x)
+    torch.testing.assert_close(torch.cat([seen, unseen], dim=1).exp().sum(dim=1), torch.ones(len(x)))
+
+
+def test_text_that_is_no_verb_and_noun_is_refused():
+    task, *_ = make_task()
+    odd = Task(task.seen, task.unseen, task.features, task.labels, task.semantics[:, :-1])
+    with pytest.raises(InputError, match="7 wide is no verb and noun; --text verb"):
+        fitted([Member(odd, JPoSEConfig(**SMALL), 0)])
+
+
+def test_presets_are_configurations():
+    for preset in jpose.method.presets:
+        jpose.method.configure({}, preset)
