@@ -68,10 +68,10 @@ class CompatibilityPopulation(Population):
         self.step = self.replayed(self._take_step)
 
     @abstractmethod
-    def differentiate(self, x: Tensor, labels: Tensor) -> Tensor:
+    def differentiate(self, x: Tensor, labels: Tensor, rows: Tensor) -> Tensor:
         """Write the gradients of all terms with their weights; gives the terms, (losses, members).
 
-        x: (members, batch, D); labels: (members, batch) in 0 … S − 1.
+        x: (members, batch, D); labels: (members, batch) in 0 … S − 1; rows: (members, batch) in the population's data.
         """
 
     def make_optimisers(self) -> Sequence[PopulationAdam]:
@@ -126,7 +126,7 @@ class CompatibilityPopulation(Population):
     def _take_step(self, everyone: bool, rows: Tensor, active: Tensor) -> Tensor:
         """One step of all members; gives the terms (losses, members). rows: (members, batch); active: (members,)."""
         labels = self.data.classes[rows] - self.first_class
-        losses = self.differentiate(self.data.batch(rows)[0], labels)
+        losses = self.differentiate(self.data.batch(rows)[0], labels, rows)
         gradients = [self.layers.gradients[name] for name in self.optimiser.parameters]
         self.optimiser.step(self.run.average(gradients), None if everyone else active)
         return losses

@@ -154,7 +154,7 @@ class _Population(CompatibilityPopulation):
             weights[f"{layer}_bias"] = uniform(rows, 1, columns, draw)
         return weights
 
-    def differentiate(self, x: Tensor, labels: Tensor) -> Tensor:
+    def differentiate(self, x: Tensor, labels: Tensor, rows: Tensor) -> Tensor:
         names = list(self.layers.parameters)
         with torch.enable_grad():
             leaves = {name: self.layers.parameters[name].detach().requires_grad_() for name in names}

@@ -124,6 +124,8 @@ class TrainingData:
         self.tasks = [on_device[id(m.task)] for m in members]
         self.features = torch.cat([t.features for t in on_device.values()])  # (ΣN, D)
         self.semantics = torch.cat([t.semantics for t in on_device.values()])  # (ΣC, T)
+        masked = [t.masked for t in on_device.values()]
+        self.masked = None if any(m is None for m in masked) else torch.cat(masked)  # (ΣN, D)
         first_row, first_class, rows, first_classes, classes = 0, 0, {}, {}, []
         for key, task in on_device.items():
             rows[key], first_classes[key] = first_row, first_class

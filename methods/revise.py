@@ -179,7 +179,7 @@ class _Population(CompatibilityPopulation):
         self.optimiser = PopulationAdam(self.layers.parameters, [c.learning_rate for c in self.configs])
         return [self.optimiser]
 
-    def differentiate(self, x: Tensor, labels: Tensor) -> Tensor:
+    def differentiate(self, x: Tensor, labels: Tensor, rows: Tensor) -> Tensor:
         """Write the gradients of all terms with their weights; gives the terms, (4, members).
 
         x: (members, batch, D); labels: (members, batch) in 0 … S − 1. Text is encoded once a class and counted as often

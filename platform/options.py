@@ -27,6 +27,9 @@ Combine = Annotated[str, typer.Option(help="several texts of a class: mean or co
 Normalise = Annotated[
     str | None, typer.Option(help="features: none, standard, minmax or l2; the folder's choice if absent")
 ]
+MaskedFeatures = Annotated[
+    str | None, typer.Option(help="feature set of the same clips with frames left out (SMIE); none if absent")
+]
 Assignments = Annotated[list[str] | None, typer.Option("--set", help="a field's value, FIELD=VALUE; may be repeated")]
 Preset = Annotated[str | None, typer.Option(help="named values from the paper's tables")]
 Folds = Annotated[int, typer.Option(min=1, help="draws of pseudo-unseen classes that validation averages over")]
@@ -45,6 +48,7 @@ def problem_options(
     text: str,
     combine: str,
     normalise: str | None,
+    masked_features: str | None = None,
 ) -> "ProblemOptions":
     """Raises InputError where the folder, the split or an option is wrong."""
     from platform.zeroshot.problem import ProblemOptions
@@ -71,6 +75,7 @@ def problem_options(
         features=opened.feature_set(features),
         text=ClassText(encoder=encoder, text=text, combine=combine),
         normalise=normalise,
+        masked_features=masked_features and opened.feature_set(masked_features),
     )
 
 

@@ -27,6 +27,7 @@ def train(
     text: options.Text = "name",
     combine: options.Combine = "mean",
     normalise: options.Normalise = None,
+    masked_features: options.MaskedFeatures = None,
     assigned: options.Assignments = None,
     preset: options.Preset = None,
     seed: Annotated[int, typer.Option(min=0, help="the first seed")] = 0,
@@ -52,7 +53,7 @@ def train(
     elif method is None:
         raise InputError("give a METHOD, such as methods.sadvae, or --resume FOLDER")
     else:
-        problem = options.problem_options(dataset, split, features, encoder, text, combine, normalise)
+        problem = options.problem_options(dataset, split, features, encoder, text, combine, normalise, masked_features)
         experiment = Experiment(
             method=method,
             problem=problem,

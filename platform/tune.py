@@ -30,6 +30,7 @@ def tune(
     text: options.Text = "name",
     combine: options.Combine = "mean",
     normalise: options.Normalise = None,
+    masked_features: options.MaskedFeatures = None,
     space: Annotated[
         Path | None, typer.Option(help="search-space file; METHOD.yaml of search_spaces if absent")
     ] = None,
@@ -72,7 +73,9 @@ def tune(
         raise InputError("give a METHOD, such as methods.sadvae, or --resume FOLDER")
     else:
         several = _splits(split, splits)
-        problem = options.problem_options(dataset, several[0], features, encoder, text, combine, normalise)
+        problem = options.problem_options(
+            dataset, several[0], features, encoder, text, combine, normalise, masked_features
+        )
         search = _created(
             runs,
             method,

@@ -47,6 +47,9 @@ class Preparation(BaseModel):
         description="trunk: spine along z and shoulders along x in the first frame (Shift-GCN released); "
         "facing: turned about the vertical to face one way (SA-DVAE, appendix C.1)",
     )
+    masked: float = Field(
+        0.0, ge=0, lt=0.5, description="share of the frames left out twice: those that move most, then at random (SMIE)"
+    )
     scale: Literal["none", "torso"] = Field("none", description="torso: the main body's torso has length one")
 
 
@@ -80,6 +83,9 @@ def prepared(clip: np.ndarray, layout: Layout, preparation: Preparation, odd: Co
         odd["long"] += 1
     clip = _posed(clip, seen, target, preparation, odd)
     clip *= seen[:, :, None, None]  # a missing body stays all zeros
+    if preparation.masked:
+        kept = _frames_kept(clip, preparation.masked)
+        clip, seen = clip[kept], seen[kept]
     return np.ascontiguousarray(_of_length(clip, seen, preparation).transpose(3, 0, 2, 1), dtype=np.float32)
 
 
@@ -171,6 +177,28 @@ def _facing(main: np.ndarray, layout: Layout) -> np.ndarray | None:
         return None
     cosine, sine = across[0] / width, across[2] / width
     return np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
+
+
+def _frames_kept(clip: np.ndarray, share: float) -> np.ndarray:
+    """Frames (T',) that stay, in order: those that move least to both sides, and of these some drawn at random.
+
+    SMIE's released code keeps 35 of 50 frames so, and draws 20 of them anew at each step; here each clip has one draw,
+    named by its own length and frames.
+    """
+    import torch
+
+    from platform.population.draws import generator
+
+    count = len(clip)
+    left_out = min(round(share * count), (count - 1) // 2)
+    steps = np.diff(clip, axis=0)
+    motion = np.zeros(count)
+    motion[:-1] += (steps**2).mean(axis=(1, 2, 3))
+    motion[1:] += (steps**2).mean(axis=(1, 2, 3))
+    still = np.sort(np.argsort(motion, kind="stable")[: count - left_out])
+    draw = generator("masked frames", count, float(clip.sum()))
+    drawn = torch.randperm(len(still), generator=draw)[: len(still) - left_out].numpy()
+    return still[np.sort(drawn)]
 
 
 def _of_length(clip: np.ndarray, seen: np.ndarray, preparation: Preparation) -> np.ndarray:

@@ -70,6 +70,9 @@ def write(
     weights: Annotated[Path | None, typer.Option(help="published weights, .pt or .safetensors")] = None,
     dataset: Annotated[Path | None, typer.Option(help="data folder with skeletons; the training's if absent")] = None,
     name: Annotated[str | None, typer.Option(help="of the feature set; the extractor's name if absent")] = None,
+    masked: Annotated[
+        float, typer.Option(min=0, max=0.49, help="features of masked clips: share of the frames left out twice (SMIE)")
+    ] = 0.0,
     logits_name: Annotated[str | None, typer.Option(help="keep the logits as a feature set of this name, too")] = None,
     out: Annotated[Path | None, typer.Option(help="a new data folder with this split alone; must not exist")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="write over a feature set of that name")] = False,
@@ -100,7 +103,7 @@ def write(
         )
     else:
         shared = {"logits_set": logits_name, "out": out and out.resolve(), "replace": replace}
-        shared |= {"batch": batch, "device": device}
+        shared |= {"batch": batch, "device": device, "masked": masked}
         if trained is not None:
             folder, writing = _from_training(extractor, trained, dataset, name, preset, assigned, shared)
         else:

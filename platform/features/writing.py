@@ -3,6 +3,7 @@
 Chunks are kept until the folder is written, so a run that was killed goes on with those that are left.
 """
 
+import dataclasses
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +45,7 @@ class Writing(BaseModel):
     training: Training | None = Field(None, description="of extractors trained here; None of published weights")
     out: Path | None = Field(None, description="a new folder with this split alone, in place of the data folder itself")
     replace: bool = Field(False, description="write over a feature set of that name")
+    masked: float = Field(0.0, ge=0, lt=0.5, description="share of the frames left out twice (see Preparation)")
     chunk: int = Field(64, ge=1, description="clips that are done together, and lost with a kill")
     batch: int = Field(32, ge=1, description="clips that go through the network together")
     device: str = "auto"
@@ -199,7 +201,9 @@ class _Extracting:
         self.dataset = Dataset(self.writing.dataset)
         self.rows = _rows(self.writing, self.dataset, stage)
         self.chunks = _chunks(len(self.rows), self.writing.chunk)
-        self.extractor = SavedExtractor.read(extractor_path(self.folder, stage))
+        saved = SavedExtractor.read(extractor_path(self.folder, stage))
+        prepared = saved.config.model_copy(update={"masked": self.writing.masked or saved.config.masked})
+        self.extractor = dataclasses.replace(saved, config=prepared)
         self.device = device_of(self.writing.device)
         self.extractor.network.to(self.device).eval()
 
@@ -251,6 +255,8 @@ def _described(extractor: SavedExtractor, writing: Writing) -> str:
     preparation = (
         f"{config.frames} frames ({config.lengthen}), {extractor.layout}, centre {config.centre}, turn {config.turn}"
     )
+    if share := writing.masked or config.masked:
+        preparation += f", masked {share:g}"
     if writing.training is None:
         return f"{title}, published weights {record['weights']}; {preparation}"
     return (

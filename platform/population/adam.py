@@ -72,6 +72,11 @@ class PopulationAdam:
             denominator = square.sqrt().div_(correction.view(axes)).add_(self.epsilon)
             parameter.sub_(size.view(axes) * self.mean[name] / denominator)
 
+    def set_rates(self, learning_rates: Sequence[float]) -> None:
+        """Each member's learning rate from the next step on."""
+        self.learning_rates = list(learning_rates)
+        self._rates.copy_(torch.tensor(self.learning_rates, dtype=self._rates.dtype))
+
     @property
     def moments(self) -> dict[str, dict[str, Tensor]]:
         """Kind to name to tensor, shaped as the parameters, by reference."""

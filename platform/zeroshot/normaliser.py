@@ -43,7 +43,8 @@ class Normaliser:
         return cls(torch.tensor(record["shift"]), torch.tensor(record["scale"]), record["unit"])
 
     def apply(self, task: Task, samples: Samples) -> tuple[Task, Samples]:
+        masked = None if task.masked is None else self(task.masked)
         return (
-            replace(task, features=self(task.features)),
+            replace(task, features=self(task.features), masked=masked),
             replace(samples, features=self(samples.features)),
         )

@@ -27,6 +27,7 @@ class ProblemOptions(BaseModel):
     features: str | None = Field(None, description="feature set; the card's first by default")
     text: ClassText = ClassText()
     normalise: Normalisation | None = Field(None, description="of features; the card's choice by default")
+    masked_features: str | None = Field(None, description="feature set of the same clips with frames left out (SMIE)")
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ def _task(dataset: Dataset, split: ClassSplit, options: ProblemOptions) -> tuple
         semantics=class_semantics_of(dataset, options, names),
         logits=None if logits is None else torch.from_numpy(logits[training]),
         groups=torch.from_numpy(dataset.groups[training]) if (dataset.groups >= 0).all() else None,
+        masked=_masked(dataset, options, training),
     )
     test = Samples(
         features=torch.from_numpy(features[testing]),
@@ -126,3 +128,15 @@ def _task(dataset: Dataset, split: ClassSplit, options: ProblemOptions) -> tuple
         logits=None if logits is None else torch.from_numpy(logits[testing]),
     )
     return task, test
+
+
+def _masked(dataset: Dataset, options: ProblemOptions, rows: np.ndarray) -> torch.Tensor | None:
+    """(N, D) of some samples, where they are asked for. Raises InputError where they are of another dimension."""
+    if options.masked_features is None:
+        return None
+    sets, named = dataset.card.features, dataset.feature_set(options.features)
+    masked = dataset.feature_set(options.masked_features)
+    if sets[masked].dimension != sets[named].dimension:
+        have, needed = sets[masked].dimension, sets[named].dimension
+        raise InputError(f"--masked-features {masked}: {have} dimensions, but `{named}` has {needed}")
+    return torch.from_numpy(dataset.features(masked)[rows])

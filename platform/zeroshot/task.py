@@ -18,7 +18,8 @@ class Task:
 
     Classes are numbered seen first, then unseen: S seen, U unseen, C = S + U.
     features: (N, D) float32; labels: (N,) int64 in 0 … S − 1; semantics: (C, T) float32; logits: (N, S) of a given
-    seen-class classifier, a row of NaN where a sample has none, or None; groups: (N,) subject or scene, or None.
+    seen-class classifier, a row of NaN where a sample has none, or None; groups: (N,) subject or scene, or None; masked:
+    (N, D) features of the same clips with frames left out, or None.
     """
 
     seen: tuple[str, ...]
@@ -28,6 +29,7 @@ class Task:
     semantics: Tensor
     logits: Tensor | None = None
     groups: Tensor | None = None
+    masked: Tensor | None = None
 
     def to(self, device: torch.device) -> "Task":
         """The same task on a device; the groups stay, they only serve to hold samples out."""
@@ -37,6 +39,7 @@ class Task:
             labels=self.labels.to(device),
             semantics=self.semantics.to(device),
             logits=None if self.logits is None else self.logits.to(device),
+            masked=None if self.masked is None else self.masked.to(device),
         )
 
 
@@ -88,6 +91,7 @@ def hold_out(
         semantics=task.semantics[torch.tensor(order)],
         logits=None if logits is None else logits[~scored],
         groups=None if task.groups is None else task.groups[~scored],
+        masked=None if task.masked is None else task.masked[~scored],
     )
     return smaller, Samples(task.features[scored], labels[scored], None if logits is None else logits[scored])
 

@@ -93,7 +93,7 @@ def test_losses_and_gradients_are_those_of_the_equations():
     together = jpose._Population(members, OneEpoch())
     labels = torch.stack([task.labels[:16] for task in tasks])
     x = torch.stack([task.features[:16] for task in tasks])
-    terms = together.differentiate(x, labels)
+    terms = together.differentiate(x, labels, None)
     for m, (task, config) in enumerate(zip(tasks, configs, strict=True)):
         weights = {n: t.requires_grad_() for n, t in together.layers.own(m, together.layers.parameters).items()}
         expected = expected_losses(weights, config, x[m], labels[m].tolist(), task.semantics[:SEEN])
@@ -110,7 +110,7 @@ def test_fixed_negatives_move_only_the_own_class_text():
     config = JPoSEConfig(**SMALL, negatives="fixed", within=0.0, joint_decay=0.0, text_layers=1)
     alone = jpose._Population([Member(task, config, 0)], OneEpoch())
     labels = torch.zeros(1, 8, dtype=torch.long)
-    alone.differentiate(task.features[None, :8], labels)
+    alone.differentiate(task.features[None, :8], labels, None)
     weights = {n: t[0].requires_grad_() for n, t in alone.layers.parameters.items()}
 
     def layer(name, inputs):

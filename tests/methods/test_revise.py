@@ -159,7 +159,7 @@ def test_a_steps_losses_and_gradients_are_those_of_the_equations(members, index)
     together = population(*members)
     _, rows = together.data.batches([0] * 5, 16)
     labels = together.data.classes[rows[0]] - together.first_class
-    terms = together.differentiate(together.data.batch(rows[0])[0], labels)[:, index]
+    terms = together.differentiate(together.data.batch(rows[0])[0], labels, rows[0])[:, index]
     gradients = together.layers.own(index, together.layers.gradients)
     member, own_rows = members[index], rows[0, index] - together.data.first_rows[index]
     w = {name: weight.requires_grad_() for name, weight in start_of(member).items()}

@@ -1,0 +1,141 @@
+import pytest
+import torch
+from test_jpose import SEEN, OneEpoch, make_task
+from torch.nn.functional import layer_norm, normalize, relu, softplus
+
+from methods import smie
+from methods.smie import SMIEConfig, rate_of
+from platform.method import Member
+from platform.population.draws import generator
+from platform.zeroshot.task import Task
+
+SMALL = {"hidden_1": 9, "hidden_2": 7, "batch_size": 16, "epochs": 3, "learning_rate": 1e-2, "warm_up": 0}
+
+
+def masked_task(seed=0):
+    task, x, labels = make_task(seed)
+    noise = torch.randn(task.features.shape, generator=generator(seed, "masked"))
+    values = {name: getattr(task, name) for name in ("seen", "unseen", "features", "labels", "semantics")}
+    return Task(**values, masked=task.features + noise), x, labels
+
+
+def fitted(members, epochs=1):
+    run = OneEpoch(epochs)
+    smie.method.fit_population(members, run)
+    return run, run.models(range(len(members)))
+
+
+def expected_losses(weights, config, x, masked, labels, text):
+    """The equations, pair by pair."""
+
+    def score(v, y):
+        pair = torch.cat([layer_norm(v, v.shape), normalize(y, dim=0)])
+        first = torch.cat([weights["visual"], weights["language"]])
+        hidden = relu(relu(pair @ first + weights["visual_bias"][0]) @ weights["hidden"] + weights["hidden_bias"][0])
+        return (hidden @ weights["score"] + weights["score_bias"][0])[0]
+
+    def true(features):
+        return sum(-softplus(-score(v, text[y])) for v, y in zip(features, labels, strict=True)) / len(labels)
+
+    false = []
+    for i, y in enumerate(labels):
+        j = (i + 1) % len(labels)
+        if config.negatives == "rolled" or labels[j] != y:
+            false.append(softplus(score(x[j], text[y])))
+    false = sum(false) / len(false)
+    information = true(x) - false
+    temporal = torch.zeros(())
+    if masked is not None:
+        temporal = (config.temporal_margin - (information - (true(masked) - false))).relu()
+    return torch.stack([-information, temporal])
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_losses_and_gradients_are_those_of_the_equations(masked):
+    tasks = [masked_task(seed)[0] if masked else make_task(seed)[0] for seed in (0, 1)]
+    configs = [
+        SMIEConfig(**SMALL),
+        SMIEConfig(**{**SMALL, "hidden_1": 5}, negatives="other_class", temporal_weight=2.0, temporal_margin=0.5),
+    ]
+    members = [Member(task, config, seed) for seed, (task, config) in enumerate(zip(tasks, configs, strict=True))]
+    together = smie._Population(members, OneEpoch())
+    rows = torch.stack([torch.arange(0, 30, 2), 90 + torch.tensor([*range(14), 6])])  # a pair of one class in a row
+    labels = together.data.classes[rows] - together.first_class
+    x = together.data.batch(rows)[0]
+    terms = together.differentiate(x, labels, rows)
+    for m, (task, config) in enumerate(zip(tasks, configs, strict=True)):
+        weights = {n: t.requires_grad_() for n, t in together.layers.own(m, together.layers.parameters).items()}
+        own = rows[m] - together.data.first_rows[m]
+        partial = task.masked[own] if masked else None
+        expected = expected_losses(weights, config, x[m], partial, labels[m].tolist(), task.semantics[:SEEN])
+        torch.testing.assert_close(terms[:, m], expected, rtol=1e-4, atol=1e-5)
+        slopes = torch.autograd.grad(expected[0] + config.temporal_weight * expected[1], list(weights.values()))
+        gradients = together.layers.own(m, together.layers.gradients)
+        for name, slope in zip(weights, slopes, strict=True):
+            torch.testing.assert_close(gradients[name], slope, rtol=1e-3, atol=1e-5)
+    assert not masked or terms[1].max() > 0
+
+
+def test_the_temporal_constraint_is_trained_where_masked_features_are_given():
+    task, *_ = masked_task()
+    _, (with_it,) = fitted([Member(task, SMIEConfig(**SMALL), 0)])
+    _, (without,) = fitted([Member(task, SMIEConfig(**SMALL, temporal_weight=0.0), 0)])
+    assert not torch.equal(with_it.weights["visual"], without.weights["visual"])
+
+
+def test_a_member_of_a_population_is_what_it_is_alone():
+    configs = [SMIEConfig(**SMALL), SMIEConfig(**{**SMALL, "hidden_1": 12, "warm_up": 2, "negatives": "other_class"})]
+    members = [Member(masked_task(seed)[0], config, seed) for seed, config in enumerate(configs)]
+    _, together = fitted(members, 2)
+    for m, member in enumerate(members):
+        _, (alone,) = fitted([member], 2)
+        for name, tensor in alone.weights.items():
+            torch.testing.assert_close(together[m].weights[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+def test_the_rate_rises_and_falls_to_zero():
+    config = SMIEConfig(learning_rate=1.0, warm_up=4, epochs=14)
+    rates = [rate_of(config, epoch) for epoch in range(15)]
+    assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+    assert rates[9] == pytest.approx(0.5)
+    assert rates[14] == 0
+
+
+def test_a_state_goes_on_as_if_nothing_had_happened():
+    task, *_ = masked_task()
+    config = SMIEConfig(**{**SMALL, "warm_up": 2})
+    _, (whole,) = fitted([Member(task, config, 0)], 3)
+    run, _ = fitted([Member(task, config, 0)], 1)
+    _, (resumed,) = fitted([Member(task, config, 0, run.states([0])[0])], 2)
+    for name, tensor in whole.weights.items():
+        torch.testing.assert_close(resumed.weights[name], tensor, rtol=0, atol=0)
+
+
+def test_it_learns_which_class_a_sample_goes_with(monkeypatch):
+    task, *_ = make_task(samples=120, noise=0.1)
+    fields = {**SMALL, "hidden_1": 32, "hidden_2": 16, "negatives": "other_class", "epochs": 30}
+    run, (model,) = fitted([Member(task, SMIEConfig(**fields), 0)], 30)
+    assert run.losses[-1][0]["information"] < run.losses[0][0]["information"] / 2
+    scores = model.products(task.features, model.kept["seen_classes"])
+    assert (scores.argmax(dim=1) == task.labels).double().mean() > 0.9
+    monkeypatch.setattr(smie, "_PAIRS", 7)  # a few pairs at a time give the same
+    torch.testing.assert_close(model.products(task.features, model.kept["seen_classes"]), scores)
+
+
+def test_a_model_comes_back_from_its_state_and_takes_new_classes():
+    task, x, _ = make_task()
+    _, (model,) = fitted([Member(task, SMIEConfig(**SMALL, combination="joint"), 0)])
+    tensors, values = model.state()
+    names = {"seen": model.seen, "unseen": model.unseen, "combination": None}
+    again = smie.SMIEModel.from_state(tensors, values | names)
+    torch.testing.assert_close(again.unseen_scores(x), model.unseen_scores(x))
+    more = again.with_classes(["a", "b"], task.semantics[[0, 4]])
+    seen, unseen = more.sides(x)
+    assert unseen.shape == (len(x), 2)
+    torch.testing.assert_close(torch.cat([seen, unseen], dim=1).exp().sum(dim=1), torch.ones(len(x)))
+
+
+def test_presets_are_configurations():
+    for preset in smie.method.presets:
+        smie.method.configure({}, preset)
