@@ -144,6 +144,9 @@ class CADAVAEModel(WeightsModel):
         """(N, z) means. x: (N, D)."""
         return self.encoded("x", x).chunk(2, dim=-1)[0]
 
+    def latents(self, x: Tensor) -> dict[str, Tensor]:
+        return {"z": self.latent(x)}
+
     def encoded(self, modality: Literal["x", "y"], inputs: Tensor) -> Tensor:
         """(…, 2·z) means and log-variances of features `x` or class text `y` (…, width)."""
         hidden = self.layer(f"encoder_{modality}_1", inputs).relu() if self.config.hidden else inputs

@@ -75,6 +75,9 @@ class JPoSEModel(CompatibilityModel):
         """Samples (N, width) in the `verb` and the `noun` space, and (N, joint) in the `joint` one. x: (N, D)."""
         return _visual(self.layer, x)
 
+    def latents(self, x: Tensor) -> dict[str, Tensor]:
+        return self.embeddings(x)
+
     def class_places(self, semantics: Tensor) -> Tensor:
         return _textual(self.layer, semantics, self.config.text_layers)["joint"]
 

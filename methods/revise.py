@@ -103,6 +103,9 @@ class ReViSEModel(CompatibilityModel):
         code = self.layer("encoder_y_2", self.layer("encoder_y_1", semantics).relu()).relu()
         return self.layer("shared_y", code).tanh()
 
+    def latents(self, x: Tensor) -> dict[str, Tensor]:
+        return {"shared": self.place(x)}
+
     def products(self, x: Tensor, places: Tensor) -> Tensor:
         return self.place(x) @ places.T
 

@@ -102,6 +102,10 @@ class SADVAEModel(Model):
         z_v = mean.shape[1] - self.config.z_r
         return mean[:, z_v:], mean[:, :z_v]
 
+    def latents(self, x: Tensor) -> dict[str, Tensor]:
+        z_r, z_v = self.latent(x)
+        return {"z_r": z_r, "z_v": z_v} if z_v.shape[1] else {"z_r": z_r}
+
     def unseen_scores(self, x: Tensor) -> Tensor:
         return self.unseen_classifier.log_probabilities(self.latent(x)[0])
 

@@ -121,6 +121,11 @@ class SynSEModel(Model):
         """(N, z_s) means of the skeleton latent, the verb's half first. x: (N, D)."""
         return _linear(self.weights, "encoder_s", x).chunk(2, dim=-1)[0]
 
+    def latents(self, x: Tensor) -> dict[str, Tensor]:
+        if self.config.parts == "single":
+            return {"z": self.latent(x)}
+        return dict(zip(("z_verb", "z_noun"), self.latent(x).chunk(2, dim=1), strict=True))
+
     def unseen_scores(self, x: Tensor) -> Tensor:
         return self.unseen_classifier.log_probabilities(self.latent(x))
 

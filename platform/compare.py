@@ -84,7 +84,7 @@ def compare(
     found, aside = _latest(chosen)
     named = [published_table(name) for name in _names(papers)] if papers not in ("auto", "none") else None
     tables = _tables(found, metric, against, per_sample, papers, named)
-    drawn = _figures(found) if figures else {}
+    drawn = _figures(found, runs) if figures else {}
     if aside and not as_json:
         cli.say(f"older runs of the same method and data are left out: {', '.join(aside)}; name them to compare them")
     _end(tables, found, runs, "compare", drawn, _citations(found), as_json)
@@ -192,10 +192,10 @@ def _tables(
     return [*tables, *(published_comparison(t, methods) for t in beside)]
 
 
-def _figures(results: "Sequence[Result]") -> dict[str, str]:
+def _figures(results: "Sequence[Result]", runs: Path) -> dict[str, str]:
     from platform.report.drawing import figures_of
 
-    return figures_of(results, cli.say)
+    return figures_of(results, runs, cli.say)
 
 
 def _citations(results: "Sequence[Result]") -> dict[str, str]:

@@ -87,6 +87,10 @@ class Model(ABC):
     def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
         """x: (N, D), logits: (N, S) of a given classifier, for the methods that use one; gives (N, S)."""
 
+    def latents(self, x: Tensor) -> dict[str, Tensor]:
+        """Where samples lie in the method's own spaces, (N, width) each by name, for figures; none by default."""
+        return {}
+
     def sides(self, x: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What `combination` joins: (N, S) and (N, U) log-probabilities, each side's own or two blocks of one whole."""
         return self.seen_scores(x, logits), self.unseen_scores(x)

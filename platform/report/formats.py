@@ -19,7 +19,8 @@ _IN_MATH = {"†": r"$^\dagger$", "±": r"$\pm$", "τ": r"$\tau$", "−": "$-$"}
 def terminal(table: Table, width: int) -> list[RichTable]:
     """For Rich's console, so many characters wide: one after the other where there are too many columns for it."""
     lines = _lines(table, lambda text, bold, italic: _marked(escape(text), "[bold]", "[/]", bold))
-    widest = max((len(_text(cell)) for row in table.rows for cell in row.cells if cell), default=0)
+    texts = [_text(cell) for row in table.rows for cell in row.cells if cell]
+    widest = max(map(len, [*texts, *(group for group, _ in table.columns if len(group) < width // 4)]), default=0)
     most = max(1, (width - _LABELS_WIDTH) // (widest + 3))
     groups = [list(own) for _, own in groupby(range(len(table.columns)), lambda place: table.columns[place][0])]
     parts: list[list[int]] = [[]]
@@ -33,7 +34,7 @@ def terminal(table: Table, width: int) -> list[RichTable]:
         for heading in table.label_headings:
             shown.add_column(heading)
         for group, heading in (table.columns[place] for place in part):
-            shown.add_column(f"{group}\n{heading}", justify="right", no_wrap=widest < width // 4)
+            shown.add_column(f"{group}\n{heading}" if group else heading, justify="right", no_wrap=widest < width // 4)
         for label, cells in lines:
             if any(cells[place] for place in part):
                 shown.add_row(*map(escape, label), *(cells[place] for place in part))
@@ -44,7 +45,7 @@ def terminal(table: Table, width: int) -> list[RichTable]:
 
 def markdown(table: Table) -> str:
     """A GitHub table below its title, with the notes as a list."""
-    headings = [*table.label_headings, *(f"{group} {heading}" for group, heading in table.columns)]
+    headings = [*table.label_headings, *(f"{group} {heading}".strip() for group, heading in table.columns)]
     lines = [f"### {table.title}", "", _piped(headings)]
     lines.append(_piped([*("---" for _ in table.label_headings), *("---:" for _ in table.columns)]))
     for label, cells in _lines(table, _in_markdown):

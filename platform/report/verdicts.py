@@ -28,7 +28,7 @@ def significance_table(
     own = [label for label in values if against is None or methods[label] == short(against)]
     reference = max(own, key=lambda label: statistics.fmean(values[label].values()))
     headings = ("difference", "95 % interval", "pairs", "p", "p (Holm)")
-    columns = tuple((f"against {reference}", heading) for heading in headings)
+    columns = tuple(("", heading) for heading in headings)
     rows = []
     for found in comparisons(values, reference):
         low, high = found.interval
@@ -51,7 +51,7 @@ def agreement_table(
     found = [a for table in tables for a in ranking_agreement(results, table, metric, per_sample)]
     if not found:
         return None
-    columns = tuple(("ranking", name) for name in ("ours, best first", "the paper's", "Kendall's τ", "p"))
+    columns = tuple(("", name) for name in ("ours, best first", "the paper's", "Kendall's τ", "p"))
     rows = [
         Row(
             (a.reference, a.column, a.protocol),

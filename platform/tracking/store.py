@@ -56,6 +56,21 @@ def open_store(home: Path) -> "MlflowClient":
     return client
 
 
+def download_model(home: Path, run: str, protocol: str, to: Path) -> Path:
+    """A copy of the model that a run keeps of a protocol, in `to`. Raises InputError where it keeps none."""
+    from mlflow.exceptions import MlflowException
+
+    client = open_store(home)
+    try:
+        kept = [item.path for item in client.list_artifacts(run) if item.path.endswith(f"-{protocol}")]
+        if kept:
+            to.mkdir(parents=True)
+            return Path(client.download_artifacts(run, kept[0], str(to)))
+    except (MlflowException, OSError) as error:
+        raise InputError(f"MLflow run {run}: its model cannot be read ({str(error).splitlines()[0]})") from error
+    raise InputError(f"MLflow run {run}: keeps no model of the {protocol} protocol")
+
+
 def open_experiment(client: "MlflowClient", home: Path, name: str) -> str:
     """The id of the experiment, made where there is none. Raises InputError where it has been deleted."""
     from mlflow.exceptions import MlflowException

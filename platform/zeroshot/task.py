@@ -18,8 +18,8 @@ class Task:
 
     Classes are numbered seen first, then unseen: S seen, U unseen, C = S + U.
     features: (N, D) float32; labels: (N,) int64 in 0 … S − 1; semantics: (C, T) float32; logits: (N, S) of a given
-    seen-class classifier, a row of NaN where a sample has none, or None; groups: (N,) subject or scene, or None; masked:
-    (N, D) features of the same clips with frames left out, or None.
+    seen-class classifier, a row of NaN where a sample has none, or None; groups: (N,) subject or scene, or None;
+    masked: (N, D) features of the same clips with frames left out, or None.
     """
 
     seen: tuple[str, ...]

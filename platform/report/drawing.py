@@ -1,0 +1,86 @@
+"""The figures of a comparison: what the compared models make of the test samples, drawn from the models themselves."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from platform.errors import InputError
+from platform.report.comparison import HEADINGS, row_names
+from platform.report.figures import per_class_figure, seen_unseen_figure, sensitivity_figure, svg
+from platform.report.inspection import Inspection, inspect
+from platform.report.results import Result
+from platform.tracking.store import download_model
+from platform.training.tested import model_and_samples
+
+_MOST = 8  # rows of a comparison whose models are drawn
+_BETAS = ("beta_x", "beta_y")
+_FEWEST_POINTS = 3  # pairs of betas from which on their sensitivity is drawn
+
+
+def figures_of(results: Sequence[Result], runs: Path, say: Callable[[str], None]) -> dict[str, str]:
+    """SVG by caption: of each row's first seed, single models under the clean protocol, on the split that most have.
+
+    runs: where the MLflow store stands. A model that was not kept, or whose data folder has gone, is said and left out.
+    """
+    place, chosen = _chosen(results)
+    drawn: dict[str, Inspection] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, (name, result) in enumerate(chosen[:_MOST]):
+            try:
+                folder = _folder(result, runs, Path(scratch) / str(number))
+                model, samples, _ = model_and_samples(folder)
+            except InputError as error:
+                say(f"no figures of {name}: {error}")
+                continue
+            drawn[name] = inspect(model, samples)
+    if len(chosen) > _MOST:
+        say(f"figures of the first {_MOST} of {len(chosen)} rows; choose others with --methods")
+    figures: dict[str, Figure] = {}
+    if drawn:
+        accuracies = {name: found.unseen_accuracies for name, found in drawn.items()}
+        figures[f"{place}: accuracy of each unseen class among the unseen"] = per_class_figure(accuracies)
+        curves, areas = ({n: getattr(found, part) for n, found in drawn.items()} for part in ("curve", "ausuc"))
+        figures[f"{place}: seen and unseen accuracy as a bias moves between them"] = seen_unseen_figure(curves, areas)
+    for name, found in drawn.items():
+        figures |= {f"{place}, {name}: {what}": figure for what, figure in found.figures().items()}
+    figures |= sensitivities(results)
+    return {caption: svg(figure, f"figure-{number}") for number, (caption, figure) in enumerate(figures.items())}
+
+
+def sensitivities(results: Sequence[Result], metric: str = "harmonic_mean") -> dict[str, Figure]:
+    """A method's metric over its betas, clean protocol, where it was tested with several (SA-DVAE, Table B)."""
+    values: dict[str, dict[tuple[float, float], list[float]]] = {}
+    for result in results:
+        if result.protocol == "clean" and result.kind == "single" and all(name in result.config for name in _BETAS):
+            betas = tuple(float(result.config[name]) for name in _BETAS)
+            values.setdefault(result.method, {}).setdefault(betas, []).append(100 * result.metrics[metric])
+    return {
+        f"{method}: {HEADINGS[metric]} by beta_x and beta_y, mean over seeds and splits": sensitivity_figure(
+            [(*betas, sum(own) / len(own)) for betas, own in points.items()], HEADINGS[metric]
+        )
+        for method, points in values.items()
+        if len(points) >= _FEWEST_POINTS
+    }
+
+
+def _chosen(results: Sequence[Result]) -> tuple[str, list[tuple[str, Result]]]:
+    """The data set and split that most rows were tested on, and each row's first seed there."""
+    rows: dict[tuple[str, str], dict[str, Result]] = {}
+    named = sorted(zip(row_names(results), results, strict=True), key=lambda pair: pair[1].seed)
+    for name, result in named:
+        if result.protocol == "clean" and result.kind == "single" and result.model:
+            own = rows.setdefault((result.data.name, result.data.split), {})
+            own.setdefault(f"{name}, {result.data.features}", result)
+    if not rows:
+        return "", []
+    place = max(rows, key=lambda place: len(rows[place]))
+    return " ".join(place), sorted(rows[place].items())
+
+
+def _folder(result: Result, runs: Path, scratch: Path) -> Path:
+    """The model's own folder, or a copy of what MLflow keeps."""
+    if not result.model.startswith("runs:/"):
+        return Path(result.model)
+    return download_model(runs, result.model.removeprefix("runs:/"), result.protocol, scratch)

@@ -1,0 +1,138 @@
+"""The papers' figures, from plain arrays to matplotlib figures, and those to SVG that can stand in a page."""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
+
+from platform.population.draws import generator
+
+_WIDTH = 6.0  # inches
+_POINTS = 1000  # of a t-SNE, at most
+_MOST_CLASSES = 30  # of which a confusion matrix shows all rows
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")  # Okabe and Ito's
+_STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none"}
+
+
+def latents_figure(
+    latents: Mapping[str, np.ndarray], labels: np.ndarray, class_names: Sequence[str], seen: int, seed: int = 0
+) -> Figure:
+    """t-SNE of each latent side by side, unseen classes coloured, seen ones grey (SA-DVAE, Fig. 6).
+
+    latents: (N, width) by name; labels: (N,), classes numbered seen first; seen: how many there are. At most 1000
+    samples are drawn.
+    """
+    draw = generator(seed, "t-SNE")
+    rows = torch.randperm(len(labels), generator=draw)[:_POINTS].numpy()
+    shown = labels[rows]
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH, 0.6 * _WIDTH if len(latents) > 1 else 0.9 * _WIDTH), layout="constrained")
+        for place, (axes, (name, values)) in enumerate(
+            zip(np.atleast_1d(figure.subplots(1, len(latents))), latents.items(), strict=True)
+        ):
+            perplexity = min(30.0, (len(rows) - 1) / 3)
+            with threadpool_limits(1):  # several threads are a hundred times slower where other work wants the cores
+                tsne = TSNE(perplexity=perplexity, random_state=seed, init="pca")
+                points = tsne.fit_transform(np.asarray(values)[rows])
+            axes.scatter(*points[shown < seen].T, s=4, color="#cccccc", label="seen" if place == 0 else None)
+            for number, label in enumerate(sorted(set(shown[shown >= seen].tolist()))):
+                own = points[shown == label]
+                axes.scatter(*own.T, s=8, color=_colour(number), label=class_names[label] if place == 0 else None)
+            axes.set(title=name, xticks=[], yticks=[])
+        figure.legend(loc="outside lower center", ncols=3, fontsize=7, markerscale=2, frameon=False)
+    return figure
+
+
+def per_class_figure(accuracies: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Bars of each class's accuracy, a group a class, a colour a model (SA-DVAE, Fig. 5). accuracies: in [0, 1]."""
+    names = list(dict.fromkeys(name for own in accuracies.values() for name in own))
+    height = 0.8 / len(accuracies)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH, 1.2 + len(names) * max(0.25, 0.09 * len(accuracies))), layout="constrained")
+        axes = figure.subplots()
+        for number, (model, own) in enumerate(accuracies.items()):
+            places = [place + number * height for place, name in enumerate(names) if name in own]
+            values = [100 * own[name] for name in names if name in own]
+            axes.barh(places, values, height, color=_colour(number), label=model)
+        axes.set_yticks([place + 0.4 - height / 2 for place in range(len(names))], names)
+        axes.set(xlabel="accuracy, %", xlim=(0, 100))
+        axes.invert_yaxis()
+        figure.legend(loc="outside lower center", ncols=3, fontsize=7, frameon=False)
+    return figure
+
+
+def confusion_figure(counts: np.ndarray, class_names: Sequence[str], seen: int) -> Figure:
+    """Shares of each true class's samples by predicted class. counts: (C, C), true by predicted, seen classes first.
+
+    With more than 30 classes only the rows of unseen classes.
+    """
+    first = seen if len(class_names) > _MOST_CLASSES else 0
+    shares = counts[first:] / np.maximum(counts[first:].sum(axis=1, keepdims=True), 1)
+    with matplotlib.rc_context({**_STYLE, "font.size": 7}):
+        figure = Figure(figsize=(_WIDTH, _WIDTH * max(0.4, len(shares) / len(class_names))), layout="constrained")
+        axes = figure.subplots()
+        image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")
+        axes.set_xticks(range(len(class_names)), class_names, rotation=90)
+        axes.set_yticks(range(len(shares)), class_names[first:])
+        axes.set(xlabel="predicted", ylabel="true")
+        axes.axvline(seen - 0.5, color="#D55E00", linewidth=0.8)
+        if not first:
+            axes.axhline(seen - 0.5, color="#D55E00", linewidth=0.8)
+        figure.colorbar(image, ax=axes, shrink=0.6)
+    return figure
+
+
+def seen_unseen_figure(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], areas: Mapping[str, float]) -> Figure:
+    """Unseen over seen accuracy as a bias moves from one side to the other, with the area below (Chao et al., 2016).
+
+    curves: seen and unseen accuracies in [0, 1]; areas: AUSUC in [0, 1].
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH, 0.75 * _WIDTH), layout="constrained")
+        axes = figure.subplots()
+        for number, (name, (seen, unseen)) in enumerate(curves.items()):
+            label = f"{name}: AUSUC {100 * areas[name]:.1f}"
+            axes.plot(100 * np.asarray(seen), 100 * np.asarray(unseen), color=_colour(number), label=label)
+        axes.set(xlabel="seen accuracy, %", ylabel="unseen accuracy, %", xlim=(0, 100), ylim=(0, 100))
+        axes.legend(fontsize=7, frameon=False)
+    return figure
+
+
+def sensitivity_figure(points: Sequence[tuple[float, float, float]], metric: str) -> Figure:
+    """A metric over both betas (SA-DVAE, Table B). points: beta_x, beta_y and the metric in percent."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH, 0.6 * _WIDTH), layout="constrained")
+        axes = figure.subplots()
+        beta_x, beta_y, values = np.array(points, dtype=float).T
+        drawn = axes.scatter(beta_x, beta_y, c=values, cmap=colormaps["viridis"], s=60)
+        for x, y, value in points:
+            axes.annotate(f"{value:.1f}", (x, y), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=7)
+        if (beta_x > 0).all() and (beta_y > 0).all():
+            axes.set(xscale="log", yscale="log")
+        axes.margins(0.15)
+        axes.set(xlabel="beta_x", ylabel="beta_y")
+        figure.colorbar(drawn, ax=axes, label=f"{metric}, %")
+    return figure
+
+
+def svg(figure: Figure, name: str) -> str:
+    """Self-contained SVG, the same for the same figure. name: makes its ids differ from other figures' on a page."""
+    text = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    shown = text.getvalue()
+    shown = shown[shown.index("<svg") :]
+    prefix = re.sub(r"\W+", "-", name)
+    shown = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', shown)
+    return re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", shown)
+
+
+def _colour(number: int) -> str:
+    return _COLOURS[number % len(_COLOURS)]

@@ -1,0 +1,62 @@
+"""What one model does with the test samples, class by class."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from platform.method import Model
+from platform.report.figures import confusion_figure, latents_figure
+from platform.zeroshot.metrics import area_under_seen_unseen_curve, seen_unseen_curve
+from platform.zeroshot.task import Samples
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A model's decisions on N test samples of S seen and U unseen classes.
+
+    unseen_accuracies: among the unseen classes alone, in [0, 1]; confusion: (C, C) counts over all classes, true by
+    predicted; curve: seen and unseen accuracies (K,) each; latents: (N, width) by name.
+    """
+
+    class_names: tuple[str, ...]
+    seen: int
+    labels: np.ndarray
+    unseen_accuracies: Mapping[str, float]
+    confusion: np.ndarray
+    curve: tuple[np.ndarray, np.ndarray]
+    ausuc: float
+    latents: Mapping[str, np.ndarray]
+
+    def figures(self) -> dict[str, Figure]:
+        """By what they show."""
+        found = {"confusion over all classes": confusion_figure(self.confusion, self.class_names, self.seen)}
+        if self.latents:
+            title = f"t-SNE of {', '.join(self.latents)}"
+            found[title] = latents_figure(self.latents, self.labels, self.class_names, self.seen)
+        return found
+
+
+def inspect(model: Model, samples: Samples) -> Inspection:
+    """samples: as `Task` numbers classes, some of each side."""
+    seen, names = len(model.seen), (*model.seen, *model.unseen)
+    unseen = samples.where(samples.labels >= seen)
+    right = model.unseen_scores(unseen.features).argmax(dim=1) + seen == unseen.labels
+    predicted = model.scores(samples.features, samples.logits).argmax(dim=1)
+    curve = torch.nan_to_num(model.curve_scores(samples.features, samples.logits).double(), nan=-1e9, neginf=-1e9)
+    confusion = torch.bincount(samples.labels * len(names) + predicted, minlength=len(names) ** 2)
+    return Inspection(
+        class_names=names,
+        seen=seen,
+        labels=samples.labels.numpy(),
+        unseen_accuracies={
+            names[label]: right[unseen.labels == label].double().mean().item()
+            for label in unseen.labels.unique().tolist()
+        },
+        confusion=confusion.view(len(names), len(names)).numpy(),
+        curve=tuple(side.numpy() for side in seen_unseen_curve(curve, samples.labels, seen)),
+        ausuc=area_under_seen_unseen_curve(curve, samples.labels, seen),
+        latents={name: values.numpy() for name, values in model.latents(samples.features).items()},
+    )
