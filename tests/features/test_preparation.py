@@ -151,3 +151,21 @@ def test_a_clip_of_another_shape_is_refused(shape):
 
 def test_the_body_of_these_tests_faces_the_camera():
     assert body()[LEFT, 0] > body()[RIGHT, 0]
+
+
+def test_masked_frames_are_those_that_move_most_and_some_drawn():
+    frames = 20
+    still = np.repeat(body()[None, None], frames, axis=0)
+    moving = still.copy()
+    moving[5:10, :, 0, 1] += np.arange(5)[:, None] + 1.0  # the head leaps: frames 5 to 9, and back at 10
+    options = {"lengthen": "zeros", "frames": 20, "bodies": 1}
+    masked = made(moving, masked=0.3, **options)
+    kept = [t for t in range(frames) if masked[t].any()]
+    assert len(kept) == 8  # 20, less 6 twice
+    assert np.ptp(masked[:8, 0, 0, 1]) == 0  # none of the moving ones
+    np.testing.assert_array_equal(made(moving, masked=0.3, **options), masked)
+    np.testing.assert_array_equal(made(moving, **options)[:5], made(still, **options)[:5])
+
+
+def test_a_masked_frame_of_one_stays():
+    assert made(body()[None, None], masked=0.4, lengthen="loop", frames=8, bodies=1).any()

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from platform.population.adam import PopulationAdam
+from platform.population.draws import generator
 
 RATES = (1e-3, 0.1, 3.0)
 SHAPES = {"weight": (3, 4, 5), "bias": (3, 1, 5)}
@@ -85,3 +86,20 @@ def test_a_loaded_state_goes_on_with_the_same_numbers(on_cpu, amsgrad):
     adam.step(drawn(2))
     other.step(drawn(2))
     assert all(torch.equal(p, adam.parameters[n]) for n, p in other.parameters.items())
+
+
+def test_rates_can_change_between_steps():
+    draw = generator(0, "gradient")
+    gradient = torch.randn(2, 3, 1, generator=draw)
+    parameters = {"w": torch.zeros(2, 3, 1)}
+    adam = PopulationAdam(parameters, [1e-1, 1e-2])
+    adam.set_rates([0.0, 1e-3])
+    adam.step([gradient])
+    assert not parameters["w"][0].any()
+    torch.testing.assert_close(parameters["w"][1], -1e-3 * gradient[1].sign(), rtol=1e-3, atol=0)
+    adam.on_cpu = False  # the path of a GPU
+    adam.set_rates([1e-3, 0.0])
+    before = parameters["w"][1].clone()
+    adam.step([gradient])
+    assert parameters["w"][0].abs().min() > 0
+    torch.testing.assert_close(parameters["w"][1], before)

@@ -1,0 +1,80 @@
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from platform.report.figures import (
+    confusion_figure,
+    latents_figure,
+    per_class_figure,
+    seen_unseen_figure,
+    sensitivity_figure,
+    svg,
+)
+
+NAMES = ["bow", "clap", "hop", "wave"]
+
+
+@pytest.fixture(scope="module")
+def latents():
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 4
+    return {"z_r": rng.normal(size=(60, 8)) + 5 * labels[:, None], "z_v": rng.normal(size=(60, 3))}, labels
+
+
+def test_latents_stand_side_by_side_with_unseen_classes_named(latents):
+    figure = latents_figure(*latents, NAMES, seen=2)
+    assert [axes.get_title() for axes in figure.axes] == ["z_r", "z_v"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["seen", "hop", "wave"]
+    shown = [len(points.get_offsets()) for points in figure.axes[0].collections]
+    assert shown == [30, 15, 15]
+
+
+def test_a_thousand_samples_are_drawn_at_most(monkeypatch, latents):
+    monkeypatch.setattr("platform.report.figures._POINTS", 20)
+    figure = latents_figure(*latents, NAMES, seen=2)
+    assert sum(len(points.get_offsets()) for points in figure.axes[0].collections) == 20
+
+
+def test_each_class_has_a_bar_of_each_model():
+    figure = per_class_figure({"a": {"hop": 0.5, "wave": 0.25}, "b": {"hop": 1.0}})
+    (axes,) = figure.axes
+    assert [bar.get_width() for container in axes.containers for bar in container] == [50, 25, 100]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["hop", "wave"]
+
+
+def test_a_confusion_matrix_shows_shares_of_each_true_class():
+    figure = confusion_figure(np.array([[3, 1, 0, 0], [0, 4, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0]]), NAMES, seen=2)
+    shares = figure.axes[0].images[0].get_array()
+    assert shares.shape == (4, 4)
+    np.testing.assert_allclose(shares.sum(axis=1), [1, 1, 1, 0])
+
+
+def test_of_many_classes_only_the_unseen_have_rows():
+    names = [f"class {i}" for i in range(40)]
+    figure = confusion_figure(np.ones((40, 40)), names, seen=35)
+    assert figure.axes[0].images[0].get_array().shape == (5, 40)
+
+
+def test_curves_are_in_percent_with_their_area():
+    curves = {"a": (np.array([1.0, 0.5, 0.0]), np.array([0.0, 0.5, 0.75]))}
+    (axes,) = seen_unseen_figure(curves, {"a": 0.4567}).axes
+    assert axes.lines[0].get_xdata().tolist() == [100, 50, 0]
+    assert axes.get_legend().get_texts()[0].get_text() == "a: AUSUC 45.7"
+
+
+def test_sensitivity_shows_every_point():
+    figure = sensitivity_figure([(0.01, 0.01, 73.5), (0.05, 0.01, 73.6), (0.2, 0.2, 67.1)], "H")
+    assert sorted(text.get_text() for text in figure.axes[0].texts) == ["67.1", "73.5", "73.6"]
+
+
+def test_svg_is_well_formed_the_same_each_time_and_has_ids_of_its_own():
+    def drawn(name):
+        return svg(per_class_figure({"a": {"hop": 0.5}}), name)
+
+    assert drawn("one") == drawn("one")
+    ids = [{e.get("id") for e in ElementTree.fromstring(drawn(name)).iter() if e.get("id")} for name in ("one", "two")]
+    assert not ids[0] & ids[1]
+    root = ElementTree.fromstring(drawn("one"))
+    used = {v.removeprefix("#") for e in root.iter() for k, v in e.attrib.items() if k.endswith("href")}
+    assert used <= ids[0]
