@@ -5,6 +5,7 @@ from verbs import ROOT
 
 from methods.sadvae import SADVAEConfig
 from platform.errors import InputError
+from platform.method import load_method
 from platform.search.space import read_space
 
 SPACES = ROOT / "search_spaces"
@@ -46,16 +47,31 @@ def inside(dimension, value):
     return range_[0] <= value <= range_[1]
 
 
-@pytest.mark.parametrize("path", sorted(SPACES.glob("sadvae*.yaml")), ids=lambda path: path.stem)
+ALL_SPACES = pytest.mark.parametrize("path", sorted(SPACES.glob("*.yaml")), ids=lambda path: path.stem)
+
+
+def config_of(path):
+    return load_method(f"methods.{path.stem.partition('_')[0]}").Config
+
+
+@ALL_SPACES
 def test_every_sample_is_inside_its_range_and_a_valid_configuration(path):
-    for stage in read_space(path, SADVAEConfig).stages:
+    for stage in read_space(path, config_of(path)).stages:
         for values in sampled(stage):
-            SADVAEConfig(**values)
+            config_of(path)(**values)
             for name, dimension in stage.sampled.items():
                 if dimension.same_as:
                     assert values[name] == values[dimension.same_as]
                 else:
                     assert inside(dimension, values[name]), name
+
+
+@ALL_SPACES
+def test_what_an_earlier_stage_fixes_a_later_one_fixes_or_samples(path):
+    """A stage's fixed values hold in that stage alone: a forgotten one would be the default again."""
+    stages = read_space(path, config_of(path)).stages
+    for earlier, later in zip(stages, stages[1:], strict=False):
+        assert set(earlier.fixed) <= {*later.fixed, *later.sampled, *earlier.sampled}
 
 
 def test_table_a_is_stated():
