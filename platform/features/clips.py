@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from platform.datasets.folder import Dataset
+from platform.errors import InputError
 from platform.features.joints import JOINTS, Layout
 from platform.features.preparation import Preparation, bodies_shown, prepared
 
@@ -19,9 +20,13 @@ _STEPS_AHEAD = 32  # clips between two calls of a progress report
 
 
 def layout_of(dataset: Dataset, preparation: Preparation) -> Layout:
-    """The joints that a network takes. Raises InputError where the folder holds no raw skeletons."""
+    """The joints that a network takes. Raises InputError where the folder holds no raw skeletons of a Kinect."""
     if dataset.card.skeletons is None:
         dataset.skeleton(0)  # says what is missing
+    if dataset.card.skeletons not in JOINTS:
+        raise InputError(
+            f"{dataset.folder}: its skeletons are {dataset.card.skeletons}; the extractors take {' or '.join(JOINTS)}"
+        )
     return preparation.layout or dataset.card.skeletons
 
 

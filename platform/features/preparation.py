@@ -60,6 +60,8 @@ def prepared(clip: np.ndarray, layout: Layout, preparation: Preparation, odd: Co
     ODDITIES. Raises InputError where the shape is wrong.
     """
     odd = Counter() if odd is None else odd
+    if layout not in JOINTS:
+        raise InputError(f"layout {layout}: there is no joint map of it; the extractors take {' or '.join(JOINTS)}")
     expected = len(JOINTS[layout])
     if clip.ndim != 4 or clip.shape[2:] != (expected, 3):
         raise InputError(f"clip of shape {clip.shape}; layout {layout} needs (frames, bodies, {expected}, 3)")

@@ -19,9 +19,9 @@ from platform.datasets.contents import ClassSplit, Contents, FeatureArray
 from platform.datasets.folder import Dataset
 from platform.datasets.revision import revised
 from platform.errors import InputError
-from platform.features.clips import prepared_rows
+from platform.features.clips import layout_of, prepared_rows
 from platform.features.extractors import find_extractor
-from platform.features.preparation import ODDITIES
+from platform.features.preparation import ODDITIES, Preparation
 from platform.features.saved import SavedExtractor
 from platform.features.selection import Selection
 from platform.features.training import Training, extractor_path
@@ -65,8 +65,7 @@ class Written:
 def check(writing: Writing, folder: Path) -> None:
     """Raise InputError for what would be refused in the end, before anything is computed."""
     dataset = Dataset(writing.dataset)
-    if dataset.card.skeletons is None:
-        dataset.skeleton(0)  # says what is missing
+    layout_of(dataset, Preparation())
     device_of(writing.device)
     for name in filter(None, (writing.feature_set, writing.logits_set)):
         if not name or "/" in name:

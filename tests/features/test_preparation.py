@@ -169,3 +169,8 @@ def test_masked_frames_are_those_that_move_most_and_some_drawn():
 
 def test_a_masked_frame_of_one_stays():
     assert made(body()[None, None], masked=0.4, lengthen="loop", frames=8, bodies=1).any()
+
+
+def test_joints_that_no_map_knows_are_refused_by_name():
+    with pytest.raises(InputError, match=r"layout penn_13: .* take kinect_v1 or kinect_v2"):
+        prepared(np.zeros((4, 1, 13, 3)), "penn_13", Preparation(bodies=1))

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import optuna
 import pytest
 import yaml
@@ -70,7 +72,7 @@ def test_every_sample_is_inside_its_range_and_a_valid_configuration(path):
 def test_what_an_earlier_stage_fixes_a_later_one_fixes_or_samples(path):
     """A stage's fixed values hold in that stage alone: a forgotten one would be the default again."""
     stages = read_space(path, config_of(path)).stages
-    for earlier, later in zip(stages, stages[1:], strict=False):
+    for earlier, later in pairwise(stages):
         assert set(earlier.fixed) <= {*later.fixed, *later.sampled, *earlier.sampled}
 
 
