@@ -7,6 +7,7 @@ VERBS = {
     "features": "train an extractor on raw skeletons, write its features into a data folder",
     "train": "train a method and test it, over seeds",
     "tune": "search a method's hyperparameters, then test the best configuration",
+    "compare": "tables of what was tested beside the papers', tests of significance, ablations, one HTML page",
     "evaluate": "test a trained model on a data folder",
     "predict": "give samples a class among names that the model was never trained on",
 }
