@@ -117,11 +117,17 @@ def data_tags(problem: "ProblemOptions", splits: Sequence[str] = ()) -> dict[str
         "data.class_list": card.class_list or "",
         "data.classes": "; ".join(f"{name}: {card.classes - count}/{count}" for name, count in unseen.items()),
         "data.split": ", ".join(splits),
-        "data.features": problem.features or "",
+        "data.features": feature_tag(problem),
         "data.text": text_tag(problem),
         "data.simulated": str(card.simulated).lower(),
         "data.licence": card.licence,
     }
+
+
+def feature_tag(problem: "ProblemOptions") -> str:
+    """What MLflow says of the features."""
+    masked = f" with {problem.masked_features}" if problem.masked_features else ""
+    return f"{problem.features or ''}{masked}"
 
 
 def text_tag(problem: "ProblemOptions") -> str:

@@ -50,7 +50,7 @@ class Planned:
 
     @property
     def label(self) -> tuple[str, str]:
-        return self.row.name, f"{self.problem.features}, {self.problem.text.encoder} {self.problem.text.text}"
+        return self.row.name, ", ".join(_tags(self.problem))
 
 
 @cache
@@ -90,7 +90,7 @@ def tests_of(wanted: Planned, results: Sequence[Result]) -> list[Result]:
         for result in results
         if result.kind == "single"
         and result.method == wanted.row.method
-        and (result.data.features, result.data.text) == (wanted.problem.features, _text(wanted.problem))
+        and (result.data.features, result.data.text) == _tags(wanted.problem)
         and _config(method, result.config) == wanted.config
     ]
 
@@ -160,10 +160,10 @@ def _rows_of(published: PublishedTable, plan: Ablation, columns: Sequence[tuple[
     return [Row(label, (*[None] * before, *(own.get(c) for c in columns))) for label, own in rows.items() if own]
 
 
-def _text(problem: ProblemOptions) -> str:
-    from platform.options import text_tag
+def _tags(problem: ProblemOptions) -> tuple[str, str]:
+    from platform.options import feature_tag, text_tag
 
-    return text_tag(problem)
+    return feature_tag(problem), text_tag(problem)
 
 
 def _config(method: Any, values: Mapping[str, Any]) -> Mapping[str, Any] | None:
