@@ -78,7 +78,9 @@ def compare(
         if run:
             results = _run_missing(table, problems, values, on, range(seeds), results, runs, folds, device, as_json)
         shown, found = _ablation(table, problems, values, on, range(seeds), results, per_sample)
-        _end([shown], [r for r in found if protocol in ("both", r.protocol)], runs, f"compare {table}", {}, {}, as_json)
+        found = [r for r in found if protocol in ("both", r.protocol)]
+        drawn = _sensitivities(found) if figures else {}
+        _end([shown], found, runs, f"compare {table}", drawn, _citations(found), as_json)
         return
     chosen = _chosen(results, _names(methods), asked, kind, protocol)
     found, aside = _latest(chosen)
@@ -196,6 +198,12 @@ def _figures(results: "Sequence[Result]", runs: Path) -> dict[str, str]:
     from platform.report.drawing import figures_of
 
     return figures_of(results, runs, cli.say)
+
+
+def _sensitivities(results: "Sequence[Result]") -> dict[str, str]:
+    from platform.report.drawing import sensitivities
+
+    return sensitivities(results)
 
 
 def _citations(results: "Sequence[Result]") -> dict[str, str]:

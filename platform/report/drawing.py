@@ -45,20 +45,21 @@ def figures_of(results: Sequence[Result], runs: Path, say: Callable[[str], None]
         figures[f"{place}: seen and unseen accuracy as a bias moves between them"] = seen_unseen_figure(curves, areas)
     for name, found in drawn.items():
         figures |= {f"{place}, {name}: {what}": figure for what, figure in found.figures().items()}
-    figures |= sensitivities(results)
-    return {caption: svg(figure, f"figure-{number}") for number, (caption, figure) in enumerate(figures.items())}
+    shown = {caption: svg(figure, f"figure-{number}") for number, (caption, figure) in enumerate(figures.items())}
+    return shown | sensitivities(results)
 
 
-def sensitivities(results: Sequence[Result], metric: str = "harmonic_mean") -> dict[str, Figure]:
-    """A method's metric over its betas, clean protocol, where it was tested with several (SA-DVAE, Table B)."""
+def sensitivities(results: Sequence[Result], metric: str = "harmonic_mean") -> dict[str, str]:
+    """SVG by caption: a method's metric over its betas, clean protocol, where it was tested with several (SA-DVAE, Table B)."""
     values: dict[str, dict[tuple[float, float], list[float]]] = {}
     for result in results:
         if result.protocol == "clean" and result.kind == "single" and all(name in result.config for name in _BETAS):
             betas = tuple(float(result.config[name]) for name in _BETAS)
             values.setdefault(result.method, {}).setdefault(betas, []).append(100 * result.metrics[metric])
     return {
-        f"{method}: {HEADINGS[metric]} by beta_x and beta_y, mean over seeds and splits": sensitivity_figure(
-            [(*betas, sum(own) / len(own)) for betas, own in points.items()], HEADINGS[metric]
+        f"{method}: {HEADINGS[metric]} by beta_x and beta_y, mean over seeds and splits": svg(
+            sensitivity_figure([(*betas, sum(own) / len(own)) for betas, own in points.items()], HEADINGS[metric]),
+            f"sensitivity-{method}",
         )
         for method, points in values.items()
         if len(points) >= _FEWEST_POINTS
