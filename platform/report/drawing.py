@@ -50,7 +50,7 @@ def figures_of(results: Sequence[Result], runs: Path, say: Callable[[str], None]
 
 
 def sensitivities(results: Sequence[Result], metric: str = "harmonic_mean") -> dict[str, str]:
-    """SVG by caption: a method's metric over its betas, clean protocol, where several were tested (SA-DVAE, Table B)."""
+    """SVG by caption: a method's metric over its betas, clean protocol, of three or more (SA-DVAE, Table B)."""
     values: dict[str, dict[tuple[float, float], list[float]]] = {}
     for result in results:
         if result.protocol == "clean" and result.kind == "single" and all(name in result.config for name in _BETAS):
