@@ -139,15 +139,3 @@ def check_members(members: Sequence[Member], run: Run) -> None:
     if members[0].config.batch_size % run.world_size:
         size = members[0].config.batch_size
         raise InputError(f"batch_size={size}: must be a multiple of the {run.world_size} workers")
-
-
-def hinge(scores: Tensor, own: Tensor, is_class: Tensor, margin: Tensor) -> tuple[Tensor, Tensor]:
-    """Σ_c max(0, margin + s_c − s_y) over the classes other than y, summed over the batch, and its slope.
-
-    scores, own: (members, batch, S), own one at each sample's class; gives (members,) and (members, batch, S).
-    """
-    beyond = margin + scores - (scores * own).sum(dim=2, keepdim=True)
-    wrong = (beyond > 0) & is_class & (own == 0)
-    slope = wrong.to(scores.dtype)
-    value = (beyond * slope).sum(dim=(1, 2))
-    return value, slope - own * slope.sum(dim=2, keepdim=True)

@@ -29,7 +29,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from methods.compatibility import CompatibilityModel, CompatibilityPopulation, check_members, hinge
+from methods.compatibility import CompatibilityModel, CompatibilityPopulation, check_members
 from platform.errors import InputError
 from platform.method import Member, Method, MethodConfig, Run
 from platform.population.draws import generator
@@ -189,8 +189,9 @@ class _Population(CompatibilityPopulation):
         others = torch.where(self.moved, classes, classes.detach())
         scores = torch.bmm(places, others.transpose(1, 2))
         mine = torch.bmm(own, classes)  # (members, batch, width)
-        scores = scores * (1 - own) + (places * mine).sum(dim=2, keepdim=True) * own
-        value = _Hinge.apply(scores, own, self.is_class[:, None, :], self.margin[:, None, None])
+        right = (places * mine).sum(dim=2, keepdim=True)
+        beyond = (self.margin[:, None, None] + scores - right).relu()
+        value = (beyond * (1 - own) * self.is_class[:, None, :]).sum(dim=(1, 2))
         pull = (places.detach() * (mine.detach() - mine)).sum(dim=(1, 2))  # zero, but for its slope
         return (value + torch.where(self.moved[:, 0, 0], 0.0, pull)) / own.shape[1]
 
@@ -204,20 +205,6 @@ class _Population(CompatibilityPopulation):
         positive = near.masked_fill(~same, torch.inf).amin(dim=2)
         negative = near.masked_fill(same, -torch.inf).amax(dim=2)
         return (self.margin[:, None] + negative - positive).relu().mean(dim=1)
-
-
-class _Hinge(torch.autograd.Function):
-    """`hinge` with the slope that it gives."""
-
-    @staticmethod
-    def forward(context: Any, scores: Tensor, own: Tensor, is_class: Tensor, margin: Tensor) -> Tensor:
-        value, slope = hinge(scores, own, is_class, margin)
-        context.save_for_backward(slope)
-        return value
-
-    @staticmethod
-    def backward(context: Any, slope: Tensor) -> tuple[Tensor, None, None, None]:
-        return context.saved_tensors[0] * slope[:, None, None], None, None, None
 
 
 def _visual(layer: Any, x: Tensor) -> dict[str, Tensor]:

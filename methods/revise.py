@@ -35,7 +35,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from methods.compatibility import CompatibilityModel, CompatibilityPopulation, check_members, hinge
+from methods.compatibility import CompatibilityModel, CompatibilityPopulation, check_members
 from platform.errors import InputError
 from platform.method import Member, Method, MethodConfig, Run
 from platform.population.adam import PopulationAdam
@@ -307,6 +307,18 @@ def squared_discrepancy(points: Tensor, weights: Tensor, kappa: Tensor) -> tuple
     return (weights * mass[..., 0]).sum(dim=1), slope
 
 
+def _hinge(scores: Tensor, own: Tensor, is_class: Tensor, margin: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ_c max(0, margin + s_c − s_y) over the classes other than y, summed over the batch, and its slope.
+
+    scores, own: (members, batch, S), own one at each sample's class; gives (members,) and (members, batch, S).
+    """
+    beyond = margin + scores - (scores * own).sum(dim=2, keepdim=True)
+    wrong = (beyond > 0) & is_class & (own == 0)
+    slope = wrong.to(scores.dtype)
+    value = (beyond * slope).sum(dim=(1, 2))
+    return value, slope - own * slope.sum(dim=2, keepdim=True)
+
+
 def _binary(scores: Tensor, own: Tensor, is_class: Tensor, margin: Tensor) -> tuple[Tensor, Tensor]:
     """Σ_c −log σ(s_y) or −log(1 − σ(s_c)), summed over the batch, and its slope."""
     value = (softplus(scores) - own * scores) * is_class
@@ -320,4 +332,4 @@ def _softmax(scores: Tensor, own: Tensor, is_class: Tensor, margin: Tensor) -> t
     return value.sum(dim=1), torch.softmax(scores, dim=2) - own
 
 
-_ASSOCIATIONS = {"hinge": hinge, "binary": _binary, "softmax": _softmax}
+_ASSOCIATIONS = {"hinge": _hinge, "binary": _binary, "softmax": _softmax}

@@ -59,6 +59,19 @@ def problem_options(
     ):
         if value is not None and value not in allowed:
             raise InputError(f"{name} {value}: expected one of {', '.join(allowed)}")
+    opened, split = dataset_and_split(dataset, split)
+    return ProblemOptions(
+        dataset=opened.folder.resolve(),
+        split=split,
+        features=opened.feature_set(features),
+        text=ClassText(encoder=encoder, text=text, combine=combine),
+        normalise=normalise,
+        masked_features=masked_features and opened.feature_set(masked_features),
+    )
+
+
+def dataset_and_split(dataset: Path | None, split: str | None) -> tuple[Dataset, str]:
+    """A data folder and its split, each the default where it is not given. Raises InputError where one is wrong."""
     if dataset is None:
         dataset, split = default_dataset(), split or DEFAULT_SPLIT
     opened = Dataset(dataset)
@@ -69,23 +82,17 @@ def problem_options(
             )
         split = next(iter(opened.splits))
     opened.split(split)
-    return ProblemOptions(
-        dataset=dataset.resolve(),
-        split=split,
-        features=opened.feature_set(features),
-        text=ClassText(encoder=encoder, text=text, combine=combine),
-        normalise=normalise,
-        masked_features=masked_features and opened.feature_set(masked_features),
-    )
+    return opened, split
 
 
 def refuse_beside_resume(context: typer.Context) -> None:
     """Raise InputError where an option was given that a resumed run cannot take any more."""
     free = {"resume", "address", "concurrent", "workers", "as_json"}
-    for name in context.params:
-        source = context.get_parameter_source(name)
-        if name not in free and source is not None and source.name == "COMMANDLINE":
-            shown = "the METHOD" if name == "method" else f"--{'set' if name == 'assigned' else name}"
+    arguments = {"method": "the METHOD", "extractor": "EXTRACTOR"}
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name)
+        if parameter.name not in free and source is not None and source.name == "COMMANDLINE":
+            shown = arguments.get(parameter.name, parameter.opts[0])
             raise InputError(f"--resume goes on with what was asked for then: leave {shown} out")
 
 

@@ -49,7 +49,7 @@ def train(
     from platform.features.training import Training, check
 
     if resume is not None:
-        _refuse_beside_resume(context)
+        options.refuse_beside_resume(context)
         folder = resume.resolve()
         if not (folder / _TRAINING).exists():
             raise InputError(f"--resume {resume}: no training of an extractor stands there (it has no {_TRAINING})")
@@ -92,7 +92,7 @@ def write(
     from platform.features.writing import Writing, check
 
     if resume is not None:
-        _refuse_beside_resume(context)
+        options.refuse_beside_resume(context)
         folder = resume.resolve()
         if not (folder / _WRITING).exists():
             raise InputError(f"--resume {resume}: no writing of features was begun there (it has no {_WRITING})")
@@ -113,7 +113,6 @@ def write(
 
 
 _TRAINING, _WRITING = "training.json", "writing.json"
-_FREE = {"resume", "address", "workers", "as_json"}  # what a resumed run may be given anew
 
 
 def _asked(
@@ -133,43 +132,17 @@ def _asked(
     if extractor is None:
         raise InputError(f"give an EXTRACTOR ({' or '.join(EXTRACTORS)}), or --resume FOLDER")
     config = find_extractor(extractor).configure(assignments(assigned or []), preset)
-    folder, split = _dataset_and_split(dataset, split)
+    opened, split = options.dataset_and_split(dataset, split)
     return Training(
         extractor=extractor,
         config=config.model_dump(mode="json"),
-        dataset=folder,
+        dataset=opened.folder.resolve(),
         split=split,
         seed=seed,
         validation=validation,
         fold_seed=fold_seed,
         device=device,
     )
-
-
-def _dataset_and_split(dataset: Path | None, split: str | None) -> tuple[Path, str]:
-    """The folder and its split, each the default where it is not given. Raises InputError."""
-    from platform.datasets.default import DEFAULT_SPLIT, default_dataset
-    from platform.datasets.folder import Dataset
-
-    if dataset is None:
-        dataset, split = default_dataset(), split or DEFAULT_SPLIT
-    opened = Dataset(dataset)
-    if split is None:
-        if len(opened.splits) != 1:
-            have = ", ".join(opened.splits) or "none"
-            raise InputError(f"--split is needed: {dataset} has {have}, and random:UNSEEN:SEED")
-        split = next(iter(opened.splits))
-    opened.split(split)
-    return dataset.resolve(), split
-
-
-def _refuse_beside_resume(context: typer.Context) -> None:
-    """Raise InputError where an option was given that a resumed run cannot take any more."""
-    for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name)
-        if parameter.name not in _FREE and source is not None and source.name == "COMMANDLINE":
-            shown = "EXTRACTOR" if parameter.name == "extractor" else parameter.opts[0]
-            raise InputError(f"--resume goes on with what was asked for then: leave {shown} out")
 
 
 def _train(training: "Training", folder: Path, workers: int, address: str | None, as_json: bool) -> None:

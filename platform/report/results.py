@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from platform.configuration import number_or_yaml
 from platform.errors import InputError
-from platform.tracking.finished import all_runs
+from platform.tracking.finished import all_runs, value_of
 from platform.tracking.record import PARENT_TAG, SEARCH_TAG
 from platform.tracking.store import open_store
 from platform.training.trainable import Experiment, read_ensembles, read_outcomes
@@ -200,7 +199,7 @@ def _of_run(run: "Run", parent: "Run") -> list[Result]:
         if protocol in PROTOCOLS and "/" not in metric:
             tested.setdefault(protocol, {})[metric] = value
     together = run.data.tags.get("ensemble", "")
-    config = {name: number_or_yaml(text) for name, text in params.items() if name not in ("seed", "split")}
+    config = {name: value_of(text) for name, text in params.items() if name not in ("seed", "split")}
     searched = "trials" in parent.data.params
     return [
         Result(

@@ -1,16 +1,13 @@
 """Trials of an earlier search, from its folder or from MLflow, for a sampler to learn from."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter
-
 from platform.errors import InputError
 from platform.search.space import METRICS
 from platform.search.study import Earlier
-from platform.tracking.finished import finished_trials
+from platform.tracking.finished import finished_trials, value_of
 from platform.tracking.record import PARENT_TAG
 from platform.training.trainable import Outcome, read_outcomes
 
@@ -51,14 +48,4 @@ def _mean(outcomes: list[Outcome]) -> dict[str, float]:
 def _of_run(run: "Run") -> Earlier:
     metrics = {m: run.data.metrics[f"validation/{m}"] for m in METRICS if f"validation/{m}" in run.data.metrics}
     name = f"{run.data.tags[PARENT_TAG]}/{run.info.run_name}"
-    return Earlier(name, {field: _value(text) for field, text in run.data.params.items()}, metrics)
-
-
-def _value(text: str) -> str | int | float | bool:
-    """MLflow keeps texts; numbers and truth values are told by their look."""
-    if text in ("True", "False"):
-        return text == "True"
-    try:
-        return TypeAdapter(int | float).validate_python(json.loads(text))
-    except ValueError:
-        return text
+    return Earlier(name, {field: value_of(text) for field, text in run.data.params.items()}, metrics)

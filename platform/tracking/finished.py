@@ -1,8 +1,11 @@
 """Trials of earlier searches in the MLflow store."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
 
 from platform.errors import InputError
 from platform.tracking.record import PARENT_TAG
@@ -46,3 +49,13 @@ def all_runs(client: "MlflowClient", experiments: list[str]) -> "Iterator[Run]":
         token = page.token
         if not token:
             return
+
+
+def value_of(text: str) -> str | int | float | bool:
+    """MLflow keeps texts; numbers and truth values are told by their look."""
+    if text in ("True", "False"):
+        return text == "True"
+    try:
+        return TypeAdapter(int | float).validate_python(json.loads(text))
+    except ValueError:
+        return text
