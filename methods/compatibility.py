@@ -4,16 +4,31 @@ seen classes at once."""
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from methods.models import WeightsModel, check_seen_classifier, seen_classifiers
 from methods.population import Population
 from platform.errors import InputError
-from platform.method import Member, Model, Run
+from platform.method import Member, MethodConfig, Model, Run
 from platform.population.adam import PopulationAdam
+
+
+class CompatibilityConfig(MethodConfig):
+    """Fields of every such method: what the seen scores are, and what joins both sides."""
+
+    seen_classifier: Literal["features", "logits", "compatibility"] = Field(
+        "features",
+        description="seen scores: a softmax layer on the features, given logits (SynSE), or compatibilities",
+    )
+    seen_classifier_c: float = Field(1.0, gt=0, description="inverse L2 penalty of that layer (scikit-learn's C)")
+    combination: Literal["hard", "soft", "stacking", "joint"] = Field(
+        "hard",
+        description="a gate, hard or soft (SynSE), calibrated stacking, or joint: compatibilities with all classes",
+    )
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from methods.compatibility import CompatibilityModel, CompatibilityPopulation, check_members
+from methods.compatibility import CompatibilityConfig, CompatibilityModel, CompatibilityPopulation, check_members
 from platform.errors import InputError
-from platform.method import Member, Method, MethodConfig, Run
+from platform.method import Member, Method, Run
 from platform.population.adam import PopulationAdam
 from platform.population.draws import generator
 from platform.population.layers import Layout, uniform
@@ -54,7 +54,7 @@ _LAYERS: Layout = {  # rows and columns of each layer's matrix
 }
 
 
-class ReViSEConfig(MethodConfig):
+class ReViSEConfig(CompatibilityConfig):
     """Hyperparameters of ReViSE; the defaults are those of SynSE's comparison (see the module)."""
 
     code: int = Field(100, ge=1, description="width of both autoencoders' codes (SynSE)")
@@ -78,13 +78,6 @@ class ReViSEConfig(MethodConfig):
     text_decay: float = Field(1e-3, ge=0, description="weight decay of the text's layers, inside Adam (SynSE)")
     batch_size: int = Field(1024, ge=2, description="samples a step (SynSE)")
     epochs: int = Field(300, ge=1, description="passes over the training samples (SynSE)")
-    seen_classifier: Literal["features", "logits", "compatibility"] = Field(
-        "features", description="seen scores: a softmax layer on the features, given logits (SynSE), or the products"
-    )
-    seen_classifier_c: float = Field(1.0, gt=0, description="inverse L2 penalty of that layer (scikit-learn's C)")
-    combination: Literal["hard", "soft", "stacking", "joint"] = Field(
-        "hard", description="SynSE's gate, hard or soft, calibrated stacking, or joint: the products with all classes"
-    )
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import layer_norm, normalize, softplus
 
-from methods.compatibility import CompatibilityModel, CompatibilityPopulation, check_members
-from platform.method import Member, Method, MethodConfig, Run
+from methods.compatibility import CompatibilityConfig, CompatibilityModel, CompatibilityPopulation, check_members
+from platform.method import Member, Method, Run
 from platform.population.draws import generator
 from platform.population.layers import Layout, uniform
 
@@ -49,7 +49,7 @@ _LAYERS: Layout = {  # the first layer in two, for a class's text goes through i
 _PAIRS = 1 << 14  # of samples and classes that are scored at a time
 
 
-class SMIEConfig(MethodConfig):
+class SMIEConfig(CompatibilityConfig):
     """Hyperparameters of SMIE; the defaults are its released code's."""
 
     hidden_1: int = Field(1024, ge=1, description="width of D's first hidden layer (released)")
@@ -64,13 +64,6 @@ class SMIEConfig(MethodConfig):
     warm_up: int = Field(15, ge=0, description="epochs in which the rate rises (released)")
     batch_size: int = Field(128, ge=2, description="samples a step (released)")
     epochs: int = Field(100, ge=1, description="passes over the training samples (released)")
-    seen_classifier: Literal["features", "logits", "compatibility"] = Field(
-        "features", description="seen scores: a softmax layer on the features, given logits, or D"
-    )
-    seen_classifier_c: float = Field(1.0, gt=0, description="inverse L2 penalty of that layer (scikit-learn's C)")
-    combination: Literal["hard", "soft", "stacking", "joint"] = Field(
-        "hard", description="a gate, hard or soft (SynSE), calibrated stacking, or joint: D over all classes"
-    )
 
 
 @dataclass(frozen=True)
