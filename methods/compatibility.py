@@ -93,8 +93,12 @@ class CompatibilityPopulation(Population):
         self.optimiser = PopulationAdam(self.layers.parameters, [c.learning_rate for c in self.configs])
         return [self.optimiser]
 
+    def steps_of_epoch(self) -> Sequence[int] | None:
+        """Of each member; None for one pass over its samples."""
+        return None
+
     def train_epoch(self) -> list[dict[str, float]]:
-        steps, rows = self.data.batches(self.epochs, self.batch_size)
+        steps, rows = self.data.batches(self.epochs, self.batch_size, self.steps_of_epoch())
         rows = rows[:, :, self.mine(self.batch_size)]  # (longest, members, batch)
         counts = torch.tensor(steps, device=self.device)
         active = self.alive & (torch.arange(len(rows), device=self.device)[:, None] < counts)  # (longest, members)

@@ -1,0 +1,9 @@
+"""Gymnasium environments of the methods; importing this package registers them."""
+
+from gymnasium import register
+
+register(
+    id="unseen/Centroids-v0",
+    entry_point="methods.environments.centroids:CentroidsEnv",
+    vector_entry_point="methods.environments.centroids:CentroidsVectorEnv",
+)

@@ -1,0 +1,192 @@
+"""CLASTER's centroids as an environment: see a point, choose the centroid that it moves, be paid by the classifier.
+
+An episode shows `horizon` points, drawn at random, to a classifier that does not change; the centroids start where they
+stand and keep what the episode does to them. The reward is Eq. 4 for the point, classified with the centroids as the
+action left them. (The paper has no environment: there the nearest centroid is always the one that moves.)
+
+The observation is flat, since RLlib's networks want it so: the point ψ, its distances to the centroids, both brought to
+a common scale, and the classifier's belief, the probabilities of the seen classes.
+
+    gymnasium.make("unseen/Centroids-v0", clustering=clustering)
+    gymnasium.make_vec("unseen/Centroids-v0", num_envs=64, vectorization_mode="vector_entry_point", vector_kwargs=...)
+
+The discrete action is the centroid, moved by Eq. 5. The continuous one has K preferences, whose largest chooses, and a
+step in −1 … 1 in place of the r (z − p_j) of Eq. 5.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from torch import Tensor
+
+from methods.clustering import distances, observed, reinforcement, represented
+
+
+@dataclass(frozen=True, eq=False)
+class Clustering:
+    """What the environment is made of. points: (N, W), ψ; labels: (N,) in 0 … S − 1; centroids: (K, W).
+
+    classify: ω (…, W) to probabilities (…, S) of the seen classes.
+    """
+
+    points: Tensor
+    labels: Tensor
+    centroids: Tensor
+    classify: Callable[[Tensor], Tensor]
+
+    def __deepcopy__(self, memo: object) -> "Clustering":
+        """Itself: Gymnasium copies what an environment is made with, and nothing here ever changes."""
+        return self
+
+    def scales(self) -> Tensor:
+        """(2,): by which points, and distances to the centroids, are divided where they are observed."""
+        rows = self.points[:4096]
+        return torch.stack([rows.std(), distances(rows, self.centroids).mean()]).clamp_min(1e-6)
+
+
+class _Episodes:
+    """Several episodes side by side, each with centroids of its own; one tensor operation serves all of them."""
+
+    def __init__(self, clustering: Clustering, count: int, horizon: int, continuous: bool, alpha: float) -> None:
+        self.clustering, self.count, self.horizon = clustering, count, horizon
+        self.continuous, self.alpha, self.scales = continuous, alpha, clustering.scales()
+        clusters, width = clustering.centroids.shape
+        self.classes = clustering.classify(clustering.centroids).shape[-1]
+        low = np.concatenate([np.full(width, -np.inf), np.zeros(clusters + self.classes)]).astype(np.float32)
+        high = np.concatenate([np.full(width + clusters, np.inf), np.full(self.classes, 1 + 1e-5)]).astype(np.float32)
+        self.observation_space = gym.spaces.Box(low, high, dtype=np.float32)
+        self.action_space: gym.Space = gym.spaces.Discrete(clusters)
+        if continuous:
+            self.action_space = gym.spaces.Box(-1.0, 1.0, (clusters + 1,), np.float32)
+        self.centroids = clustering.centroids.repeat(count, 1, 1)  # (count, K, W)
+        self.rows = torch.zeros(count, horizon, dtype=torch.long)
+        self.step = torch.zeros(count, dtype=torch.long)
+
+    def begin(self, which: np.ndarray, draw: np.random.Generator) -> None:
+        """New episodes at some places. which: (count,) bool."""
+        own = torch.from_numpy(np.flatnonzero(which))
+        self.rows[own] = torch.from_numpy(draw.integers(len(self.clustering.labels), size=(len(own), self.horizon)))
+        self.centroids[own.to(self.centroids.device)] = self.clustering.centroids
+        self.step[own] = 0
+
+    def observe(self) -> np.ndarray:
+        """(count, W + K + S) float32, of the points that come next; what `act` needs is kept."""
+        rows = self.rows[torch.arange(self.count), self.step.clamp(max=self.horizon - 1)]
+        self.points, self.labels = (
+            values[rows.to(values.device)] for values in (self.clustering.points, self.clustering.labels)
+        )
+        self.belief, self.d = self._classified()
+        return observed(self.points, self.d, self.belief, self.scales).float().cpu().numpy()
+
+    def act(self, actions: np.ndarray) -> np.ndarray:
+        """(count,) rewards. actions: (count,) centroids, or (count, K + 1)."""
+        given = torch.from_numpy(np.asarray(actions)).to(self.points.device)
+        points, d = self.points[:, None], self.d[:, None]
+        if self.continuous:
+            chosen = given[:, :-1].argmax(dim=1)
+            own = self.centroids[torch.arange(self.count), chosen]
+            step = self.alpha * given[:, -1:].clamp(-1, 1).to(own.dtype)
+            self.centroids[torch.arange(self.count), chosen] = own + step * (self.points - own)
+        else:
+            z = self.belief.gather(1, self.labels[:, None])
+            right = torch.where(self.belief.argmax(dim=1) == self.labels, 1.0, -1.0)[:, None]
+            chosen = given.long()[:, None]
+            self.centroids += self.alpha * reinforcement(points, self.centroids, chosen, d, right, z)
+        belief, _ = self._classified()
+        self.step += 1
+        return torch.where(belief.argmax(dim=1) == self.labels, 1.0, -1.0).double().cpu().numpy()
+
+    def _classified(self) -> tuple[Tensor, Tensor]:
+        """Belief (count, S) and distances (count, K) of the points at hand."""
+        points = self.points[:, None]
+        d = distances(points, self.centroids)
+        with torch.inference_mode():
+            belief = self.clustering.classify(represented(points, self.centroids, d)[:, 0])
+        return belief, d[:, 0]
+
+
+class CentroidsEnv(gym.Env):
+    """One episode at a time."""
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (Gymnasium's own declaration)
+
+    def __init__(
+        self,
+        clustering: Clustering,
+        horizon: int = 32,
+        continuous: bool = False,
+        alpha: float = 0.1,
+        render_mode: None = None,
+    ) -> None:
+        self.episodes = _Episodes(clustering, 1, horizon, continuous, alpha)
+        self.observation_space, self.action_space = self.episodes.observation_space, self.episodes.action_space
+        self.render_mode = render_mode
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.episodes.begin(np.ones(1, bool), self.np_random)
+        return self.episodes.observe()[0], {}
+
+    def step(self, action: int | np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        reward = float(self.episodes.act(np.asarray(action)[None])[0])
+        ended = bool(self.episodes.step[0] >= self.episodes.horizon)
+        return self.episodes.observe()[0], reward, False, ended, {}
+
+
+class CentroidsVectorEnv(VectorEnv):
+    """Several episodes with every step; one that has ended begins anew with the next step, as is Gymnasium's custom."""
+
+    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
+
+    def __init__(
+        self,
+        clustering: Clustering,
+        num_envs: int = 1,
+        horizon: int = 32,
+        continuous: bool = False,
+        alpha: float = 0.1,
+        render_mode: None = None,
+    ) -> None:
+        self.episodes, self.num_envs = _Episodes(clustering, num_envs, horizon, continuous, alpha), num_envs
+        self.single_observation_space = self.episodes.observation_space
+        self.single_action_space = self.episodes.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.render_mode, self.ended = render_mode, np.zeros(num_envs, bool)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.episodes.begin(np.ones(self.num_envs, bool), self.np_random)
+        self.ended[:] = False
+        return self.episodes.observe(), {}
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
+        rewards = self.episodes.act(actions)
+        begun = self.ended.copy()
+        rewards[begun] = 0.0
+        self.episodes.begin(begun, self.np_random)
+        self.ended = (self.episodes.step >= self.episodes.horizon).numpy()
+        return self.episodes.observe(), rewards, np.zeros(self.num_envs, bool), self.ended.copy(), {}
+
+
+def returns_of(
+    env: CentroidsVectorEnv, choose: Callable[[np.ndarray], np.ndarray] | None, episodes: int, seed: int
+) -> np.ndarray:
+    """Returns of so many episodes, or a few more. choose: observations (n, …) to actions (n, …); None: at random."""
+    found: list[float] = []
+    observations, _ = env.reset(seed=seed)
+    env.action_space.seed(seed)
+    total = np.zeros(env.num_envs)
+    while len(found) < episodes:
+        actions = env.action_space.sample() if choose is None else choose(observations)
+        observations, rewards, _, ended, _ = env.step(actions)
+        total += rewards
+        found += total[ended].tolist()
+        total[ended] = 0.0
+    return np.array(found)
