@@ -151,7 +151,16 @@ class _Network:
     def classified(self, omega: Tensor) -> Tensor:
         """V(ω), (…, N, T). omega: (…, N, W)."""
         if self.config.channels:
-            omega = self._convolved("conv_2", self._convolved("conv_1", omega[..., None]).relu())[..., 0]
+            x = omega[..., None]
+            for name in ("conv_1", "conv_2"):
+                x = self._convolved(name, x)
+                x = x.relu() if name == "conv_1" else x
+                if (
+                    self.config.clustering == "netvlad" and self.exists is not None
+                ):  # a member has nothing beyond its own
+                    own = self.exists.repeat_interleave(omega.shape[-1] // self.exists.shape[-1], dim=-1)
+                    x = x * own[..., None, :, None]
+            omega = x[..., 0]
         return self.layer("classify_2", self.layer("classify_1", omega).relu())
 
     def choices(self, points: Tensor, d: Tensor, belief: Tensor, scales: Tensor) -> Tensor:
@@ -407,7 +416,7 @@ class _Population(CompatibilityPopulation):
         from methods.environments.centroids import Clustering  # here: Gymnasium, and Ray, stand behind them
         from methods.environments.ppo import PPOOptions, improved
 
-        returns, scales = [], []
+        policies, returns, scales = [], [], []
         for m, (config, member) in enumerate(zip(self.configs, self.members, strict=True)):
             weights, task = self.layers.own(m, self.layers.parameters), self.data.tasks[m]
             network, text = _Network(config, weights), task.semantics[: len(task.seen)]
@@ -422,11 +431,11 @@ class _Population(CompatibilityPopulation):
             )
             seed = int(torch.randint(1 << 30, (), generator=generator(member.seed, "policy", self.epochs[m])))
             learned, found = improved(weights, clustering, config.alpha, options, seed)
-            for name, stacked in self.layers.stacked([{**weights, **learned}]).items():
-                if name in learned:
-                    self.layers.parameters[name][m].copy_(stacked[0])
+            policies.append(learned)
             returns.append(found)
             scales.append(clustering.scales())
+        for name, stacked in self.layers.stacked(policies).items():
+            self.layers.parameters[name].copy_(stacked)
         self.scales.copy_(torch.stack(scales)[:, None])
         return returns
 

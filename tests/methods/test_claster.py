@@ -1,0 +1,241 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from test_jpose import SEEN, UNSEEN, WIDTH, OneEpoch, make_task
+from torch.nn.functional import cosine_similarity
+
+from methods import claster
+from methods.claster import CLASTERConfig
+from methods.clustering import distances, reinforcement
+from platform.errors import InputError
+from platform.method import Member
+from platform.zeroshot.evaluation import zero_shot_metrics
+from platform.zeroshot.task import Samples
+
+SMALL = {
+    "clusters": 3,
+    "hidden": 12,
+    "channels": 2,
+    "projection_steps": 20,
+    "batch_size": 16,
+    "iterations": 8,
+    "alpha_steps": 10,
+    "epochs": 3,
+    "learning_rate": 1e-2,
+}
+KINDS = ["reinforce", "kmeans", "random", "sgd", "netvlad", "none"]
+VARIANTS = [
+    *({"clustering": kind} for kind in KINDS),
+    {"visual_semantic": False},
+    *({"aggregation": name} for name in ("average", "dot", "weighted")),
+    {"channels": 0},
+]
+
+
+def population(*members):
+    return claster._Population(list(members), OneEpoch())
+
+
+def fitted(members, epochs=1):
+    run = OneEpoch(epochs)
+    claster.method.fit_population(members, run)
+    return run, run.models(range(len(members)))
+
+
+def expected_terms(weights, config, x, labels, text, projected):
+    """The equations, sample by sample, as far as CLASTER's own variant goes."""
+
+    def layer(name, inputs):
+        return inputs @ weights[name] + weights[f"{name}_bias"][0]
+
+    def convolved(name, columns):
+        kernel = weights[name].view(3, -1, weights[name].shape[1])  # taps, inputs, outputs
+        filters = kernel.permute(2, 1, 0)
+        return torch.nn.functional.conv1d(columns[None], filters, weights[f"{name}_bias"][0], padding=1)[0]
+
+    classification, semantic = [], []
+    for v, y in zip(x, labels, strict=True):
+        phi = layer("estimate_2", layer("estimate_1", v).relu())
+        psi = torch.cat([v, phi])
+        inverse = torch.stack([1 / torch.linalg.vector_norm(psi - c) for c in weights["centroids"]])
+        eta = (inverse - inverse.min()) / (inverse.max() - inverse.min())
+        omega = psi + sum(e * c for e, c in zip(eta, weights["centroids"], strict=True))
+        if config.channels:
+            omega = convolved("conv_2", convolved("conv_1", omega[None]).relu())[0]
+        scores = text @ layer("classify_2", layer("classify_1", omega).relu())
+        classification.append(-scores.log_softmax(dim=0)[y])
+        semantic.append((phi - projected[y]).square().mean())
+    return torch.stack(classification).mean(), torch.stack(semantic).mean()
+
+
+@pytest.mark.parametrize("channels", [0, 2])
+def test_losses_and_gradients_are_those_of_the_equations(channels):
+    tasks = [make_task(seed)[0] for seed in (0, 1)]
+    configs = [
+        CLASTERConfig(**SMALL | {"channels": channels}, weight_decay=0.0),
+        CLASTERConfig(
+            **SMALL | {"channels": channels, "clusters": 2, "hidden": 7}, weight_decay=0.0, semantic_weight=3
+        ),
+    ]
+    together = population(*(Member(t, c, seed) for seed, (t, c) in enumerate(zip(tasks, configs, strict=True))))
+    labels = torch.stack([task.labels[:16] for task in tasks])
+    x = torch.stack([task.features[:16] for task in tasks])
+    terms = together.differentiate(x, labels, None)
+    for m, (task, config) in enumerate(zip(tasks, configs, strict=True)):
+        weights = {n: t.requires_grad_() for n, t in together.layers.own(m, together.layers.parameters).items()}
+        text, own = task.semantics[:SEEN], labels[m].tolist()
+        classification, semantic = expected_terms(weights, config, x[m], own, text, together.projected[m])
+        torch.testing.assert_close(terms[0, m], classification, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(terms[1, m], semantic, rtol=1e-4, atol=1e-5)
+        trained = [name for name in weights if name in together.optimiser.parameters]
+        slopes = torch.autograd.grad(
+            classification + config.semantic_weight * semantic, [weights[n] for n in trained], allow_unused=True
+        )
+        gradients = together.layers.own(m, together.layers.gradients)
+        for name, slope in zip(trained, slopes, strict=True):
+            torch.testing.assert_close(gradients[name], slope, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_an_iteration_moves_the_centroids_by_equation_5_and_its_step_falls_twice():
+    task, *_ = make_task()
+    config = CLASTERConfig(**SMALL | {"alpha_steps": 2})
+    alone = population(Member(task, config, 0))
+    rows, everyone = torch.arange(16)[None], torch.tensor([True])
+    moved = []
+    for _ in range(5):
+        before = alone.layers.parameters["centroids"][0].clone()
+        weights = {n: t.clone() for n, t in alone.layers.own(0, alone.layers.parameters).items()}
+        network = claster._Network(config, weights)
+        points = network.points(task.features[:16])
+        d = distances(points, before)
+        probabilities = (network.classified(network.omega(points)[0]) @ task.semantics[:SEEN].T).softmax(dim=1)
+        right = torch.where(probabilities.argmax(dim=1) == task.labels[:16], 1.0, -1.0)
+        score = probabilities.gather(1, task.labels[:16, None])[:, 0]
+        direction = reinforcement(points, before, d.argmin(dim=1), d, right, score)
+        alone.step(True, rows, everyone)
+        change = alone.layers.parameters["centroids"][0] - before
+        moved.append((change / direction)[direction.abs() > 1e-3].median().item())
+    assert moved == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001], rel=1e-2)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_every_variant_trains_scores_and_comes_back_from_its_state(variant):
+    task, x, _ = make_task()
+    config = CLASTERConfig(**{**SMALL, **variant}, combination="joint")
+    run, (model,) = fitted([Member(task, config, 0)], 2)
+    assert run.losses[1][0]["classification"] < run.losses[0][0]["classification"]
+    again = claster.CLASTERModel.from_state(
+        *(model.state()[0], model.state()[1] | {"seen": model.seen, "unseen": model.unseen, "combination": None})
+    )
+    assert torch.equal(again.unseen_scores(x), model.unseen_scores(x))
+    torch.testing.assert_close(again.unseen_scores(x).exp().sum(dim=1), torch.ones(len(x)))
+    seen, unseen = again.with_classes(["a", "b"], task.semantics[[0, 4]]).sides(x)
+    torch.testing.assert_close(torch.cat([seen, unseen], dim=1).exp().sum(dim=1), torch.ones(len(x)))
+    assert all(len(latent) == len(x) for latent in model.latents(x).values())
+    assert set(model.clusters(x)) == (set() if config.clustering == "none" else {"before", "after"})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_what_should_move_its_centroids_does(kind):
+    task, *_ = make_task()
+    _, (model,) = fitted([Member(task, CLASTERConfig(**SMALL, clustering=kind), 0)], 2)
+    if kind == "none":
+        assert "centroids" not in model.weights
+    else:
+        assert torch.equal(model.weights["centroids"], model.weights["start"]) == (kind in ("kmeans", "random"))
+
+
+def test_a_member_of_a_population_is_what_it_is_alone():
+    task, *_ = make_task()
+    other, *_ = make_task(5, samples=70)
+    for kind in KINDS:
+        configs = [
+            CLASTERConfig(**SMALL, clustering=kind),
+            CLASTERConfig(**SMALL | {"clusters": 5, "hidden": 9, "iterations": 5, "alpha": 0.05}, clustering=kind),
+        ]
+        members = [Member(task, configs[0], 0), Member(other, configs[1], 1)]
+        _, together = fitted(members, 2)
+        for m, member in enumerate(members):
+            _, (alone,) = fitted([member], 2)
+            for name, tensor in alone.weights.items():
+                torch.testing.assert_close(
+                    together[m].weights[name], tensor, rtol=1e-3, atol=1e-4, msg=f"{kind} {name}"
+                )
+
+
+def test_a_state_goes_on_as_if_nothing_had_happened():
+    task, *_ = make_task()
+    config = CLASTERConfig(**SMALL)
+    _, (whole,) = fitted([Member(task, config, 0)], 3)
+    run, _ = fitted([Member(task, config, 0)], 1)
+    _, (resumed,) = fitted([Member(task, config, 0, run.states([0])[0])], 2)
+    for name, tensor in whole.weights.items():
+        assert torch.equal(resumed.weights[name], tensor), name
+
+
+@pytest.mark.parametrize("inference", ["predicted", "expected", "estimated", "softmax"])
+def test_it_recognises_unseen_classes_by_their_semantics(inference):
+    task, x, labels = make_task(samples=240, noise=0.1)
+    config = CLASTERConfig(**SMALL | {"hidden": 64, "iterations": 40, "projection_steps": 300}, inference=inference)
+    _, (model,) = fitted([Member(task, config, 0)], 10)
+    unseen = zero_shot_metrics(model, Samples(x, labels + SEEN))["zsl"]
+    assert unseen > 1.3 / UNSEEN
+    assert (model.seen_scores(task.features).argmax(dim=1) == task.labels).double().mean() > 0.9
+
+
+def test_rectification_adds_the_nearest_seen_classes_by_their_cosines():
+    task, *_ = make_task()
+    _, (model,) = fitted([Member(task, CLASTERConfig(**SMALL, neighbours=2), 0)])
+    network = claster._Network(model.config, model.weights)
+    seen, unseen = network.projected(task.semantics[:SEEN]), network.projected(task.semantics[SEEN:])
+    for u, found in zip(unseen, model.rectified(), strict=True):
+        near = sorted(((cosine_similarity(u, n, dim=0), n) for n in seen), key=lambda pair: -pair[0])[:2]
+        torch.testing.assert_close(found, u + sum(cosine * n for cosine, n in near) / 2)
+    plain = replace(model, config=model.config.model_copy(update={"neighbours": 0}))
+    torch.testing.assert_close(plain.rectified(), unseen)
+
+
+def test_the_projection_is_the_least_squares_fit_of_all_samples():
+    task, *_ = make_task()
+    config = CLASTERConfig(**SMALL | {"projection_steps": 2000, "hidden": 32}, weight_decay=0.0)
+    weights = population(Member(task, config, 0)).layers.own(0, population(Member(task, config, 0)).layers.parameters)
+    projected = claster._Network(config, weights).projected(task.semantics[:SEEN])
+    means = torch.stack([task.features[task.labels == y].mean(dim=0) for y in range(SEEN)])
+    torch.testing.assert_close(projected, means, rtol=0, atol=1e-2)
+
+
+def test_epochs_tell_accuracy_and_purity_before_and_after():
+    task, *_ = make_task()
+    run, _ = fitted([Member(task, CLASTERConfig(**SMALL), 0), Member(task, CLASTERConfig(**SMALL), 1)])
+    for losses in run.losses[0]:
+        assert losses["accuracy"] == pytest.approx((1 + losses["reward"]) / 2)
+        for name in ("purity_before", "purity_after", "class_purity_before", "class_purity_after"):
+            assert 0 < losses[name] <= 1
+
+
+def test_a_share_of_the_training_samples_keeps_every_class():
+    task, *_ = make_task()
+    thinned = claster._thinned(task, 0.35, seed=0)
+    assert torch.bincount(thinned.labels).tolist() == [5] * SEEN  # of fifteen each
+    assert torch.equal(thinned.features, claster._thinned(task, 0.35, seed=0).features)
+    assert thinned.features.shape[1] == WIDTH
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"clusters": 91}, "clusters=91: more than the 90 training samples"),
+        ({"policy": "rllib", "clustering": "kmeans"}, "policy=rllib: clustering=kmeans moves no centroid"),
+        ({"inference": "estimated", "visual_semantic": False}, "inference=estimated: visual_semantic=false"),
+    ],
+)
+def test_what_cannot_be_is_refused(values, message):
+    task, *_ = make_task()
+    with pytest.raises(InputError, match=message):
+        fitted([Member(task, CLASTERConfig(**{**SMALL, **values}), 0)])
+
+
+def test_presets_are_configurations():
+    for preset in claster.method.presets:
+        claster.method.configure({}, preset)
