@@ -42,7 +42,6 @@ from methods.clustering import (
     first_centroids,
     netvlad,
     observed,
-    purity,
     reinforcement,
     represented,
 )
@@ -52,6 +51,7 @@ from platform.method import Member, Method, Run
 from platform.population.adam import PopulationAdam
 from platform.population.draws import generator
 from platform.population.layers import Layout, uniform
+from platform.zeroshot.metrics import purity
 from platform.zeroshot.task import Task
 
 _POLICY = ("policy_1", "policy_2", "policy_3", "value_1", "value_2", "value_3")

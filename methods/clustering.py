@@ -94,14 +94,3 @@ def observed(points: Tensor, d: Tensor, belief: Tensor, scales: Tensor) -> Tenso
     points: (…, W); d: (…, K); belief: (…, S), probabilities of the seen classes; scales: (…, 2), of points and of d.
     """
     return torch.cat([points / scales[..., :1], d / scales[..., 1:], belief], dim=-1)
-
-
-def purity(chosen: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Eq. 7, the share of points in their cluster's largest class; and that of points in their class's largest cluster.
-
-    With fewer clusters than classes the first cannot come near 1 (6 clusters of 51 equal classes: 0.12), so the 0.77
-    and 0.89 of Section 5.6 must be the second, which is what Fig. 5 shows. chosen, labels: (N,).
-    """
-    counts = torch.zeros(int(chosen.max()) + 1, int(labels.max()) + 1, dtype=torch.long, device=chosen.device)
-    counts.index_put_((chosen, labels), torch.ones_like(labels), accumulate=True)
-    return tuple((counts.amax(dim=axis).sum() / len(labels)).item() for axis in (1, 0))

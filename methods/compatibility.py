@@ -39,6 +39,10 @@ class CompatibilityModel(WeightsModel):
     seen_classifier=compatibility, the scores over all classes are one softmax of the products.
     """
 
+    @property
+    def learns_seen_classes(self) -> bool:
+        return self.config.seen_classifier == "compatibility"
+
     @abstractmethod
     def class_places(self, semantics: Tensor) -> Tensor:
         """What stands for each class, (C, width). semantics: (C, T)."""

@@ -79,6 +79,11 @@ class Model(ABC):
     unseen: tuple[str, ...]
     combination: Combination | None
 
+    @property
+    def learns_seen_classes(self) -> bool:
+        """Whether its seen scores are its own and change with each epoch, so that their accuracy is worth a curve."""
+        return False
+
     @abstractmethod
     def unseen_scores(self, x: Tensor) -> Tensor:
         """x: (N, D); gives (N, U)."""
@@ -89,6 +94,10 @@ class Model(ABC):
 
     def latents(self, x: Tensor) -> dict[str, Tensor]:
         """Where samples lie in the method's own spaces, (N, width) each by name, for figures; none by default."""
+        return {}
+
+    def clusters(self, x: Tensor) -> dict[str, Tensor]:
+        """Which of its own clusters a method puts samples into, (N,) each by name, as `before`; none by default."""
         return {}
 
     def sides(self, x: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -27,7 +27,7 @@ from platform.training.fitting import (
     is_finite,
     until_they_end,
 )
-from platform.zeroshot.evaluation import all_metrics, joint_metrics, zero_shot_metrics
+from platform.zeroshot.evaluation import all_metrics, cluster_metrics, joint_metrics, seen_alone, zero_shot_metrics
 from platform.zeroshot.gate import Combination, Stacking, fit_gate, fit_stacking
 from platform.zeroshot.problem import Fold, Problem
 
@@ -202,7 +202,8 @@ class _ValidationStage:
 
     def _evaluate(self, member: int, model: Model) -> dict[str, float]:
         split, _, fold = self.members[member]
-        return zero_shot_metrics(model, self.samples[split][fold])
+        samples = self.samples[split][fold]
+        return {**zero_shot_metrics(model, samples), **seen_alone(model, samples)}
 
     def found(self, course: Course) -> Validations:
         """As it stands now: at its end, or at a rung."""
@@ -262,7 +263,11 @@ def test(
             tests.append(None)
             continue
         models = {p: fitted.kept[p][0].joined_by(validation.combination) for p in options.protocols}
-        metrics = {p: all_metrics(model, samples[candidate.split]) for p, model in models.items()}
+        trained_on = folds[candidate.split].task.samples().to(place.device)
+        metrics = {
+            p: {**all_metrics(model, samples[candidate.split]), **cluster_metrics(model, trained_on)}
+            for p, model in models.items()
+        }
         tests.append(Test([epoch[0] for epoch in fitted.history], metrics, models))
     return tests
 

@@ -9,6 +9,7 @@ from platform.zeroshot.metrics import (
     generalised_metrics,
     per_class_accuracy,
     per_sample_accuracy,
+    purity,
 )
 from platform.zeroshot.task import Samples
 
@@ -27,6 +28,23 @@ def zero_shot_from_scores(unseen: Tensor, labels: Tensor, seen_classes: int) -> 
         "zsl": per_class_accuracy(predicted, labels),
         "zsl_per_sample": per_sample_accuracy(predicted, labels),
     }
+
+
+def seen_alone(model: Model, samples: Samples) -> dict[str, float]:
+    """`seen_alone`: accuracy among the seen classes alone, on their samples, of a model that learns them itself."""
+    if not model.learns_seen_classes:
+        return {}
+    seen = samples.where(samples.labels < len(model.seen))
+    predicted = model.seen_scores(seen.features, seen.logits).argmax(1)
+    return {"seen_alone": per_class_accuracy(predicted, seen.labels)}
+
+
+def cluster_metrics(model: Model, samples: Samples) -> dict[str, float]:
+    """`purity_NAME` and `class_purity_NAME` of the model's own clusters, where it has some; see `purity`."""
+    metrics = {}
+    for name, chosen in model.clusters(samples.features).items():
+        metrics[f"purity_{name}"], metrics[f"class_purity_{name}"] = purity(chosen, samples.labels)
+    return metrics
 
 
 def all_metrics(model: Model, samples: Samples) -> dict[str, float]:

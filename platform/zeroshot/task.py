@@ -31,6 +31,10 @@ class Task:
     groups: Tensor | None = None
     masked: Tensor | None = None
 
+    def samples(self) -> "Samples":
+        """Its training samples, labelled."""
+        return Samples(self.features, self.labels, self.logits)
+
     def to(self, device: torch.device) -> "Task":
         """The same task on a device; the groups stay, they only serve to hold samples out."""
         return replace(

@@ -7,7 +7,6 @@ from methods.clustering import (
     firing_probability,
     first_centroids,
     netvlad,
-    purity,
     reinforcement,
     represented,
 )
@@ -80,10 +79,3 @@ def test_first_centroids_are_means_of_their_points_and_drawn_by_their_seed(kind)
         torch.testing.assert_close(found, means, rtol=1e-4, atol=1e-4)
     else:
         torch.testing.assert_close(found.mean(dim=0), POINTS.mean(dim=0))  # ten points each
-
-
-def test_purity_of_clusters_and_of_classes():
-    labels = torch.tensor([0, 0, 1, 1, 2, 2])
-    chosen = torch.tensor([0, 0, 0, 0, 1, 0])
-    assert purity(chosen, labels) == pytest.approx((3 / 6, 5 / 6))
-    assert purity(labels, labels) == (1.0, 1.0)

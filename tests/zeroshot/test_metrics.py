@@ -8,6 +8,7 @@ from platform.zeroshot.metrics import (
     harmonic_mean,
     per_class_accuracy,
     per_sample_accuracy,
+    purity,
     seen_unseen_curve,
 )
 
@@ -101,3 +102,10 @@ def test_the_decision_without_a_bias_is_a_point_of_the_curve():
     points = torch.stack(seen_unseen_curve(scores, labels, 3), dim=1)
     distance = (points - torch.tensor([metrics["seen"], metrics["unseen"]])).abs().amax(1).min()
     assert distance < 1e-6
+
+
+def test_purity_of_clusters_and_of_classes():
+    labels = torch.tensor([0, 0, 1, 1, 2, 2])
+    chosen = torch.tensor([0, 0, 0, 0, 1, 0])
+    assert purity(chosen, labels) == pytest.approx((3 / 6, 5 / 6))
+    assert purity(labels, labels) == (1.0, 1.0)
