@@ -6,7 +6,7 @@ from pathlib import Path
 
 from platform.datasets.contents import ClassInfo, Contents
 from platform.datasets.parts_of_speech import published_parts
-from platform.datasets.readers import msr_action3d, npz, ntu, nw_ucla, penn_action, pyskl, synse, utd_mhad, xian
+from platform.datasets.readers import i3d, msr_action3d, npz, ntu, nw_ucla, penn_action, pyskl, synse, utd_mhad, xian
 from platform.datasets.readers.class_files import description_sets, parts_of_speech, text_features
 from platform.datasets.readers.class_order import follows_list_order, in_published_order
 from platform.datasets.readers.label_splits import read_label_splits
@@ -59,6 +59,11 @@ LAYOUTS = {
     "msr_action3d": Layout(msr_action3d.read, "folder or .zip of aAA_sSS_eEE_skeleton3D.txt (MSR-Action3D)"),
     "penn_action": Layout(penn_action.read, "folder or .zip of the labels, 0001.mat (Penn Action)"),
     "utd_mhad": Layout(utd_mhad.read, "Skeleton.zip, utd_shiftgcn.npz, or the folder of both (UTD-MHAD)"),
+    "i3d": Layout(
+        i3d.read,
+        "folder with i3d.mat and split_1/att_splits.mat, split_2/… (gzsl-od, tf-vaegan)",
+        ("class_list", "classes", "features", "partition", "seed", "extractor"),
+    ),
 }
 
 
