@@ -53,6 +53,11 @@ def import_(
     partition: Annotated[
         str | None, typer.Option(help="ntu, pyskl, i3d: which of the official ones, as xsub, xview, xset or split_1.")
     ] = None,
+    video_list: Annotated[
+        Path | None, typer.Option(help="per_video: the videos and their classes, .txt or .jsonl; a partition is drawn.")
+    ] = None,
+    train_list: Annotated[Path | None, typer.Option(help="per_video: training videos, as trainlist01.txt.")] = None,
+    test_list: Annotated[Path | None, typer.Option(help="per_video: test videos, as testlist01.txt.")] = None,
 ) -> None:
     """Turn files in a published layout into a data folder."""
     options = ImportOptions(
@@ -73,6 +78,9 @@ def import_(
         locations=locations,
         seed=seed,
         partition=partition,
+        video_list=video_list,
+        train_list=train_list,
+        test_list=test_list,
     )
     _refuse_existing(folder)
     with cli.console.status(f"Reading {escape(str(source))}"):

@@ -6,7 +6,19 @@ from pathlib import Path
 
 from platform.datasets.contents import ClassInfo, Contents
 from platform.datasets.parts_of_speech import published_parts
-from platform.datasets.readers import i3d, msr_action3d, npz, ntu, nw_ucla, penn_action, pyskl, synse, utd_mhad, xian
+from platform.datasets.readers import (
+    i3d,
+    msr_action3d,
+    npz,
+    ntu,
+    nw_ucla,
+    penn_action,
+    per_video,
+    pyskl,
+    synse,
+    utd_mhad,
+    xian,
+)
 from platform.datasets.readers.class_files import description_sets, parts_of_speech, text_features
 from platform.datasets.readers.class_order import follows_list_order, in_published_order
 from platform.datasets.readers.label_splits import read_label_splits
@@ -63,6 +75,11 @@ LAYOUTS = {
         i3d.read,
         "folder with i3d.mat and split_1/att_splits.mat, split_2/… (gzsl-od, tf-vaegan)",
         ("class_list", "classes", "features", "partition", "seed", "extractor"),
+    ),
+    "per_video": Layout(
+        per_video.read,
+        "folder of CLASS/VIDEO.npy, or of VIDEO.npy with lists (Elaborative Rehearsal, feature extractors)",
+        ("class_list", "classes", "video_list", "train_list", "test_list", "seed", "extractor"),
     ),
 }
 

@@ -18,6 +18,8 @@ from platform.errors import InputError
 _NAME_COLUMNS = ("name", "label", "class", "action labels")
 _DESCRIPTION_COLUMNS = ("description", "text", "definition")
 _NTU120 = 120
+# for a card: UCF101's own numbers, for one, swap some neighbours of the published order
+PUBLISHED_ORDER_NOTE = "no class names beside the labels: they are taken to count the class list in its published order"
 
 
 def class_names(classes: Path | None, class_list: str | None) -> list[str]:

@@ -19,7 +19,7 @@ from platform.datasets.class_spelling import published_list_of
 from platform.datasets.contents import ClassInfo, ClassSplit, Contents, FeatureArray
 from platform.datasets.readers.arrays import as_labels, as_matrix, load_mat
 from platform.datasets.readers.attributes import classes_with_attributes
-from platform.datasets.readers.class_files import class_names
+from platform.datasets.readers.class_files import PUBLISHED_ORDER_NOTE, class_names
 from platform.datasets.readers.options import ImportOptions
 from platform.datasets.readers.partitions import draw_partition, partition_note
 from platform.datasets.readers.proposed_splits import (
@@ -100,9 +100,7 @@ def _names(splits: Sequence[_Split], options: ImportOptions) -> tuple[list[str],
     lists = {s.name: listed_names(s.tables) for s in splits if "allclasses_names" in s.tables}
     if options.classes is not None or not lists:
         names = class_names(options.classes, options.class_list)
-        sure = options.classes is not None
-        note = f"{SPLITS_FILE} names no classes: labels are taken to count those of the class list in published order"
-        return names, [] if sure else [note]
+        return names, [] if options.classes is not None else [PUBLISHED_ORDER_NOTE]
     first = next(iter(lists))
     for name, names in lists.items():
         if names != lists[first]:
