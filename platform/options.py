@@ -22,7 +22,9 @@ if TYPE_CHECKING:  # PyTorch stands behind them, and a verb's help should not wa
 DatasetFolder = Annotated[Path | None, typer.Option("--dataset", help="data folder; the simulated default if absent")]
 Split = Annotated[str | None, typer.Option(help="class split, by name, random:UNSEEN:SEED or half:SEED")]
 Features = Annotated[str | None, typer.Option(help="feature set; the folder's first if absent")]
-Encoder = Annotated[str, typer.Option(help="class semantics: a text encoder, `attributes`, or an embedding's name")]
+Encoder = Annotated[
+    str, typer.Option(help="class semantics: a text encoder, `attributes`, or an embedding's name; several joined by +")
+]
 Text = Annotated[str, typer.Option(help="texts of a class: name, verb, noun or description sets, joined by +")]
 Combine = Annotated[str, typer.Option(help="several texts of a class: mean or concatenate")]
 Normalise = Annotated[

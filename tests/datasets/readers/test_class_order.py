@@ -52,3 +52,19 @@ def test_a_name_that_is_no_class_of_the_list_is_refused(npz):
         InputError, match="class `Vault` is none of the class list `ucf101`; the nearest is `pole vault`"
     ):
         read("npz", npz, ImportOptions(class_list="ucf101"))
+
+
+def test_ucf101s_own_numbers_are_not_the_published_order(tmp_path):
+    ucf101 = published_class_lists()["ucf101"]["classes"]
+    own = ["".join(word.capitalize() for word in name.split()) for name in ucf101]
+    for first, second in (("HammerThrow", "Hammering"), ("JumpRope", "JumpingJack")):
+        a, b = own.index(first), own.index(second)
+        own[a], own[b] = second, first
+    (tmp_path / "classInd.txt").write_text("\n".join(f"{i} {name}" for i, name in enumerate(own, start=1)))
+    labels = np.arange(101)
+    np.savez(tmp_path / "ucf.npz", features=np.ones((101, 2)), labels=labels)
+    contents = read("npz", tmp_path / "ucf.npz", ImportOptions(classes=tmp_path / "classInd.txt", class_list="ucf101"))
+    contents.check()
+    assert [c.name for c in contents.classes] == ucf101
+    moved = np.flatnonzero(contents.labels != labels)
+    assert [ucf101[i] for i in moved] == ["hammer throw", "hammering", "jump rope", "jumping jack"]
