@@ -78,5 +78,5 @@ def _class(name: str) -> str:
 
 def _nearest(name: str, known: Sequence[str]) -> str:
     spelled = {_letters(k): k for k in known}
-    near = difflib.get_close_matches(_letters(name), spelled, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(_letters(name), spelled, n=1)
     return f"; the nearest is `{spelled[near[0]]}`" if near else ""
