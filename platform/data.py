@@ -41,7 +41,9 @@ def import_(
     label_splits: Annotated[Path | None, typer.Option(help="Folder of ru5.npy, rs55.npy, rv5_0.npy.")] = None,
     class_list: Annotated[str | None, typer.Option(help="Published class order, as ntu60.")] = None,
     classes: Annotated[Path | None, typer.Option(help="Class names in label order: .txt or .csv.")] = None,
-    features: Annotated[Path | None, typer.Option(help="xian: the features, where not res101.mat.")] = None,
+    features: Annotated[
+        Path | None, typer.Option(help="xian, i3d: the features, where not res101.mat or i3d.mat.")
+    ] = None,
     validation: Annotated[Path | None, typer.Option(help="synse: the validation folder, where not found.")] = None,
     extractor: Annotated[str | None, typer.Option(help="What the features came from, for the card.")] = None,
     modality: Annotated[Modality | None, typer.Option(help="What the samples are.")] = None,
@@ -49,8 +51,13 @@ def import_(
     locations: Annotated[Locations | None, typer.Option(help="xian: trust the sample positions (use).")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of a partition that is drawn (0).")] = None,
     partition: Annotated[
-        str | None, typer.Option(help="ntu, pyskl: which of the official ones, as xsub, xview or xset.")
+        str | None, typer.Option(help="ntu, pyskl, i3d: which of the official ones, as xsub, xview, xset or split_1.")
     ] = None,
+    video_list: Annotated[
+        Path | None, typer.Option(help="per_video: the videos and their classes, .txt or .jsonl; a partition is drawn.")
+    ] = None,
+    train_list: Annotated[Path | None, typer.Option(help="per_video: training videos, as trainlist01.txt.")] = None,
+    test_list: Annotated[Path | None, typer.Option(help="per_video: test videos, as testlist01.txt.")] = None,
 ) -> None:
     """Turn files in a published layout into a data folder."""
     options = ImportOptions(
@@ -71,6 +78,9 @@ def import_(
         locations=locations,
         seed=seed,
         partition=partition,
+        video_list=video_list,
+        train_list=train_list,
+        test_list=test_list,
     )
     _refuse_existing(folder)
     with cli.console.status(f"Reading {escape(str(source))}"):

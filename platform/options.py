@@ -11,6 +11,7 @@ import typer
 from platform.configuration import assignments
 from platform.datasets.default import DEFAULT_SPLIT, default_dataset
 from platform.datasets.folder import Dataset
+from platform.datasets.splits import DRAWN_FORMS
 from platform.datasets.text import ClassText
 from platform.errors import InputError
 
@@ -19,9 +20,11 @@ if TYPE_CHECKING:  # PyTorch stands behind them, and a verb's help should not wa
     from platform.zeroshot.problem import ProblemOptions
 
 DatasetFolder = Annotated[Path | None, typer.Option("--dataset", help="data folder; the simulated default if absent")]
-Split = Annotated[str | None, typer.Option(help="class split, by name or as random:UNSEEN:SEED")]
+Split = Annotated[str | None, typer.Option(help="class split, by name, random:UNSEEN:SEED or half:SEED")]
 Features = Annotated[str | None, typer.Option(help="feature set; the folder's first if absent")]
-Encoder = Annotated[str, typer.Option(help="class semantics: a text encoder, `attributes`, or an embedding's name")]
+Encoder = Annotated[
+    str, typer.Option(help="class semantics: a text encoder, `attributes`, or an embedding's name; several joined by +")
+]
 Text = Annotated[str, typer.Option(help="texts of a class: name, verb, noun or description sets, joined by +")]
 Combine = Annotated[str, typer.Option(help="several texts of a class: mean or concatenate")]
 Normalise = Annotated[
@@ -78,7 +81,7 @@ def dataset_and_split(dataset: Path | None, split: str | None) -> tuple[Dataset,
     if split is None:
         if len(opened.splits) != 1:
             raise InputError(
-                f"--split is needed: {dataset} has {', '.join(opened.splits) or 'none'}, and random:UNSEEN:SEED"
+                f"--split is needed: {dataset} has {', '.join(opened.splits) or 'none'}, and {DRAWN_FORMS}"
             )
         split = next(iter(opened.splits))
     opened.split(split)

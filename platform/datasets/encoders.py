@@ -4,6 +4,7 @@ minilm                                   all-MiniLM-L6-v2, carried by the packag
 sentence-transformers:ID_OR_FOLDER       a model of the sentence-transformers library
 open_clip:MODEL[/TAG_OR_FILE]            the text tower of a CLIP model; MODEL may be hf-hub:ID or local-dir:FOLDER
 transformers:ID_OR_FOLDER                any transformers text model, its last layer averaged over the tokens
+word2vec:FILE                            word vectors in a local file, averaged over the words (see word_vectors.py)
 """
 
 import difflib
@@ -16,9 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
+from platform.datasets.word_vectors import encode_words
 from platform.errors import InputError
 
-ENCODER_FORMS = "minilm, sentence-transformers:ID_OR_FOLDER, open_clip:MODEL[/TAG_OR_FILE] or transformers:ID_OR_FOLDER"
+ENCODER_FORMS = (
+    "minilm, sentence-transformers:ID_OR_FOLDER, open_clip:MODEL[/TAG_OR_FILE], transformers:ID_OR_FOLDER "
+    "or word2vec:FILE"
+)
+_WORD_VECTORS = "word2vec"
 _BATCH = 32
 _HUB_TIMEOUT = 5.0  # seconds to find out that there is no network; the libraries themselves try for a minute
 _OPEN_CLIP_SOURCES = ("hf-hub:", "local-dir:")  # model names that open_clip resolves itself, weights included
@@ -27,7 +33,7 @@ _OPEN_CLIP_SOURCES = ("hf-hub:", "local-dir:")  # model names that open_clip res
 def is_encoder(spelling: str) -> bool:
     """Whether the spelling has the form of an encoder; the model itself may still be missing."""
     library, _, model = spelling.partition(":")
-    return spelling == "minilm" or (library in _LIBRARIES and bool(model))
+    return spelling == "minilm" or (library in LIBRARIES and bool(model))
 
 
 def encoder_id(spelling: str) -> str:
@@ -48,6 +54,8 @@ def encode(spelling: str, texts: Sequence[str]) -> np.ndarray:
     if not is_encoder(spelling):
         raise InputError(f"unknown text encoder `{spelling}`; write {ENCODER_FORMS}")
     library, _, model = spelling.partition(":")
+    if library == _WORD_VECTORS:
+        return encode_words(Path(model), texts)
     path = _local_path(spelling)
     local = path is not None and path.exists()
     if path is not None and path.is_absolute() and not local:
@@ -129,6 +137,7 @@ _LIBRARIES: dict[str, Callable[[str], Callable[[list[str]], np.ndarray]]] = {
     "open_clip": _open_clip,
     "transformers": _transformers,
 }
+LIBRARIES = (*_LIBRARIES, _WORD_VECTORS)  # what an encoder's spelling begins with, before the colon
 
 
 def _minilm_folder() -> str:

@@ -27,7 +27,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from platform.datasets.contents import ClassInfo, ClassSplit, Contents, Normalisation, check_split
-from platform.datasets.splits import published_splits, random_split
+from platform.datasets.splits import DRAWN_FORMS, drawn_split, is_drawn, published_splits
 from platform.errors import InputError
 
 FORMAT_VERSION = 1
@@ -140,12 +140,12 @@ class Dataset:
         return published_splits(self.card.class_list, self.class_names) | own
 
     def split(self, name: str) -> ClassSplit:
-        """A split by name, or `random:UNSEEN:SEED`."""
-        if name.startswith("random:"):
-            return random_split(name, self.class_names)
+        """A split by name, or one that is drawn: `random:UNSEEN:SEED` or `half:SEED`."""
+        if is_drawn(name):
+            return drawn_split(name, self.class_names)
         if name not in self.splits:
             have = ", ".join(self.splits) or "none"
-            raise InputError(f"{self.folder}: no class split `{name}`; it has {have}, and random:UNSEEN:SEED")
+            raise InputError(f"{self.folder}: no class split `{name}`; it has {have}, and {DRAWN_FORMS}")
         return self.splits[name]
 
     @cached_property

@@ -10,6 +10,7 @@ import numpy as np
 from platform.datasets.contents import ClassSplit
 from platform.errors import InputError
 
+DRAWN_FORMS = "random:UNSEEN:SEED or half:SEED"
 _PUBLISHED = Path(__file__).with_name("published_splits.json")
 
 
@@ -42,12 +43,23 @@ def published_splits(class_list: str | None, class_names: Sequence[str]) -> dict
     }
 
 
-def random_split(name: str, class_names: Sequence[str]) -> ClassSplit:
-    """`random:UNSEEN:SEED`: that many unseen classes drawn without replacement by that seed."""
+def is_drawn(name: str) -> bool:
+    """Whether the name asks for a split that is drawn, and not for one that is kept under that name."""
+    return name.startswith(("random:", "half:"))
+
+
+def drawn_split(name: str, class_names: Sequence[str]) -> ClassSplit:
+    """`random:UNSEEN:SEED`: that many unseen classes drawn without replacement by that seed. `half:SEED`: half of them.
+
+    Of an odd number the larger half is seen, as in the 51 and 50 classes of UCF101 (the 50/50 protocol of zero-shot
+    action recognition).
+    """
+    kind, *numbers = name.split(":")
+    form, example = ("half:SEED", "half:0") if kind == "half" else ("random:UNSEEN:SEED", "random:5:0")
     try:
-        count, seed = (int(part) for part in name.split(":")[1:])
+        count, seed = (int(part) for part in ([len(class_names) // 2, *numbers] if kind == "half" else numbers))
     except ValueError:
-        raise InputError(f"split `{name}`: a random split is written random:UNSEEN:SEED, as in random:5:0") from None
+        raise InputError(f"split `{name}`: a {kind} split is written {form}, as in {example}") from None
     if not 0 < count < len(class_names) or seed < 0:
         raise InputError(f"split `{name}`: UNSEEN must be 1 to {len(class_names) - 1}, and SEED 0 or more")
     drawn = np.random.default_rng(seed).choice(len(class_names), count, replace=False)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from platform.datasets.contents import ClassInfo
-from platform.datasets.encoders import ENCODER_FORMS, encode, encoder_id, is_encoder
+from platform.datasets.encoders import ENCODER_FORMS, LIBRARIES, encode, encoder_id, is_encoder
 from platform.datasets.folder import Dataset
 from platform.datasets.parts_of_speech import PartsOfSpeech, parts_of_names, published_parts
 from platform.errors import InputError
@@ -24,7 +24,9 @@ class ClassText(BaseModel):
 
     encoder: a text encoder (see encoders.py), `attributes` for the classes' attribute vectors, or the name of an
     embedding that stands in the data folder; these words come before a stored embedding of the same name. The latter
-    two are vectors already: `text` and `combine` do not touch them.
+    two are vectors already: `text` and `combine` do not touch them. Several joined by `+`, as in
+    `attributes+word2vec:FILE`, are concatenated, each at its length 1 where `normalise` (CLASTER's combination of
+    embeddings, Table 2, which does not say how; see encoder_parts).
     text: `name` for the class names, `verb` or `noun` (see parts_of_speech.py), or the name of a description set;
     several joined by `+`, as in `name+llm`. A class without a noun gets the mean of the other classes' noun vectors.
     combine: what becomes of a class's several texts. SynSE's semantics are `verb+noun`, concatenated.
@@ -45,6 +47,10 @@ def class_semantics(dataset: Dataset, text: ClassText) -> np.ndarray:
     Encodings are kept in the folder under embeddings/texts/, where it can be written, and read from there the next
     time. Raises InputError where the encoder, a description set or an attribute vector is missing.
     """
+    parts = encoder_parts(text.encoder, dataset.embedding_names)
+    if len(parts) > 1:
+        each = [class_semantics(dataset, text.model_copy(update={"encoder": part})) for part in parts]
+        return _scaled(np.concatenate(each, axis=1), text)
     if text.encoder == "attributes":
         return _scaled(_attributes(dataset), text)
     if not is_encoder(text.encoder):
@@ -55,13 +61,13 @@ def class_semantics(dataset: Dataset, text: ClassText) -> np.ndarray:
             f"unknown encoder `{text.encoder}`; write {ENCODER_FORMS}, or attributes, or the name of a class embedding "
             f"in {dataset.folder} (it has {have})"
         )
-    parts = _parts(dataset) if _asks_for(text.text, "verb", "noun") else [None] * len(dataset.classes)
-    texts = [_texts(dataset, info, text.text, part) for info, part in zip(dataset.classes, parts, strict=True)]
+    speech = _parts(dataset) if _asks_for(text.text, "verb", "noun") else [None] * len(dataset.classes)
+    texts = [_texts(dataset, info, text.text, part) for info, part in zip(dataset.classes, speech, strict=True)]
     if text.combine == "concatenate":
         _check_counts(dataset, texts, text.text)
     unique = list(dict.fromkeys(t for several in texts for t in several if t is not None))
     rows = dict(zip(unique, _encoded(dataset, text.encoder, unique), strict=True))
-    mean = _mean_noun([rows[p.noun] for p in parts if p and p.noun], text) if _asks_for(text.text, "noun") else None
+    mean = _mean_noun([rows[p.noun] for p in speech if p and p.noun], text) if _asks_for(text.text, "noun") else None
     return _combined([_vectors(several, rows, mean) for several in texts], text)
 
 
@@ -74,6 +80,10 @@ def encode_names(
     classes, for the mean noun; it is called only where a name has no noun. Raises InputError where a name alone cannot
     give a vector like those of the known classes.
     """
+    joined = encoder_parts(encoder)
+    if len(joined) > 1:
+        each = [encode_names(part, names, text.model_copy(update={"encoder": part}), known) for part in joined]
+        return _scaled(np.concatenate(each, axis=1), text)
     if not is_encoder(encoder):
         raise InputError(f"`{encoder}` cannot encode the name of a new class; a text encoder can: {ENCODER_FORMS}")
     asked = text.text.split("+")
@@ -99,6 +109,18 @@ def encode_names(
                 f"class `{without[0]}` has no noun, and the mean noun of the known classes: {error}"
             ) from None
     return _combined([_vectors(several, rows, mean) for several in texts], text)
+
+
+def encoder_parts(encoder: str, stored: Collection[str] = ()) -> list[str]:
+    """The encoders that are joined by `+`.
+
+    A `+` joins only where what follows begins as an encoder does (`attributes`, `minilm`, `word2vec:` and so on) or is
+    one of the `stored` embeddings, so that a path or a stored name may hold one.
+    """
+    if encoder in stored:
+        return [encoder]
+    words = "|".join(re.escape(word) for word in ("attributes", "minilm", *sorted(stored, key=len, reverse=True)))
+    return re.split(rf"\+(?=(?:{words})(?:\+|$)|(?:{'|'.join(LIBRARIES)}):)", encoder)
 
 
 def spoken(name: str) -> str:

@@ -1,7 +1,7 @@
 import pytest
 
 from platform.datasets.contents import check_split
-from platform.datasets.splits import published_class_lists, published_splits, random_split
+from platform.datasets.splits import drawn_split, published_class_lists, published_splits
 from platform.errors import InputError
 
 NAMES = [f"class {i}" for i in range(60)]
@@ -49,14 +49,37 @@ def test_a_class_list_that_does_not_fit_is_refused():
         published_splits("ntu120", NAMES)
 
 
-def test_a_random_split_is_its_seeds_alone():
-    first, again, other = (random_split(f"random:5:{seed}", NAMES) for seed in (0, 0, 1))
+def test_a_drawn_split_is_its_seeds_alone():
+    first, again, other = (drawn_split(f"random:5:{seed}", NAMES) for seed in (0, 0, 1))
     assert first == again
     assert set(first.unseen) != set(other.unseen)
     assert len(set(first.unseen)) == 5
 
 
-@pytest.mark.parametrize("name", ["random:5", "random:a:0", "random:0:0", "random:60:0", "random:5:-1", "random:5:0:1"])
-def test_a_random_split_that_cannot_be_is_refused(name):
+@pytest.mark.parametrize(
+    "name",
+    [
+        "random:5",
+        "random:a:0",
+        "random:0:0",
+        "random:60:0",
+        "random:5:-1",
+        "random:5:0:1",
+        "half:a",
+        "half",
+        "half:-1",
+        "half:5:0",
+    ],
+)
+def test_a_drawn_split_that_cannot_be_is_refused(name):
     with pytest.raises(InputError, match=f"split `{name}`"):
-        random_split(name, NAMES)
+        drawn_split(name, NAMES)
+
+
+@pytest.mark.parametrize(("class_list", "unseen"), [("ucf101", 50), ("hmdb51", 25), ("olympic16", 8)])
+def test_half_of_the_classes_are_unseen_the_larger_half_seen(class_list, unseen):
+    names = published_class_lists()[class_list]["classes"]
+    half, other = (drawn_split(f"half:{seed}", names) for seed in (0, 1))
+    assert len(half.unseen) == unseen
+    assert half == drawn_split(f"random:{unseen}:0", names)
+    assert set(half.unseen) != set(other.unseen)

@@ -180,6 +180,54 @@ def test_new_names_need_an_encoder_and_the_same_width(tiny_bert):
         encode_names(tiny_bert, ["jump"], ClassText(encoder=tiny_bert, text="llm", combine="concatenate"))
 
 
+@pytest.mark.parametrize(
+    ("encoder", "parts"),
+    [
+        ("minilm", ["minilm"]),
+        ("attributes+minilm", ["attributes", "minilm"]),
+        ("minilm+attributes+given", ["minilm", "attributes", "given"]),
+        ("attributes+word2vec:/a/v.bin+minilm", ["attributes", "word2vec:/a/v.bin", "minilm"]),
+        ("word2vec:/a+b/v+minilm.bin+open_clip:RN50", ["word2vec:/a+b/v+minilm.bin", "open_clip:RN50"]),
+        ("given+two", ["given+two"]),
+        ("minilm+given+two", ["minilm", "given+two"]),
+        ("minilm+other", ["minilm+other"]),
+    ],
+)
+def test_a_plus_joins_encoders_and_no_paths(encoder, parts):
+    assert text.encoder_parts(encoder, ["given", "given+two"]) == parts
+
+
+def test_joined_encoders_are_concatenated_at_unit_length(dataset, tiny_bert):
+    names = class_semantics(dataset, ClassText(encoder=tiny_bert))
+    given = class_semantics(dataset, ClassText(encoder="given"))
+    joined = class_semantics(dataset, ClassText(encoder=f"given+{tiny_bert}"))
+    assert joined.shape == (3, 10)
+    np.testing.assert_allclose(joined, np.concatenate([given, names], axis=1) / np.sqrt(2), atol=1e-6)
+    raw = class_semantics(dataset, ClassText(encoder="attributes+given", normalise=False))
+    assert raw.tolist() == [[1, 0, 3, 4], [3, 4, 0, 2], [0, 0, 1, 0]]
+
+
+def test_joined_encoders_take_the_texts_that_are_asked_for(ntu, tiny_bert):
+    choice = ClassText(encoder=tiny_bert, text="verb+noun", combine="concatenate")
+    alone, joined = (
+        class_semantics(ntu, choice.model_copy(update={"encoder": encoder}))
+        for encoder in (tiny_bert, f"{tiny_bert}+{tiny_bert}")
+    )
+    np.testing.assert_allclose(joined, unit(np.concatenate([alone, alone], axis=1)), atol=1e-6)
+    new = encode_names(f"{tiny_bert}+{tiny_bert}", ["squat down"], choice, known=lambda: ntu)
+    assert new.shape == (1, 32)
+
+
+def test_new_names_need_every_joined_encoder_to_be_one_of_text(dataset, tiny_bert):
+    choice = ClassText(encoder=f"{tiny_bert}+{tiny_bert}")
+    np.testing.assert_allclose(
+        encode_names(choice.encoder, dataset.class_names, choice), class_semantics(dataset, choice), atol=1e-6
+    )
+    for encoder in (f"attributes+{tiny_bert}", f"given+{tiny_bert}"):
+        with pytest.raises(InputError, match=f"`{encoder.partition('+')[0]}` cannot encode the name of a new class"):
+            encode_names(encoder, ["jump"], ClassText(encoder=encoder))
+
+
 @pytest.fixture
 def ntu(tmp_path):
     """Three classes of NTU RGB+D with their verbs and nouns; the last has no noun."""

@@ -1,11 +1,13 @@
 """Readers on the data as their makers publish them, from the folder named by UNSEEN_DATA."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from platform.datasets.class_spelling import positions, published_list_of, published_positions
 from platform.datasets.folder import write_dataset
 from platform.datasets.parts_of_speech import published_parts
 from platform.datasets.readers import ImportOptions, read
@@ -157,3 +159,49 @@ def test_parts_of_speech_of_ntu_are_synses_released_vocabulary():
     assert np.load(folder / "labels.npy").tolist() == class_names(None, "ntu120")
     released = [tuple(str(found[kind][rows[kind][i]]) for kind in ("verb", "noun")) for i in range(120)]
     assert [(p.verb, p.noun or "#") for p in published_parts("ntu120")] == released
+
+
+def truze_lists(file):
+    """{class list: {part: class names}} of ZSL.txt or FSL.txt."""
+    text = real(f"splits/truze/{file}").read_text()
+    _, ucf101, hmdb51 = re.split(r"#*(?:UCF101|HMDB51)\n", text)
+    parts = re.compile(r"(\w+) ?\((\d+) classes\): ([^:]+?)\.(?=\s|$)")
+    lists = {}
+    for class_list, section in (("ucf101", ucf101), ("hmdb51", hmdb51)):
+        found = {part: re.split(r",\s*", names.strip()) for part, _, names in parts.findall(section)}
+        assert [len(names) for names in found.values()] == [int(count) for _, count, _ in parts.findall(section)]
+        lists[class_list] = found
+    return lists
+
+
+@pytest.mark.parametrize(("file", "split"), [("ZSL.txt", "truze"), ("FSL.txt", "truze-fsl")])
+@pytest.mark.parametrize("class_list", ["ucf101", "hmdb51"])
+def test_truzes_lists_are_the_built_in_splits(file, split, class_list):
+    parts, names = truze_lists(file)[class_list], class_names(None, class_list)
+    assert published_positions([n for part in parts.values() for n in part], class_list)  # each class exactly once
+    found = {part: sorted(positions(listed, names)) for part, listed in parts.items()}
+    built_in = published_splits(class_list, names)[split]
+    assert [names[i] for i in found["Testing"]] == built_in.unseen
+    folds = [[names[i] for i in found["Validation"]]] if "Validation" in found else []
+    assert folds == built_in.pseudo_unseen
+
+
+def test_the_word_vectors_authors_class_names_are_ucf101s():
+    names = np.load(real("class_text/ucf101_word2vec.npz"))["classes"].tolist()
+    assert published_list_of(names) == "ucf101"
+    known = class_names(None, "ucf101")
+    spelled = dict(zip(names, published_positions(names, "ucf101"), strict=True))
+    assert known[spelled["Weight Lifting"]] == "clean and jerk"
+
+
+def test_elaborative_descriptions_are_found_for_folder_names(tmp_path):
+    for name in class_names(None, "ucf101"):
+        folder = tmp_path / "".join(word.capitalize() for word in name.split())
+        folder.mkdir()
+        np.save(folder / "v.npy", np.ones(2, np.float32))
+    path = real("class_text/elaborative/UCF101.json")
+    contents = read("per_video", tmp_path, ImportOptions(descriptions={"elaborative": path}))
+    contents.check()
+    assert contents.class_list == "ucf101"
+    expected = description_sets("elaborative", path, class_names(None, "ucf101"))["elaborative"]
+    assert [c.descriptions["elaborative"] for c in contents.classes] == expected

@@ -6,8 +6,21 @@ from pathlib import Path
 
 from platform.datasets.contents import ClassInfo, Contents
 from platform.datasets.parts_of_speech import published_parts
-from platform.datasets.readers import msr_action3d, npz, ntu, nw_ucla, penn_action, pyskl, synse, utd_mhad, xian
+from platform.datasets.readers import (
+    i3d,
+    msr_action3d,
+    npz,
+    ntu,
+    nw_ucla,
+    penn_action,
+    per_video,
+    pyskl,
+    synse,
+    utd_mhad,
+    xian,
+)
 from platform.datasets.readers.class_files import description_sets, parts_of_speech, text_features
+from platform.datasets.readers.class_order import follows_list_order, in_published_order
 from platform.datasets.readers.label_splits import read_label_splits
 from platform.datasets.readers.options import ImportOptions, flag
 from platform.datasets.splits import published_splits
@@ -58,6 +71,16 @@ LAYOUTS = {
     "msr_action3d": Layout(msr_action3d.read, "folder or .zip of aAA_sSS_eEE_skeleton3D.txt (MSR-Action3D)"),
     "penn_action": Layout(penn_action.read, "folder or .zip of the labels, 0001.mat (Penn Action)"),
     "utd_mhad": Layout(utd_mhad.read, "Skeleton.zip, utd_shiftgcn.npz, or the folder of both (UTD-MHAD)"),
+    "i3d": Layout(
+        i3d.read,
+        "folder with i3d.mat and split_1/att_splits.mat, split_2/… (gzsl-od, tf-vaegan)",
+        ("class_list", "classes", "features", "partition", "seed", "extractor"),
+    ),
+    "per_video": Layout(
+        per_video.read,
+        "folder of CLASS/VIDEO.npy, or of VIDEO.npy with lists (Elaborative Rehearsal, feature extractors)",
+        ("class_list", "classes", "video_list", "train_list", "test_list", "seed", "extractor"),
+    ),
 }
 
 
@@ -74,15 +97,19 @@ def read(layout: str, source: Path, options: ImportOptions) -> Contents:
             raise InputError(f"{flag(option)} does not apply to layout {layout}, which takes {takes}")
     contents = LAYOUTS[layout].read(source, options)
     names = [c.name for c in contents.classes]
-    published_splits(contents.class_list, names)  # raises where the class list is not this data set's
-    splits = read_label_splits(options.label_splits, names, contents.class_list) if options.label_splits else {}
+    # both raise where the class list is not this data set's
+    ordered = follows_list_order(names, contents.class_list)
+    published_splits(contents.class_list, names)
+    numbered = contents.class_list if ordered else None
+    splits = read_label_splits(options.label_splits, names, numbered) if options.label_splits else {}
     contents = replace(
         contents,
         name=options.name or contents.name,
         splits={**contents.splits, **splits},
         validation=contents.validation and _described(contents.validation, contents.class_list, options),
     )
-    return _described(contents, contents.class_list, options)
+    # last, because the user's files without names follow the labels of the imported files
+    return in_published_order(_described(contents, contents.class_list, options))
 
 
 def _described(contents: Contents, class_list: str | None, options: ImportOptions) -> Contents:

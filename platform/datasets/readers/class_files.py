@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from platform.datasets.class_spelling import positions
 from platform.datasets.parts_of_speech import PartsOfSpeech
 from platform.datasets.readers.arrays import as_matrix, load_npy
 from platform.datasets.readers.tables import INDEX_COLUMNS, Table, read_table
@@ -17,6 +18,8 @@ from platform.errors import InputError
 _NAME_COLUMNS = ("name", "label", "class", "action labels")
 _DESCRIPTION_COLUMNS = ("description", "text", "definition")
 _NTU120 = 120
+# for a card: UCF101's own numbers, for one, swap some neighbours of the published order
+PUBLISHED_ORDER_NOTE = "no class names beside the labels: they are taken to count the class list in its published order"
 
 
 def class_names(classes: Path | None, class_list: str | None) -> list[str]:
@@ -43,10 +46,11 @@ def description_sets(
 ) -> dict[str, list[list[str]]]:
     """Texts of the classes, in the order of `names`, by description set: (classes, texts).
 
-    .txt has one text a line, .json is a list of {word, defn}; both give the set `name`. So does a .csv table or a sheet
-    of an .xlsx workbook (FILE.xlsx#SHEET) with a column of descriptions. Where it has other columns beside the names,
-    as one a body part, each is a set of its own, `name.COLUMN`, and `name` is all of them. A file for NTU RGB+D 120
-    serves NTU RGB+D too, which is its first 60 classes.
+    .txt has one text a line, .json is a list of {word, defn} in which a class is found whatever the spelling of its
+    name; both give the set `name`. So does a .csv table or a sheet of an .xlsx workbook (FILE.xlsx#SHEET) with a column
+    of descriptions. Where it has other columns beside the names, as one a body part, each is a set of its own,
+    `name.COLUMN`, and `name` is all of them. A file for NTU RGB+D 120 serves NTU RGB+D too, which is its first 60
+    classes.
     """
     file, _, sheet = path.name.partition("#")
     path = path.with_name(file)
@@ -131,7 +135,8 @@ def _read_definitions(path: Path, names: Sequence[str]) -> list[str]:
         by_word = {record["word"]: record["defn"] for record in records}
     except (json.JSONDecodeError, TypeError, KeyError) as error:
         raise InputError(f"{path}: expected a JSON list of {{word, defn}} ({error})") from error
-    missing = [name for name in names if name not in by_word]
-    if missing:
-        raise InputError(f"{path}: no definition of class `{missing[0]}`; every class needs its `word`")
-    return [by_word[name] for name in names]
+    words = list(by_word)
+    found = positions(names, words)
+    if None in found:
+        raise InputError(f"{path}: no definition of class `{names[found.index(None)]}`; every class needs its `word`")
+    return [by_word[words[i]] for i in found]

@@ -34,6 +34,9 @@ class ImportOptions:
     locations: Locations | None = None
     seed: int | None = None
     partition: str | None = None
+    video_list: Path | None = None
+    train_list: Path | None = None
+    test_list: Path | None = None
 
     def given(self) -> list[str]:
         """The names of the options that were given."""

@@ -13,15 +13,19 @@ from pathlib import Path
 import numpy as np
 
 from platform.datasets.contents import ClassSplit, Contents, FeatureArray
-from platform.datasets.readers.arrays import as_integers, as_labels, as_matrix, load_mat, load_npz
+from platform.datasets.readers.arrays import as_labels, as_matrix, load_mat, load_npz
 from platform.datasets.readers.attributes import classes_with_attributes
 from platform.datasets.readers.options import ImportOptions
 from platform.datasets.readers.partitions import draw_partition, partition_note
+from platform.datasets.readers.proposed_splits import (
+    LOCATIONS,
+    SPLITS_FILE,
+    listed_names,
+    location_problem,
+    sample_positions,
+)
 from platform.datasets.splits import published_class_lists
 from platform.errors import InputError
-
-_SPLITS_FILE = "att_splits.mat"
-_LOCATIONS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
 
 
 @dataclass(frozen=True)
@@ -35,32 +39,32 @@ class _Samples:
 
 def read(source: Path, options: ImportOptions) -> Contents:
     """The split is `proposed`. Raises InputError where the positions do not fit the features' rows."""
-    path = source / _SPLITS_FILE
+    path = source / SPLITS_FILE
     if options.seed is not None and options.locations != "ignore":
-        raise InputError(f"--seed does not apply: {_SPLITS_FILE} says what to train on (see --locations ignore)")
+        raise InputError(f"--seed does not apply: {SPLITS_FILE} says what to train on (see --locations ignore)")
     chosen = options.attributes or "att"
-    tables = load_mat(path, ["allclasses_names", chosen], _LOCATIONS)
-    names = [str(np.ravel(cell)[0]).strip() for cell in tables["allclasses_names"].ravel()]
+    tables = load_mat(path, ["allclasses_names", chosen], LOCATIONS)
+    names = listed_names(tables)
     classes = classes_with_attributes(names, tables[chosen].T, f"{path}: `{chosen}`")
     samples = _read_samples(options.features or _find_features(source), names)
 
-    problem = _location_problem(tables, samples.labels, names)
+    problem = location_problem(tables, samples.labels, names)
     if options.locations == "ignore":
         seed = options.seed or 0
         unseen = _unseen_without_locations(source, names, problem, tables, samples.labels)
         rows, train = slice(None), draw_partition(samples.labels, seed)
-        note = f"sample positions of {_SPLITS_FILE} ignored; {partition_note(seed)}"
+        note = f"sample positions of {SPLITS_FILE} ignored; {partition_note(seed)}"
     elif problem is not None:
         raise InputError(
             f"{samples.path}: its rows are not in the order that {path} expects ({problem}); with --locations ignore "
             "only the attributes and the class split are taken and a seeded partition is drawn"
         )
     else:
-        positions = {key: _positions(tables, key) for key in _LOCATIONS}
+        positions = {key: sample_positions(tables, key) for key in LOCATIONS}
         unseen = sorted(set(samples.labels[positions["test_unseen_loc"]].tolist()))
         rows = np.sort(np.concatenate(list(positions.values())))
         train = np.isin(rows, positions["trainval_loc"])
-        note = f"partitions as {_SPLITS_FILE} has them"
+        note = f"partitions as {SPLITS_FILE} has them"
         if len(rows) == len(samples.labels):
             rows = slice(None)
         else:
@@ -68,13 +72,13 @@ def read(source: Path, options: ImportOptions) -> Contents:
     split = ClassSplit(
         unseen=[names[i] for i in unseen],
         pseudo_unseen=_read_folds(source, names, unseen),
-        source=f"Xian et al., Proposed Splits, {_SPLITS_FILE}",
+        source=f"Xian et al., Proposed Splits, {SPLITS_FILE}",
     )
     return Contents(
         name=source.name,
         modality=options.modality or "image",
         licence="",
-        source=f"features {samples.path.name}, class attributes `{chosen}` of {_SPLITS_FILE}; {note}",
+        source=f"features {samples.path.name}, class attributes `{chosen}` of {SPLITS_FILE}; {note}",
         classes=classes,
         labels=samples.labels[rows],
         train=train,
@@ -115,30 +119,8 @@ def _in_order(path: Path, theirs: Sequence[str], names: Sequence[str]) -> np.nda
     """(C,) for each of the file's classes its index in `names`."""
     if sorted(theirs) != sorted(names):
         odd = min(set(theirs) ^ set(names))
-        raise InputError(f"{path}: its `classes` are not those of {_SPLITS_FILE}; `{odd}` is in one of them only")
+        raise InputError(f"{path}: its `classes` are not those of {SPLITS_FILE}; `{odd}` is in one of them only")
     return np.array([names.index(name) for name in theirs])
-
-
-def _positions(tables: dict[str, np.ndarray], key: str) -> np.ndarray:
-    return as_integers(f"{_SPLITS_FILE}: `{key}`", tables[key]) - 1
-
-
-def _location_problem(tables: dict[str, np.ndarray], labels: np.ndarray, names: Sequence[str]) -> str | None:
-    """Why the sample positions cannot be those of these labels; None where they can."""
-    missing = [key for key in _LOCATIONS if key not in tables]
-    if missing:
-        return f"it holds no `{missing[0]}`"
-    trainval, test_seen, test_unseen = (_positions(tables, key) for key in _LOCATIONS)
-    every = np.concatenate([trainval, test_seen, test_unseen])
-    if every.min() < 0 or every.max() >= len(labels):
-        return f"positions run from {every.min() + 1} to {every.max() + 1}, the features have {len(labels)} rows"
-    if len(np.unique(every)) != len(every):
-        return "a position stands in more than one list"
-    for what, positions in (("trainval_loc", trainval), ("test_seen_loc", test_seen)):
-        both = np.intersect1d(labels[positions], labels[test_unseen])
-        if len(both):
-            return f"{what} and test_unseen_loc share {len(both)} classes, as `{names[both[0]]}`"
-    return None
 
 
 def _unseen_without_locations(
@@ -148,7 +130,7 @@ def _unseen_without_locations(
     if path.exists():
         return _read_class_file(path, names)
     if problem is None:
-        return sorted(set(labels[_positions(tables, "test_unseen_loc")].tolist()))
+        return sorted(set(labels[sample_positions(tables, "test_unseen_loc")].tolist()))
     raise InputError(f"{path}: no such file; without usable sample positions it has to say which classes are unseen")
 
 
@@ -165,5 +147,5 @@ def _read_class_file(path: Path, names: Sequence[str]) -> list[int]:
     listed = [line.strip() for line in path.read_text().splitlines() if line.strip()]
     unknown = sorted(set(listed) - set(names))
     if unknown:
-        raise InputError(f"{path}: unknown class `{unknown[0]}`; the classes are those of {_SPLITS_FILE}")
+        raise InputError(f"{path}: unknown class `{unknown[0]}`; the classes are those of {SPLITS_FILE}")
     return sorted(names.index(name) for name in set(listed))
