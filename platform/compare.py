@@ -79,8 +79,9 @@ def compare(
             results = _run_missing(table, problems, values, on, range(seeds), results, runs, folds, device, as_json)
         shown, found = _ablation(table, problems, values, on, range(seeds), results, per_sample)
         found = [r for r in found if protocol in ("both", r.protocol)]
-        drawn = _sensitivities(found) if figures else {}
-        _end([shown], found, runs, f"compare {table}", drawn, _citations(found), as_json)
+        drawn = _figures(found, runs) if figures else {}
+        beside = _verdicts(found, metric, against, per_sample)
+        _end([shown, *beside], found, runs, f"compare {table}", drawn, _citations(found), as_json)
         return
     chosen = _chosen(results, _names(methods), asked, kind, protocol)
     found, aside = _latest(chosen)
@@ -115,6 +116,9 @@ def _list_tables() -> None:
     for table in published_tables():
         said = " (--table runs it)" if table.key in ablations() else ""
         cli.console.print(f"{table.key:<12} {table.reference}: {table.title}{said}", soft_wrap=True, highlight=False)
+    for plan in ablations().values():
+        if plan.title:
+            cli.console.print(f"{plan.table:<12} {plan.title} (--table runs it)", soft_wrap=True, highlight=False)
 
 
 def _results(sources: Sequence[str], runs: Path, ablation: bool) -> "list[Result]":
@@ -174,7 +178,7 @@ def _tables(
 ) -> "list[Table]":
     from platform.report.comparison import comparison_table, published_comparison
     from platform.report.published import published_tables
-    from platform.report.verdicts import agreement_table, significance_table
+    from platform.report.verdicts import agreement_table
 
     methods = {r.method for r in results}
     ablated = {table.key for table in published_tables() if any(row.variant for row in table.rows)}
@@ -182,10 +186,7 @@ def _tables(
     if papers == "none":
         beside = []
     tables = [comparison_table(results, per_sample=per_sample, published=beside)]
-    for protocol in ("clean", "released"):
-        own = [r for r in results if r.protocol == protocol and r.kind == "single"]
-        if (tested := significance_table(own, metric, against, per_sample, protocol)) is not None:
-            tables.append(tested)
+    tables += _verdicts(results, metric, against, per_sample)
     if papers == "auto":  # those that compare the most of these methods
         common = {t.key: len(methods & {row.method for row in t.rows}) for t in beside}
         beside = [t for t in beside if common[t.key] >= 2]
@@ -194,16 +195,22 @@ def _tables(
     return [*tables, *(published_comparison(t, methods) for t in beside)]
 
 
+def _verdicts(results: "Sequence[Result]", metric: str, against: str | None, per_sample: bool) -> "list[Table]":
+    """Tests of significance under each protocol, and purity where there are clusters."""
+    from platform.report.verdicts import purity_table, significance_table
+
+    single = [r for r in results if r.kind == "single"]
+    tables = [
+        significance_table([r for r in single if r.protocol == protocol], metric, against, per_sample, protocol)
+        for protocol in ("clean", "released")
+    ]
+    return [table for table in (*tables, purity_table(single)) if table is not None]
+
+
 def _figures(results: "Sequence[Result]", runs: Path) -> dict[str, str]:
     from platform.report.drawing import figures_of
 
     return figures_of(results, runs, cli.say)
-
-
-def _sensitivities(results: "Sequence[Result]") -> dict[str, str]:
-    from platform.report.drawing import sensitivities
-
-    return sensitivities(results)
 
 
 def _citations(results: "Sequence[Result]") -> dict[str, str]:

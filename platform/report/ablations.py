@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from platform.configuration import nearest
 from platform.errors import InputError
 from platform.method import load_method
-from platform.report.comparison import ALL_SPLITS, HEADINGS, LEGEND, Cell, Row, Table
+from platform.report.comparison import ALL_SPLITS, HEADINGS, LEGEND, Cell, Row, Table, published_cell
 from platform.report.published import PublishedTable
 from platform.report.results import PROTOCOLS, Result
 from platform.zeroshot.problem import ProblemOptions
@@ -35,6 +35,7 @@ class Ablation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     table: str
+    title: str = ""  # of a figure, which has no table of numbers to name it
     metrics: tuple[str, ...]
     over: str = ""
     rows: tuple[AblationRow, ...]
@@ -144,7 +145,8 @@ def ablation_table(
     notes = ["%, mean ± standard deviation over seeds and splits", LEGEND["released"]]
     if published is not None:
         notes.append(f"{LEGEND['published']} ({published.reference})")
-    title = f"{published.reference}: {published.title}" if published else plan.table
+        notes += [LEGEND["unstated"]] if published.protocol == "unstated" else []
+    title = f"{published.reference}: {published.title}" if published else plan.title
     return Table(plan.table, title, ("row", "data", "protocol"), (*ours, *theirs), tuple(rows), tuple(notes))
 
 
@@ -156,7 +158,7 @@ def _rows_of(published: PublishedTable, plan: Ablation, columns: Sequence[tuple[
         for metric in plan.metrics:
             if metric in row.values:
                 place = f"{row.dataset} {row.split}", HEADINGS[metric]
-                own[place] = Cell((row.values[metric],), published.protocol, published=True)
+                own[place] = published_cell(row, metric, published)
     return [Row(label, (*[None] * before, *(own.get(c) for c in columns))) for label, own in rows.items() if own]
 
 

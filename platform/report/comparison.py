@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 
 from scipy.stats import kendalltau
 
-from platform.report.published import PublishedTable
+from platform.report.published import PublishedRow, PublishedTable
 from platform.report.results import Result
 
 HEADINGS = {"zsl": "ZSL", "seen": "s", "unseen": "u", "harmonic_mean": "H", "ausuc": "AUSUC"}
-PROTOCOL_MARKS = {"clean": "", "released": "†"}
+PUBLISHED_HEADINGS = {**HEADINGS, "difference": "difference", "t": "t"}
+PROTOCOL_MARKS = {"clean": "", "released": "†", "unstated": "‡"}
 LEGEND = {
     "released": "† released protocol: the epoch was chosen on the unseen test classes themselves; it leaks",
+    "unstated": "‡ the paper does not say on what the epoch and the hyperparameters were chosen",
     "published": "italic: published by the paper named, under its own protocol",
 }
 ALL_SPLITS = "all splits"
@@ -20,11 +22,12 @@ ALL_SPLITS = "all splits"
 
 @dataclass(frozen=True)
 class Cell:
-    """Values in percent: ours, one a seed and split; a published one alone."""
+    """Values in percent: ours, one a seed and split; a published one alone, with its deviation where it is printed."""
 
     values: tuple[float, ...]
     protocol: str
     published: bool = False
+    deviation: float | None = None
 
     @property
     def mean(self) -> float:
@@ -32,8 +35,13 @@ class Cell:
 
     @property
     def spread(self) -> float | None:
-        """Standard deviation of the sample; None of a single value."""
-        return statistics.stdev(self.values) if len(self.values) > 1 else None
+        """Standard deviation of the sample, or as published; None of a single value."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else self.deviation
+
+
+def published_cell(row: PublishedRow, metric: str, table: PublishedTable) -> Cell:
+    """A paper's number."""
+    return Cell((row.values[metric],), table.protocol, published=True, deviation=row.spreads.get(metric))
 
 
 @dataclass(frozen=True)
@@ -104,8 +112,9 @@ def comparison_table(
         cells = [_cell(several, metric, per_sample) for several in at for metric in metrics]
         shown.append(Row(label, tuple(cells)))
     shown += _published_rows(results, places, groups, metrics, published, several_kinds)
-    notes = [LEGEND["released"]] if any(r.protocol == "released" for r in results) else []
-    if any(isinstance(cell, Cell) and cell.published for row in shown for cell in row.cells):
+    cells = [cell for row in shown for cell in row.cells if isinstance(cell, Cell)]
+    notes = [LEGEND[p] for p in ("released", "unstated") if any(cell.protocol == p for cell in cells)]
+    if any(cell.published for cell in cells):
         notes.append(LEGEND["published"])
     notes.append(
         f"%, mean ± standard deviation over seeds{' and splits' if len(places) > 1 else ''}; accuracies are means over "
@@ -122,20 +131,20 @@ def published_comparison(table: PublishedTable, methods: Iterable[str]) -> Table
     methods = set(methods)
     rows = [row for row in table.rows if row.method is None or row.method in methods]
     groups = list(dict.fromkeys(f"{row.dataset} {row.split}" for row in rows))
-    metrics = [m for m in HEADINGS if any(m in row.values for row in rows)]
-    shown: dict[tuple[str, str], dict[tuple[str, str], Cell]] = {}
+    metrics = [m for m in PUBLISHED_HEADINGS if any(m in row.values for row in rows)]
+    shown: dict[tuple[str, str, str], dict[tuple[str, str], Cell]] = {}
     for row in rows:
-        own = shown.setdefault((row.name, row.variant), {})
-        for metric, value in row.values.items():
-            own[f"{row.dataset} {row.split}", metric] = Cell((value,), table.protocol, published=True)
+        own = shown.setdefault((row.name, row.variant, row.text), {})
+        for metric in row.values:
+            own[f"{row.dataset} {row.split}", metric] = published_cell(row, metric, table)
     columns = [(group, metric) for group in groups for metric in metrics]
     return Table(
         table.key,
         f"{table.reference}: {table.title}",
-        ("method", "variant"),
-        tuple((group, HEADINGS[metric]) for group, metric in columns),
+        ("method", "variant", "class text"),
+        tuple((group, PUBLISHED_HEADINGS[metric]) for group, metric in columns),
         tuple(Row(label, tuple(own.get(c) for c in columns)) for label, own in shown.items()),
-        (LEGEND["published"], LEGEND["released"]),
+        tuple(filter(None, (LEGEND["published"], LEGEND[table.protocol], table.note))),
     )
 
 
@@ -255,7 +264,7 @@ def _published_rows(
                     kind = ("",) if several_kinds else ()
                     name = f"{row.name} ({row.variant})" if row.variant else row.name
                     label = (f"{name}: {table.reference}", row.features, row.text, *kind, table.protocol)
-                    cells = {(group, m): Cell((v,), table.protocol, published=True) for m, v in row.values.items()}
+                    cells = {(group, metric): published_cell(row, metric, table) for metric in row.values}
                     rows.setdefault(label, {}).update(cells)
     return [
         Row(label, tuple(cells.get((group, metric)) for group in groups for metric in metrics))

@@ -1,16 +1,16 @@
 """The figures of a comparison: what the compared models make of the test samples, drawn from the models themselves."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from platform.errors import InputError
 from platform.report.comparison import HEADINGS, row_names
-from platform.report.figures import per_class_figure, seen_unseen_figure, sensitivity_figure, svg
+from platform.report.figures import learning_figure, per_class_figure, seen_unseen_figure, sensitivity_figure, svg
 from platform.report.inspection import Inspection, inspect
-from platform.report.results import Result
+from platform.report.results import Result, validation_curves
 from platform.tracking.store import download_model
 from platform.training.tested import model_and_samples
 
@@ -26,6 +26,7 @@ def figures_of(results: Sequence[Result], runs: Path, say: Callable[[str], None]
     """
     place, chosen = _chosen(results)
     drawn: dict[str, Inspection] = {}
+    learning: dict[str, Mapping[str, Sequence[float]]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for number, (name, result) in enumerate(chosen[:_MOST]):
             try:
@@ -35,6 +36,8 @@ def figures_of(results: Sequence[Result], runs: Path, say: Callable[[str], None]
                 say(f"no figures of {name}: {error}")
                 continue
             drawn[name] = inspect(model, samples)
+            if model.learns_seen_classes:
+                learning[name] = validation_curves(result, runs, ("accuracy", "seen_alone", "zsl"))
     if len(chosen) > _MOST:
         say(f"figures of the first {_MOST} of {len(chosen)} rows; choose others with --methods")
     figures: dict[str, Figure] = {}
@@ -43,6 +46,8 @@ def figures_of(results: Sequence[Result], runs: Path, say: Callable[[str], None]
         figures[f"{place}: accuracy of each unseen class among the unseen"] = per_class_figure(accuracies)
         curves, areas = ({n: getattr(found, part) for n, found in drawn.items()} for part in ("curve", "ausuc"))
         figures[f"{place}: seen and unseen accuracy as a bias moves between them"] = seen_unseen_figure(curves, areas)
+    if learning:
+        figures[f"{place}: learning curves of validation"] = learning_figure(learning)
     for name, found in drawn.items():
         figures |= {f"{place}, {name}: {what}": figure for what, figure in found.figures().items()}
     shown = {caption: svg(figure, f"figure-{number}") for number, (caption, figure) in enumerate(figures.items())}

@@ -89,6 +89,53 @@ def confusion_figure(counts: np.ndarray, class_names: Sequence[str], seen: int) 
     return figure
 
 
+def clusters_figure(
+    clusters: Mapping[str, np.ndarray], labels: np.ndarray, class_names: Sequence[str], seen: int
+) -> Figure:
+    """Each class's share of samples in each cluster, side by side, as before and after (CLASTER, Fig. 5).
+
+    clusters: (N,) by name; labels: (N,), classes numbered seen first, of which a line parts the unseen ones.
+    """
+    width = 1 + max(int(chosen.max()) for chosen in clusters.values())
+    rows = sorted(set(labels.tolist()))
+    with matplotlib.rc_context({**_STYLE, "font.size": 7}):
+        figure = Figure(figsize=(_WIDTH, 0.9 + 0.13 * len(rows)), layout="constrained")
+        all_axes = np.atleast_1d(figure.subplots(1, len(clusters), sharey=True))
+        for axes, (name, chosen) in zip(all_axes, clusters.items(), strict=True):
+            counts = np.zeros((len(class_names), width))
+            np.add.at(counts, (labels, chosen), 1)
+            shares = counts[rows] / counts[rows].sum(axis=1, keepdims=True)
+            image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")
+            axes.axhline(sum(row < seen for row in rows) - 0.5, color="#D55E00", linewidth=0.8)
+            axes.set(title=name, xlabel="cluster", xticks=range(width))
+        all_axes[0].set_yticks(range(len(rows)), [class_names[row] for row in rows])
+        figure.colorbar(image, ax=list(all_axes), shrink=0.6)
+    return figure
+
+
+def learning_figure(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Accuracies epoch by epoch: of seen classes, training (dashed) and held out, and of unseen ones (CLASTER, Fig. 1).
+
+    curves: by model, `accuracy` of training samples, `seen_alone` and `zsl` of held-out ones, in [0, 1].
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH, 0.55 * _WIDTH), layout="constrained")
+        sides = figure.subplots(1, 2)
+        for number, (name, own) in enumerate(curves.items()):
+            for axes, metric, line in (
+                (sides[0], "accuracy", "--"),
+                (sides[0], "seen_alone", "-"),
+                (sides[1], "zsl", "-"),
+            ):
+                values = 100 * np.asarray(own.get(metric, ()))
+                label = name if metric == "zsl" else None
+                axes.plot(np.arange(1, len(values) + 1), values, line, color=_colour(number), label=label, linewidth=1)
+        sides[0].set(title="seen classes: training (dashed), held out", xlabel="epoch", ylabel="accuracy, %")
+        sides[1].set(title="pseudo-unseen classes", xlabel="epoch")
+        figure.legend(loc="outside lower center", ncols=2, fontsize=7, frameon=False)
+    return figure
+
+
 def seen_unseen_figure(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], areas: Mapping[str, float]) -> Figure:
     """Unseen over seen accuracy as a bias moves from one side to the other, with the area below (Chao et al., 2016).
 

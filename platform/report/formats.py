@@ -13,7 +13,7 @@ from platform.report.comparison import PROTOCOL_MARKS, Cell, Table
 
 _LABELS_WIDTH = 48  # of a terminal, for what stands before the numbers
 _ESCAPED = {"\\": r"\textbackslash{}", **{c: rf"\{c}" for c in "&%$#_{}"}, "~": r"\textasciitilde{}", "^": r"\^{}"}
-_IN_MATH = {"†": r"$^\dagger$", "±": r"$\pm$", "τ": r"$\tau$", "−": "$-$"}
+_IN_MATH = {"†": r"$^\dagger$", "‡": r"$^\ddagger$", "±": r"$\pm$", "τ": r"$\tau$", "−": "$-$"}
 
 
 def terminal(table: Table, width: int) -> list[RichTable]:

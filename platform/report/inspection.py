@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 
 from platform.method import Model
-from platform.report.figures import confusion_figure, latents_figure
+from platform.report.figures import clusters_figure, confusion_figure, latents_figure
 from platform.zeroshot.metrics import area_under_seen_unseen_curve, seen_unseen_curve
 from platform.zeroshot.task import Samples
 
@@ -18,7 +18,7 @@ class Inspection:
     """A model's decisions on N test samples of S seen and U unseen classes.
 
     unseen_accuracies: among the unseen classes alone, in [0, 1]; confusion: (C, C) counts over all classes, true by
-    predicted; curve: seen and unseen accuracies (K,) each; latents: (N, width) by name.
+    predicted; curve: seen and unseen accuracies (K,) each; latents: (N, width) by name; clusters: (N,) by name.
     """
 
     class_names: tuple[str, ...]
@@ -29,6 +29,7 @@ class Inspection:
     curve: tuple[np.ndarray, np.ndarray]
     ausuc: float
     latents: Mapping[str, np.ndarray]
+    clusters: Mapping[str, np.ndarray]
 
     def figures(self) -> dict[str, Figure]:
         """By what they show."""
@@ -36,6 +37,9 @@ class Inspection:
         if self.latents:
             title = f"t-SNE of {', '.join(self.latents)}"
             found[title] = latents_figure(self.latents, self.labels, self.class_names, self.seen)
+        if self.clusters:
+            shares = clusters_figure(self.clusters, self.labels, self.class_names, self.seen)
+            found[f"share of each class in each cluster, {' and '.join(self.clusters)}"] = shares
         return found
 
 
@@ -59,4 +63,5 @@ def inspect(model: Model, samples: Samples) -> Inspection:
         curve=tuple(side.numpy() for side in seen_unseen_curve(curve, samples.labels, seen)),
         ausuc=area_under_seen_unseen_curve(curve, samples.labels, seen),
         latents={name: values.numpy() for name, values in model.latents(samples.features).items()},
+        clusters={name: chosen.numpy() for name, chosen in model.clusters(samples.features).items()},
     )

@@ -1,7 +1,8 @@
 """The papers' result tables, as they printed them: numbers to stand beside ours, in percent.
 
-All stand under the released protocol: the code of both papers chooses the epoch on the unseen test classes themselves.
-Their accuracies are over samples, not means over classes. Where a paper quotes another method, the number is as quoted.
+The skeleton papers' stand under the released protocol: their code chooses the epoch on the unseen test classes, and
+accuracies are over samples, not means over classes. A paper without code whose text does not say how anything was
+chosen is `unstated`. Where a paper quotes another method, the number is as quoted.
 """
 
 from functools import cache
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from platform.configuration import nearest
 from platform.errors import InputError
 
-Metric = Literal["zsl", "seen", "unseen", "harmonic_mean"]
+Metric = Literal["zsl", "seen", "unseen", "harmonic_mean", "difference", "t"]  # the last two of pairs of methods
 
 _TABLES = Path(__file__).with_name("published.json")
 
@@ -23,7 +24,7 @@ class PublishedRow(BaseModel):
 
     method: the platform's module, None where it has none; variant: what was changed of the method, empty for the
     method as its paper has it; split: counts of seen and unseen classes, as in 55/5; features and text: empty where
-    the source does not say.
+    the source does not say; spreads: standard deviations over runs, where they are printed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +37,7 @@ class PublishedRow(BaseModel):
     features: str
     text: str
     values: dict[Metric, float]
+    spreads: dict[Metric, float] = {}
 
 
 class PublishedTable(BaseModel):
@@ -54,8 +56,8 @@ class PublishedTable(BaseModel):
     page: int | None
     title: str
     setting: str
-    protocol: Literal["released"]
-    metric_kind: Literal["per_sample"]
+    protocol: Literal["released", "unstated"]
+    metric_kind: Literal["per_sample", "per_class", "unstated"]
     averaged: bool
     note: str
     rows: tuple[PublishedRow, ...]

@@ -94,6 +94,17 @@ def results_of_store(home: Path, names: Sequence[str] = ()) -> list[Result]:
     return found
 
 
+def validation_curves(result: Result, home: Path, names: Sequence[str]) -> dict[str, list[float]]:
+    """Some of the metrics that validation had, epoch by epoch; those it had not are left out. home: of the store."""
+    if result.model.startswith("runs:/"):
+        client, run = open_store(home), result.model.removeprefix("runs:/")
+        histories = {name: client.get_metric_history(run, f"validation/epoch/{name}") for name in names}
+        return {n: [m.value for m in sorted(own, key=lambda m: m.step)] for n, own in histories.items() if own}
+    outcomes = read_outcomes(Path(result.model).parent.parent) or ()
+    epochs = next((o.epochs for o in outcomes if (o.split, o.seed) == (result.data.split, result.seed)), ())
+    return {name: [e[name] for e in epochs] for name in names if epochs and name in epochs[0]}
+
+
 def latest(results: Sequence[Result]) -> tuple[list[Result], list[str]]:
     """Each method's own run on each split: the one that began last, where several were made; and those set aside.
 

@@ -21,6 +21,14 @@ COUNTS = {
     "synse-2": 28,
     "synse-3": 7,
     "msf-logs": 4,
+    "claster-1": 21,
+    "claster-2": 53,
+    "claster-3": 42,
+    "claster-4": 8,
+    "claster-5": 21,
+    "claster-6": 15,
+    "claster-7": 4,
+    "claster-8": 27,
 }
 MISPRINTED = {("synse-2", "ReViSE", "NTU-60", "55/5")}  # as SA-DVAE, Table 4, says
 
@@ -37,23 +45,29 @@ def test_each_table_has_its_rows():
 
 @pytest.mark.parametrize("table", published_tables(), ids=lambda table: table.key)
 def test_no_row_stands_twice(table):
-    places = [(r.name, r.variant, r.dataset, r.split) for r in table.rows]
+    places = [(r.name, r.variant, r.text, r.dataset, r.split) for r in table.rows]
     assert len(set(places)) == len(places)
 
 
 @pytest.mark.parametrize("table", published_tables(), ids=lambda table: table.key)
 def test_numbers_are_percent_and_h_is_the_harmonic_mean(table):
     for row in table.rows:
-        assert all(0 <= value <= 100 for value in row.values.values())
+        assert all(0 <= value <= 100 for metric, value in row.values.items() if metric != "t")
+        assert row.spreads.keys() <= row.values.keys()
         place = (table.key, row.name, row.dataset, row.split)
         if {"seen", "unseen", "harmonic_mean"} <= row.values.keys() and place not in MISPRINTED:
             s, u = row.values["seen"], row.values["unseen"]
-            assert row.values["harmonic_mean"] == pytest.approx(2 * s * u / (s + u), abs=0.06), place
+            assert row.values["harmonic_mean"] == pytest.approx(2 * s * u / (s + u), abs=0.1), place  # CLASTER cuts off
 
 
 @pytest.mark.parametrize(
     ("key", "name", "dataset", "split", "variant", "printed"),
     [
+        ("claster-1", "CLASTER", "UCF101", "51/50", "CLASTER w/ NetVLAD", (41.7,)),
+        ("claster-4", "CLASTER", "HMDB51", "29/22", "", (33.2, 44.5)),
+        ("claster-5", "CLASTER and OD", "UCF101", "51/50", "ZSL", (-15.77,)),
+        ("claster-6", "CLASTER minus E2E", "Olympic16", "8/8", "ZSL", (2.6,)),
+        ("claster-7", "CLASTER", "HMDB51", "26/25", "Weighted Average", (35.3,)),
         ("sadvae-3", "SMIE", "NTU-60", "48/12", "", (40.18,)),
         ("sadvae-3", "SA-DVAE", "NTU-120", "96/24", "", (46.12,)),
         ("sadvae-4", "SA-DVAE", "NTU-60", "55/5", "", (62.28, 70.80, 66.27)),
