@@ -26,6 +26,14 @@ def test_a_cell_is_the_mean_and_deviation_over_seeds():
     assert cell.spread == pytest.approx(200**0.5)
 
 
+def test_a_published_number_has_the_deviation_that_was_printed():
+    table = published_comparison(published_table("claster-7"), ["methods.claster"])
+    row = cells(table, "Concatenation")
+    (cell,) = row.values()
+    assert (cell.mean, cell.spread, cell.protocol) == (43.2, 1.9, "unstated")
+    assert any(note.startswith("‡") for note in table.notes)
+
+
 def test_splits_stand_in_the_order_of_their_numbers_and_together_last():
     results = [result("a", value, split=split) for split, value in (("ru13", 0.2), ("ru5", 0.6), ("ru9", 0.4))]
     table = comparison_table(results, metrics=["zsl"])

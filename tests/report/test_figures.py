@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from platform.report.figures import (
+    clusters_figure,
     confusion_figure,
     latents_figure,
+    learning_figure,
     per_class_figure,
     seen_unseen_figure,
     sensitivity_figure,
@@ -78,3 +80,20 @@ def test_svg_is_well_formed_the_same_each_time_and_has_ids_of_its_own():
     root = ElementTree.fromstring(drawn("one"))
     used = {v.removeprefix("#") for e in root.iter() for k, v in e.attrib.items() if k.endswith("href")}
     assert used <= ids[0]
+
+
+def test_each_class_has_its_shares_of_the_clusters_before_and_after():
+    labels = np.array([0, 0, 2, 2, 3, 3])
+    clusters = {"before": np.array([0, 1, 1, 1, 0, 2]), "after": np.array([0, 0, 1, 1, 2, 2])}
+    before, after, _ = clusters_figure(clusters, labels, NAMES, seen=2).axes
+    assert before.images[0].get_array().tolist() == [[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.5, 0.0, 0.5]]
+    assert after.images[0].get_array().tolist() == np.eye(3).tolist()
+    assert [text.get_text() for text in before.get_yticklabels()] == ["bow", "hop", "wave"]
+    assert before.lines[0].get_ydata()[0] == 0.5  # one seen class stands above the line
+
+
+def test_learning_curves_are_of_seen_classes_on_one_side_and_unseen_ones_on_the_other():
+    curves = {"k-means": {"accuracy": [0.5, 0.9], "seen_alone": [0.4, 0.6], "zsl": [0.2, 0.3]}, "none": {"zsl": [0.1]}}
+    seen, unseen = learning_figure(curves).axes
+    assert [line.get_ydata().tolist() for line in seen.lines] == [[50, 90], [40, 60], [], []]
+    assert [line.get_ydata().tolist() for line in unseen.lines] == [[20, 30], [10]]

@@ -27,6 +27,9 @@ class Given(Model):
     def latents(self, x):
         return {"z": x}
 
+    def clusters(self, x):
+        return {"before": x.argmax(dim=1), "after": x.argmin(dim=1)}
+
     def with_classes(self, names, semantics):
         return self
 
@@ -60,4 +63,8 @@ def test_the_curve_goes_from_all_seen_to_all_unseen(inspected):
 
 
 def test_it_is_drawn(inspected):
-    assert set(inspected.figures()) == {"confusion over all classes", "t-SNE of z"}
+    assert set(inspected.figures()) == {
+        "confusion over all classes",
+        "t-SNE of z",
+        "share of each class in each cluster, before and after",
+    }

@@ -3,7 +3,7 @@ from made_up import result
 from verbs import SMALL_FIELDS, invoked, small_options, write_small_dataset
 
 from platform.errors import InputError
-from platform.report.results import latest, results_of_folders, results_of_store, run_of_folder
+from platform.report.results import latest, results_of_folders, results_of_store, run_of_folder, validation_curves
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,14 @@ def test_a_run_folder_says_what_it_tested(trained):
     assert (method, problem.split, config["z_r"]) == ("methods.sadvae", "two", SMALL_FIELDS["z_r"])
     with pytest.raises(InputError, match="no finished run"):
         run_of_folder(trained)
+
+
+def test_learning_curves_are_the_same_in_folders_and_the_store(trained):
+    for source in (results_of_folders([trained]), results_of_store(trained)):
+        one = next(r for r in source if (r.kind, r.seed, r.protocol) == ("single", 1, "clean"))
+        curves = validation_curves(one, trained, ("zsl", "no such metric"))
+        assert set(curves) == {"zsl"}
+        assert len(curves["zsl"]) == 2
 
 
 def test_a_folder_without_runs_is_an_error(tmp_path):

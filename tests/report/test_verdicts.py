@@ -1,0 +1,34 @@
+import pytest
+from made_up import result
+
+from platform.report.verdicts import purity_table, significance_table
+
+
+def clustered(method, before, after, **others):
+    found = result(method, 0.5, **others)
+    found.metrics.update(purity_before=0.2, purity_after=0.3, class_purity_before=before, class_purity_after=after)
+    return found
+
+
+def test_purity_stands_before_and_after_for_those_that_have_clusters():
+    results = [clustered("claster", 0.7, 0.9, seed=0), clustered("claster", 0.8, 0.9, seed=1), result("sadvae", 0.4)]
+    table = purity_table(results)
+    (row,) = table.rows
+    assert row.label == ("claster", "clean")
+    assert [round(cell.mean, 6) for cell in row.cells] == [20, 30, 75, 90]
+    assert row.cells[2].spread == pytest.approx(100 * 0.05 * 2**0.5)
+    assert purity_table(results[2:]) is None
+
+
+@pytest.mark.parametrize(("splits", "pairs", "said"), [(3, "6", "seeds of one split share"), (5, "5", "one pair")])
+def test_many_splits_are_paired_by_their_means_over_seeds(splits, pairs, said):
+    results = [
+        result(method, value + 0.01 * split * (1 + seed), seed=seed, split=f"half:{split}")
+        for method, value in (("a", 0.2), ("b", 0.3))
+        for split in range(splits)
+        for seed in (0, 1)
+    ]
+    results[0].metrics["zsl"] += 0.02  # equal differences could not be tested
+    table = significance_table(results, "zsl", "b", per_sample=False, protocol="clean")
+    assert table.rows[0].cells[2] == pairs
+    assert any(said in note for note in table.notes)
