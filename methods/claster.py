@@ -28,6 +28,7 @@ No code was released. Where the paper is silent or says two things, this is our 
 Data-parallel workers average the centroids' moves as they do gradients.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -35,7 +36,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, log_softmax, one_hot, pad
+from torch.nn.functional import log_softmax, normalize, one_hot, pad
 
 from methods.clustering import (
     distances,
@@ -54,7 +55,9 @@ from platform.population.layers import Layout, uniform
 from platform.zeroshot.metrics import purity
 from platform.zeroshot.task import Task
 
-_POLICY = ("policy_1", "policy_2", "policy_3", "value_1", "value_2", "value_3")
+_RETURNS = ("policy_return", "nearest_return", "random_return")
+_POLICY = ("policy_1", "policy_2", "policy_3")
+_BLOCK = 1024  # samples that are scored at a time
 _PURITY_SAMPLES = 2048  # of the training samples, at most, after each epoch
 
 
@@ -190,12 +193,13 @@ class CLASTERModel(CompatibilityModel):
         return semantics
 
     def products(self, x: Tensor, places: Tensor) -> Tensor:
-        return self._network.classified(self._omega(x)) @ places.T
+        # by blocks: the convolutions make many numbers of each sample
+        return torch.cat([self._network.classified(self._omega(rows)) @ places.T for rows in x.split(_BLOCK)])
 
     def unseen_scores(self, x: Tensor) -> Tensor:
         if self.config.inference == "softmax":
             return super().unseen_scores(x)
-        near = cosine_similarity(self._query(x)[:, None], self.rectified()[None], dim=2)
+        near = normalize(self._query(x), dim=1) @ normalize(self.rectified(), dim=1).T
         return log_softmax(near / self.config.nearest_temperature, dim=1)
 
     def rectified(self) -> Tensor:
@@ -204,7 +208,7 @@ class CLASTERModel(CompatibilityModel):
         count = min(self.config.neighbours, len(seen))
         if not count:
             return unseen
-        near = cosine_similarity(unseen[:, None], seen[None], dim=2).topk(count, dim=1)  # (U, k)
+        near = (normalize(unseen, dim=1) @ normalize(seen, dim=1).T).topk(count, dim=1)  # (U, k)
         return unseen + (near.values[..., None] * seen[near.indices]).mean(dim=1)
 
     def latents(self, x: Tensor) -> dict[str, Tensor]:
@@ -239,7 +243,7 @@ class CLASTER(Method):
 
     Config = CLASTERConfig
     Model = CLASTERModel
-    pack_by = ("batch_size", "clustering", "visual_semantic", "aggregation", "policy")
+    pack_by = ("batch_size", "clustering", "visual_semantic", "aggregation", "channels", "policy")
     citation = """@inproceedings{gowda2022claster,
   title = {CLASTER: Clustering with Reinforcement Learning for Zero-Shot Action Recognition},
   author = {Gowda, Shreyank N and Sevilla-Lara, Laura and Keller, Frank and Rohrbach, Marcus},
@@ -251,8 +255,9 @@ class CLASTER(Method):
     def fit_population(self, members: Sequence[Member], run: Run) -> None:
         """Train the members side by side. They share `pack_by`; task, seed and every other field may differ.
 
-        Raises InputError where there are fewer samples than clusters, aggregated parts are asked for without semantics,
-        given logits are wanted and there are none, or the workers cannot share a batch evenly.
+        Raises InputError where there are fewer samples than clusters, fields contradict each other (as policy=rllib
+        and clusters that nothing moves), given logits are wanted and there are none, or the workers cannot share a
+        batch evenly.
         """
         check_members(members, run)
         members = [replace(m, task=_thinned(m.task, m.config.train_share, m.seed)) for m in members]
@@ -336,6 +341,8 @@ class _Population(CompatibilityPopulation):
             elif name not in ("centroids", "start"):
                 weights[name] = uniform(rows, rows, columns, draw)
                 weights[f"{name}_bias"] = uniform(rows, 1, columns, draw)
+                if name.startswith("conv_"):  # else ω may be too small to open a ReLU anywhere, and nothing learns
+                    weights[f"{name}_bias"].zero_()
         weights |= _fitted_projection(member, weights, self.device)
         if self.shape.clustering != "none":
             network, task = _Network(self.shape, weights), member.task
@@ -396,15 +403,15 @@ class _Population(CompatibilityPopulation):
             chosen = d.argmin(dim=2)
             if self.shape.policy == "rllib":
                 chosen = network.choices(points.detach(), d, scores.detach().softmax(dim=2), self.scales)
-            direction = reinforcement(points.detach(), centroids, chosen, d, reward, own.detach().exp())
+            score = own.detach().exp()
+            direction = reinforcement(points.detach(), centroids, chosen, d, reward, score, self.run.average)
             self.layers.gradients["centroids"].copy_(-direction)
         return torch.stack([classification, fit, reward.mean(dim=1)]).detach()
 
     def _take_step(self, everyone: bool, rows: Tensor, active: Tensor) -> Tensor:
         losses = super()._take_step(everyone, rows, active)
         if self.shape.clustering in ("reinforce", "sgd"):
-            done = self.optimiser.steps[0]  # (members,) of each one's iterations, this one among them
-            alpha = self.alpha * 0.1 ** ((done - 1) / self.alpha_steps).floor().clamp(0, 2)
+            alpha = self._alpha(self.optimiser.steps[0] - 1)
             (direction,) = self.run.average([self.layers.gradients["centroids"]])
             self.layers.parameters["centroids"].sub_((alpha * active)[:, None, None] * direction)
         return losses
@@ -417,27 +424,37 @@ class _Population(CompatibilityPopulation):
         from methods.environments.ppo import PPOOptions, improved
 
         policies, returns, scales = [], [], []
+        alphas, alive = self._alpha(self.optimiser.steps[0]).tolist(), self.alive.tolist()
         for m, (config, member) in enumerate(zip(self.configs, self.members, strict=True)):
             weights, task = self.layers.own(m, self.layers.parameters), self.data.tasks[m]
+            learned = {name: tensor for name, tensor in weights.items() if name.startswith(("policy_", "value_"))}
+            found, scale = dict.fromkeys(_RETURNS, math.nan), torch.ones(2, device=self.device)
             network, text = _Network(config, weights), task.semantics[: len(task.seen)]
-            clustering = Clustering(
-                network.points(task.features),
-                task.labels,
-                weights["centroids"],
-                lambda omega, network=network, text=text: (network.classified(omega) @ text.T).softmax(dim=-1),
-            )
-            options = PPOOptions(
-                config.policy_iterations, config.policy_horizon, config.policy_learning_rate, config.policy_hidden
-            )
-            seed = int(torch.randint(1 << 30, (), generator=generator(member.seed, "policy", self.epochs[m])))
-            learned, found = improved(weights, clustering, config.alpha, options, seed)
+            points = network.points(task.features)
+            if alive[m] and bool(points.isfinite().all()):
+                clustering = Clustering(
+                    points,
+                    task.labels,
+                    weights["centroids"],
+                    lambda omega, network=network, text=text: (network.classified(omega) @ text.T).softmax(dim=-1),
+                )
+                options = PPOOptions(
+                    config.policy_iterations, config.policy_horizon, config.policy_learning_rate, config.policy_hidden
+                )
+                seed = int(torch.randint(1 << 30, (), generator=generator(member.seed, "policy", self.epochs[m])))
+                learned, found = improved(learned, clustering, alphas[m], options, seed)
+                scale = clustering.scales()
             policies.append(learned)
             returns.append(found)
-            scales.append(clustering.scales())
+            scales.append(scale)
         for name, stacked in self.layers.stacked(policies).items():
             self.layers.parameters[name].copy_(stacked)
         self.scales.copy_(torch.stack(scales)[:, None])
         return returns
+
+    def _alpha(self, done: Tensor) -> Tensor:
+        """(members,) the centroids' step after so many iterations (Section 4). done: (members,)."""
+        return self.alpha * 0.1 ** (done / self.alpha_steps).floor().clamp(0, 2)
 
     def _watched(self, member: int) -> tuple[Tensor, Tensor]:
         """Features and labels of some training samples, on which purity is told after each epoch."""
@@ -449,7 +466,10 @@ class _Population(CompatibilityPopulation):
         """Of the clusters as they started and as they are (Eq. 7), and of the classes; see `purity`."""
         if self.shape.clustering == "none":
             return {}
-        weights = self.layers.own(member, self.layers.parameters)
+        wanted = ("estimate_", "share", "centroids", "start")
+        weights = self.layers.own(
+            member, {name: tensor for name, tensor in self.layers.parameters.items() if name.startswith(wanted)}
+        )
         features, labels = self.watched[member]
         points, found = _Network(self.configs[member], weights).points(features), {}
         for when, name in (("before", "start"), ("after", "centroids")):

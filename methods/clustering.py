@@ -3,6 +3,7 @@
 Points and centroids have the same leading axes (a population's members, a vectorised environment's places, or none).
 """
 
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -14,12 +15,15 @@ _NEAREST = 1e-6  # a distance below which a point stands on a centroid: 1 / d mu
 def first_centroids(kind: Literal["kmeans", "random"], points: Tensor, clusters: int, seed: int) -> Tensor:
     """(K, W): by k-means (scikit-learn's, k-means++ starts), or the means of points that were dealt out at random.
 
-    points: (N, W) on any device; the work is done on the CPU, since it is done once. Needs N ≥ K.
+    points: (N, W) on any device; the work is done on the CPU, since it is done once. Needs N ≥ K. NaN where points are
+    not finite.
     """
     import numpy as np
     from sklearn.cluster import KMeans  # here, because a verb's help should not wait a second for it
 
     values = points.cpu().numpy()
+    if not np.isfinite(values).all():  # of a member that has diverged already: it will be told by its losses
+        return torch.full((clusters, points.shape[1]), torch.nan).to(points)
     if kind == "kmeans":
         found = KMeans(clusters, n_init=1, random_state=seed).fit(values).cluster_centers_
     else:
@@ -33,7 +37,8 @@ def distances(points: Tensor, centroids: Tensor, exists: Tensor | None = None) -
 
     points: (…, N, W); centroids: (…, K, W); exists: (…, K) bool, all by default.
     """
-    found = torch.cdist(points, centroids)
+    # the product form loses digits on a GPU, where float32 products may be TF32; there are few centroids
+    found = torch.cdist(points, centroids, compute_mode="donot_use_mm_for_euclid_dist")
     return found if exists is None else found.masked_fill(~exists[..., None, :], torch.inf)
 
 
@@ -60,11 +65,11 @@ def represented(points: Tensor, centroids: Tensor, d: Tensor) -> Tensor:
 def netvlad(points: Tensor, centroids: Tensor, shares: Tensor) -> Tensor:
     """(…, N, K·W): a point's residuals to the centroids, by its shares in them, brought to length 1 (NetVLAD).
 
-    shares: (…, N, K), soft assignments that sum to 1. A video is one point here, so that nothing is summed over points.
+    shares: (…, N, K), soft assignments that sum to 1. A video is one point here: nothing is summed over points, and
+    NetVLAD's normalisation within each cluster is left out, since it would cancel the point's share.
     """
     residuals = shares[..., None] * (points[..., None, :] - centroids[..., None, :, :])  # (…, N, K, W)
-    own = torch.nn.functional.normalize(residuals, dim=-1)
-    return torch.nn.functional.normalize(own.flatten(-2), dim=-1)
+    return torch.nn.functional.normalize(residuals.flatten(-2), dim=-1)
 
 
 def firing_probability(d: Tensor) -> Tensor:
@@ -73,19 +78,25 @@ def firing_probability(d: Tensor) -> Tensor:
 
 
 def reinforcement(
-    points: Tensor, centroids: Tensor, chosen: Tensor, d: Tensor, reward: Tensor, score: Tensor
+    points: Tensor,
+    centroids: Tensor,
+    chosen: Tensor,
+    d: Tensor,
+    reward: Tensor,
+    score: Tensor,
+    average: Callable[[Sequence[Tensor]], Sequence[Tensor]] = tuple,
 ) -> Tensor:
     """Δc / α, (…, K, W): where a batch's rewards move the centroids (Eq. 5).
 
     Each point moves its chosen centroid by r (z − p_j)(ψ − c_j); a centroid takes the mean over the points that chose
     it, so that α means the same for any batch. points: (…, N, W); chosen: (…, N) in 0 … K − 1; d: (…, N, K); reward:
-    (…, N), 1 or −1; score: (…, N), z.
+    (…, N), 1 or −1; score: (…, N), z; average: of sums over data-parallel workers, before they are divided.
     """
     choice = torch.nn.functional.one_hot(chosen, centroids.shape[-2]).to(points.dtype)  # (…, N, K)
     p = firing_probability(d.gather(-1, chosen[..., None]))[..., 0]
     share = choice * (reward * (score - p))[..., None]
-    moved = share.mT @ points - share.sum(dim=-2)[..., None] * centroids
-    return moved / choice.sum(dim=-2).clamp_min(1)[..., None]
+    moved, counts = average([share.mT @ points - share.sum(dim=-2)[..., None] * centroids, choice.sum(dim=-2)])
+    return moved / counts.clamp_min(torch.finfo(counts.dtype).tiny)[..., None]
 
 
 def observed(points: Tensor, d: Tensor, belief: Tensor, scales: Tensor) -> Tensor:

@@ -5,12 +5,17 @@ goes on to the same policy. The weights are plain matrices, so that choosing nee
 """
 
 import logging
+import os
+import random
+import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,9 +46,10 @@ class PPOOptions:
 def improved(
     weights: Mapping[str, Tensor], clustering: Clustering, alpha: float, options: PPOOptions, seed: int
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """A policy after some iterations of PPO, and the mean returns per step of it and of a random one, each in −1 … 1.
+    """A policy after some iterations of PPO; and mean rewards a step, −1 … 1, of it, the nearest centroid and chance.
 
-    weights: `policy_1` … `value_3`, (rows, columns), and their biases (1, columns). Ray is connected if it is not yet.
+    weights: `policy_1` … `value_3`, (rows, columns), and their biases (1, columns). The policy is judged by its first
+    choices, as it is used, on the same episodes as the others. Ray is connected if it is not yet.
     """
     import ray
     from ray.rllib.algorithms.ppo import PPOConfig
@@ -83,9 +89,7 @@ def improved(
         .debugging(seed=seed, log_level="ERROR")
     )
     state = _as_rllib(weights)
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter("ignore")
-        logging.getLogger("ray.rllib").setLevel(logging.ERROR)
+    with undisturbed():
         algorithm = config.build_algo()
         try:
             algorithm.learner_group.foreach_learner(lambda learner: _load(learner, state))
@@ -93,17 +97,56 @@ def improved(
                 from_worker_or_learner_group=algorithm.learner_group, inference_only=True
             )
             for _ in range(options.iterations):
-                result = algorithm.train()
+                algorithm.train()
             found = algorithm.learner_group.foreach_learner(_module_state)
             learned = _as_ours(next(iter(found)).get())
         finally:
             algorithm.stop()
+            shutil.rmtree(algorithm.logdir, ignore_errors=True)  # an empty folder in the user's home, for each call
     env = CentroidsVectorEnv(clustering, _ENVS, options.horizon, alpha=alpha)
-    returns = {
-        "policy_return": result["env_runners"]["episode_return_mean"] / options.horizon,
-        "random_return": returns_of(env, None, _ENVS, seed).mean() / options.horizon,
+    width = clustering.points.shape[1]
+    nearest = slice(width, width + len(clustering.centroids))  # where an observation holds the distances
+    choosers = {
+        "policy_return": lambda observations: _first_choices(learned, observations),
+        "nearest_return": lambda observations: observations[:, nearest].argmin(axis=1),
+        "random_return": None,
     }
-    return learned, {name: float(value) for name, value in returns.items()}
+    means = {name: returns_of(env, choose, _ENVS, seed).mean() for name, choose in choosers.items()}
+    return learned, {name: float(mean) / options.horizon for name, mean in means.items()}
+
+
+def _first_choices(weights: Mapping[str, Tensor], observations: np.ndarray) -> np.ndarray:
+    """(n,) the centroids that the policy prefers. observations: (n, W + K + S)."""
+    hidden = torch.from_numpy(observations)
+    for number in (1, 2, 3):
+        hidden = hidden @ weights[f"policy_{number}"] + weights[f"policy_{number}_bias"]
+        hidden = hidden.tanh() if number < 3 else hidden
+    return hidden.argmax(dim=1).numpy()
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Undo what RLlib does to the process: it seeds its generators, switches cuDNN's algorithms, and says a lot."""
+    logger, deterministic = logging.getLogger("ray.rllib"), torch.are_deterministic_algorithms_enabled()
+    level, workspace = logger.level, os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+    python, numbers = random.getstate(), np.random.get_state()
+    cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    devices = list(range(torch.cuda.device_count()))
+    try:
+        with torch.random.fork_rng(devices), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            logger.setLevel(logging.ERROR)
+            yield
+    finally:
+        logger.setLevel(level)
+        random.setstate(python)
+        np.random.set_state(numbers)
+        torch.use_deterministic_algorithms(deterministic)
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
+        if workspace is None:
+            os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+        else:
+            os.environ["CUBLAS_WORKSPACE_CONFIG"] = workspace
 
 
 def _load(learner: Any, state: Mapping[str, Tensor]) -> None:

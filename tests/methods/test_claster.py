@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from methods.claster import CLASTERConfig
 from methods.clustering import distances, reinforcement
 from platform.errors import InputError
 from platform.method import Member
+from platform.training.trainable import packs_of
 from platform.zeroshot.evaluation import zero_shot_metrics
 from platform.zeroshot.task import Samples
 
@@ -239,3 +241,46 @@ def test_what_cannot_be_is_refused(values, message):
 def test_presets_are_configurations():
     for preset in claster.method.presets:
         claster.method.configure({}, preset)
+
+
+@pytest.mark.parametrize("channels", [(0, 2), (2, 0)])
+def test_configurations_with_and_without_convolutions_do_not_share_a_pack(channels):
+    configs = {str(c): CLASTERConfig(**SMALL | {"channels": c}) for c in channels}
+    assert len(packs_of(claster.method, configs)) == 2
+
+
+def test_a_projection_that_diverges_is_told_by_its_own_member():
+    task, *_ = make_task()
+    bad = CLASTERConfig(**SMALL | {"learning_rate": 1e12})
+    run, _ = fitted([Member(task, CLASTERConfig(**SMALL), 0), Member(task, bad, 0)], 2)
+    good, diverged = run.losses[-1]
+    assert all(math.isfinite(value) for value in good.values())
+    assert not all(math.isfinite(value) for value in diverged.values())
+
+
+@pytest.mark.slow
+def test_a_member_that_diverges_does_not_take_the_others_along():
+    task, *_ = make_task()
+    config = CLASTERConfig(**SMALL, policy="rllib", policy_iterations=1, policy_horizon=8, policy_hidden=8)
+    bad = config.model_copy(update={"semantic_weight": 3e38})
+    run, models = fitted([Member(task, config, 0), Member(task, bad, 0)], 3)
+    assert all(math.isfinite(value) for value in run.losses[-1][0].values())
+    assert math.isnan(run.losses[-1][1]["policy_return"])
+    _, (alone,) = fitted([Member(task, config, 0)], 3)
+    torch.testing.assert_close(models[0].weights["centroids"], alone.weights["centroids"])
+
+
+@pytest.mark.slow
+def test_it_trains_with_rllibs_policy_and_goes_on_after_a_kill():
+    task, *_ = make_task()
+    config = CLASTERConfig(**SMALL, policy="rllib", policy_iterations=1, policy_horizon=8, policy_hidden=8)
+    other = config.model_copy(update={"clusters": 2, "policy_hidden": 6})
+    members = [Member(task, config, 0), Member(task, other, 1)]
+    run, whole = fitted(members, 3)
+    assert {"policy_return", "random_return"} <= set(run.losses[-1][0])
+    first, _ = fitted(members, 1)
+    states = first.states([0, 1])
+    _, resumed = fitted([Member(m.task, m.config, m.seed, s) for m, s in zip(members, states, strict=True)], 2)
+    for a, b in zip(whole, resumed, strict=True):
+        for name in a.weights:
+            assert torch.equal(a.weights[name], b.weights[name]), name

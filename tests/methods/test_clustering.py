@@ -57,6 +57,24 @@ def test_a_centroid_that_no_point_chose_stays():
     assert (moved[0] != 0).any()
 
 
+def test_workers_that_share_a_batch_move_centroids_as_one_does():
+    d = distances(POINTS, CENTROIDS)
+    chosen, score = d.argmin(dim=1), torch.rand(40, generator=generator(0, "z"))
+    reward = torch.where(torch.rand(40, generator=generator(0, "r")) > 0.4, 1.0, -1.0)
+    parts = []
+
+    def collect(sums):
+        parts.append(sums)
+        return sums
+
+    for rows in (slice(0, 5), slice(5, 40)):
+        reinforcement(POINTS[rows], CENTROIDS, chosen[rows], d[rows], reward[rows], score[rows], collect)
+    averaged = [sum(own) / 2 for own in zip(*parts, strict=True)]
+    whole = reinforcement(POINTS, CENTROIDS, chosen, d, reward, score)
+    shared = reinforcement(POINTS, CENTROIDS, chosen, d, reward, score, lambda _: averaged)
+    torch.testing.assert_close(shared, whole)
+
+
 def test_a_unit_fires_surely_where_it_stands_and_never_far_away():
     torch.testing.assert_close(firing_probability(torch.tensor([0.0, 50.0])), torch.tensor([1.0, 0.0]))
 
@@ -64,8 +82,9 @@ def test_a_unit_fires_surely_where_it_stands_and_never_far_away():
 def test_netvlad_is_residuals_by_their_shares():
     shares = torch.rand(40, 3, generator=generator(0, "shares")).softmax(dim=1)
     found = netvlad(POINTS, CENTROIDS, shares)
-    blocks = [torch.nn.functional.normalize(shares[7, j] * (POINTS[7] - CENTROIDS[j]), dim=0) for j in range(3)]
-    torch.testing.assert_close(found[7], torch.nn.functional.normalize(torch.cat(blocks), dim=0))
+    residuals = torch.cat([shares[7, j] * (POINTS[7] - CENTROIDS[j]) for j in range(3)])
+    torch.testing.assert_close(found[7], residuals / torch.linalg.vector_norm(residuals))
+    assert not torch.allclose(found, netvlad(POINTS, CENTROIDS, shares.flip(1)), atol=1e-2)
 
 
 @pytest.mark.parametrize("kind", ["kmeans", "random"])
