@@ -91,10 +91,7 @@ def _count_on_grid(path: Path) -> int:
         raise Unreadable("has no frames")
     if len(times) < (1 - _BROKEN_SHARE) * promised:
         raise Unreadable(f"is cut off: {len(times)} of {promised} frames")
-    if None in times:
-        span = Fraction(len(times) - 1) / (rate or RATE)
-    else:
-        span = (max(times) - min(times)) * base
+    span = (len(times) - 1) / Fraction(rate or RATE) if None in times else (max(times) - min(times)) * base
     # the nearest, so that rounded timestamps lose no frame; a tie goes down, as where every second frame is left out
     return math.ceil(span * RATE - Fraction(1, 2)) + 1
 
@@ -113,10 +110,8 @@ def _decoded(container: "InputContainer") -> "Iterator[tuple[Fraction, VideoFram
             broken += 1
             continue
         for frame in frames:
-            if frame.pts is None:
-                time = Fraction(count) / (stream.average_rate or RATE)
-            else:
-                time = frame.pts * frame.time_base
+            counted = count / Fraction(stream.average_rate or RATE)
+            time = counted if frame.pts is None else frame.pts * frame.time_base
             first = time if first is None else first
             latest = max(time - first, latest or Fraction(0))
             count += 1

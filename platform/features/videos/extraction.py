@@ -102,7 +102,7 @@ def feature_path(out: Path, video: str) -> Path:
 
 
 def check(extraction: Extraction, out: Path) -> dict[str, Any]:
-    """The record that is to stand in `out`. Raises InputError for what would be refused, before anything else is done."""
+    """The record that is to stand in `out`. Raises InputError for what would be refused."""
     if not extraction.weights():
         raise InputError("give --rgb WEIGHTS, --flow-weights WEIGHTS, or both: the released weights of I3D")
     if extraction.flow_weights is None and extraction.flow != "none":
