@@ -41,8 +41,10 @@ def moving(count, height=48, width=64, speed=2):
 
 
 def write_weights(path, channels, seed=0):
-    """A state dict of I3D with random weights."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        torch.save(I3D(channels).state_dict(), path)
+    """A state dict of I3D with random weights, of a scale at which features neither vanish nor explode."""
+    network, draw = I3D(channels), torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv3d):
+            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=draw)
+    torch.save(network.state_dict(), path)
     return path

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -36,9 +37,9 @@ def _two_streams(asked, weights):
 
 def test_videos_are_found_by_their_suffix_in_sorted_order(few_videos, tmp_path):
     assert find_videos(few_videos) == sorted([*READABLE, BROKEN])
-    with pytest.raises(InputError, match="FOLDER .*: no video stands below it; expected files that end in .avi, "):
+    with pytest.raises(InputError, match=r"FOLDER .*: no video stands below it; expected files that end in \.avi, "):
         find_videos(tmp_path)
-    with pytest.raises(InputError, match="FOLDER .*none: no such folder"):
+    with pytest.raises(InputError, match=r"FOLDER .*none: no such folder"):
         find_videos(tmp_path / "none")
 
 
@@ -98,8 +99,6 @@ def test_a_run_that_was_stopped_goes_on_with_the_videos_that_are_left(asked, tmp
 
 
 def test_a_video_that_was_mended_is_no_longer_listed(asked, few_videos, tmp_path):
-    import shutil
-
     shutil.copytree(few_videos, tmp_path / "videos")
     asked = asked.model_copy(update={"folder": tmp_path / "videos"})
     assert set(extract(asked, tmp_path / "out").unreadable) == {BROKEN}
@@ -107,16 +106,15 @@ def test_a_video_that_was_mended_is_no_longer_listed(asked, few_videos, tmp_path
     found = extract(asked, tmp_path / "out")
     assert found.unreadable == {}
     assert not (tmp_path / "out" / UNREADABLE).exists()
-    np.testing.assert_array_equal(found.features()[1], found.features()[3])
+    assert found.videos[2] == BROKEN
+    np.testing.assert_allclose(found.features()[1], found.features()[2], rtol=1e-4, atol=1e-5)
 
 
 def test_going_on_with_something_else_is_refused(asked, weights, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / RECORD).write_text(json.dumps(check(asked, out)))
-    with pytest.raises(
-        InputError, match="OUT .*: was begun with frames 16, not 64; go on with the same, or choose anot"
-    ):
+    with pytest.raises(InputError, match=r"OUT .*: was begun with frames 16, not 64; go on with the same, or choose"):
         check(asked.model_copy(update={"frames": 64}), out)
     torch.save(torch.load(weights / "rgb.pt", weights_only=True) | {"logits.x": torch.zeros(1)}, tmp_path / "b.pt")
     with pytest.raises(InputError, match=r"was begun with weights rgb: rgb.pt \(\w{12}\), not rgb: b.pt \(\w{12}\);"):

@@ -24,10 +24,11 @@ def test_videos_become_features_and_a_data_folder(few_videos, weights, tmp_path)
         "--partition", tmp_path / "list.txt",
     )  # fmt: skip
     assert (code, errors) == (0, "")
-    assert output.splitlines() == [
+    chosen = f"--dataset {tmp_path / 'data'} --split random:UNSEEN:SEED --features i3d"
+    assert output.strip().splitlines() == [
         f"{tmp_path / 'out'}: 8192 features (rgb and flow) of 3 videos",
         "left out: wave hands/broken.mp4: cannot be decoded (Invalid data found when processing input)",
-        f"Next: python -m platform.train METHOD --dataset {tmp_path / 'data'} --split random:UNSEEN:SEED --features i3d",
+        f"Next: python -m platform.train METHOD {chosen}",
     ]
     dataset = Dataset(tmp_path / "data")
     assert dataset.features("i3d").shape == (3, 8192)
