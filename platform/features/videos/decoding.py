@@ -50,7 +50,9 @@ def sampled_frames(path: Path, most: int) -> Iterator[np.ndarray]:
                 width, height = _resized(frame.width, frame.height)
                 yield reformatter.reformat(frame, width, height, "rgb24", interpolation="BILINEAR").to_ndarray()
                 given += 1
-    except (av.FFmpegError, OSError) as error:
+    except Unreadable:
+        raise
+    except (av.FFmpegError, OSError, ValueError) as error:  # PyAV has ValueError for formats that it cannot convert
         raise Unreadable(f"cannot be decoded ({_reason(error)})") from error
     if given < _FEWEST:
         raise Unreadable(f"too short: {given} frame{'s' * (given != 1)} at {RATE} a second, at least {_FEWEST} needed")

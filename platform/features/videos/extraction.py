@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from platform.features.videos.extra import needed
 from platform.features.videos.flow import flow_method
 from platform.features.videos.i3d import I3D, POOLED, pooled, read_i3d
 from platform.features.videos.inputs import SHORTEST, Stream, network_inputs
-from platform.training.checkpoints import held, write_json, writing
+from platform.training.checkpoints import held, write_json
 from platform.training.devices import device_of
 
 SUFFIXES = (".avi", ".mp4", ".mkv", ".webm", ".mov", ".mpg")
@@ -90,7 +90,8 @@ def find_videos(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         raise InputError(f"FOLDER {folder}: no such folder")
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    named = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    found = [path for path in named if path.is_file()]
     if not found:
         raise InputError(f"FOLDER {folder}: no video stands below it; expected files that end in {', '.join(SUFFIXES)}")
     return sorted(path.relative_to(folder).as_posix() for path in found)
@@ -118,7 +119,7 @@ def check(extraction: Extraction, out: Path) -> dict[str, Any]:
     record = extraction.record()
     if (out / RECORD).exists():
         _check_same(json.loads((out / RECORD).read_bytes()), record, out)
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
         raise InputError(f"OUT {out}: is no folder of features (it has no {RECORD}); choose another, or an empty one")
     return record
 
@@ -138,7 +139,7 @@ def extract(
     """
     videos = find_videos(extraction.folder)
     record = check(extraction, out)
-    with writing(out):
+    with _writable(out):
         out.mkdir(parents=True, exist_ok=True)
     with held(out):
         write_json(out / RECORD, record)
@@ -181,7 +182,10 @@ def _done_one_by_one(
         **({"num_gpus": gpus} if gpus else {}),
     )
     for batch in done.iter_batches(batch_size=None):
-        yield from ((v, r or None) for v, r in zip(batch["video"].tolist(), batch["reason"].tolist(), strict=True))
+        for video, reason, fault in zip(*(batch[n].tolist() for n in ("video", "reason", "fault")), strict=True):
+            if fault:
+                raise InputError(fault)
+            yield video, reason or None
 
 
 class _Extracting:
@@ -199,9 +203,20 @@ class _Extracting:
             needed("cv2").setNumThreads(1)  # the workers are as many as the CPUs already
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """{"video": (n,) paths} to the same and the reasons, "" where the features stand on disk."""
-        reasons = [self.extract(video) or "" for video in batch["video"].tolist()]
-        return {"video": batch["video"], "reason": np.array(reasons)}
+        """{"video": (n,) paths} to the same, with why each cannot be read and what the user has to mend, "" or a line.
+
+        An InputError is handed over as its text: raised here, it would reach the user as Ray's own error.
+        """
+        reasons, faults = [], []
+        for video in batch["video"].tolist():
+            reason = fault = None
+            try:
+                reason = self.extract(video)
+            except InputError as error:
+                fault = str(error)
+            reasons.append(reason or "")
+            faults.append(fault or "")
+        return {"video": batch["video"], "reason": np.array(reasons), "fault": np.array(faults)}
 
     def extract(self, video: str) -> str | None:
         """Write a video's features. Returns why it cannot be read, or None."""
@@ -219,7 +234,7 @@ class _Extracting:
 
 def _write_whole(path: Path, features: np.ndarray) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with writing(path.parent):
+    with _writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open("wb") as file:
@@ -231,8 +246,18 @@ def _write_whole(path: Path, features: np.ndarray) -> None:
             raise
 
 
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"OUT {path}: cannot be written ({error.strerror or error}); mend that, and give the same command again"
+        ) from error
+
+
 def _list_unreadable(path: Path, unreadable: Mapping[str, str]) -> None:
-    with writing(path.parent):
+    with _writable(path):
         if unreadable:
             path.write_text("".join(f"{video}: {reason}\n" for video, reason in unreadable.items()), encoding="utf-8")
         else:

@@ -21,8 +21,8 @@ _SHOWN = 5  # unreadable videos; the others stand in the list
 
 
 def videos(
-    folder: Annotated[Path, typer.Argument(help="of videos as CLASS/VIDEO, like UCF101's and HMDB51's")],
-    out: Annotated[Path, typer.Argument(help="features, one .npy a video; a run that was stopped goes on there")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="of videos: CLASS/VIDEO, as of UCF101")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="one .npy a video; a stopped run goes on there")],
     rgb: Annotated[Path | None, typer.Option(help="I3D weights for RGB, .pt or .safetensors")] = None,
     flow_weights: Annotated[Path | None, typer.Option(help="I3D weights for optical flow")] = None,
     flow: Annotated[

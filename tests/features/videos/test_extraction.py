@@ -125,6 +125,19 @@ def test_going_on_with_something_else_is_refused(asked, weights, tmp_path):
         check(asked, tmp_path / "other")
 
 
+def test_features_that_cannot_be_written_are_one_line(asked, tmp_path):
+    _put_in_the_way(asked, tmp_path / "out")
+    with pytest.raises(InputError, match=r"OUT .*: cannot be written \(File exists\); mend that, and give the same"):
+        extract(asked, tmp_path / "out")
+
+
+def _put_in_the_way(asked, out):
+    """A file where a class's folder is to stand."""
+    out.mkdir()
+    (out / RECORD).write_text(json.dumps(check(asked, out)))
+    (out / "clap").touch()
+
+
 @pytest.mark.slow
 def test_with_ray_data_the_features_are_the_same(asked, tmp_path):
     from platform import runtime
@@ -134,4 +147,7 @@ def test_with_ray_data_the_features_are_the_same(asked, tmp_path):
     spread = extract(asked, tmp_path / "spread", workers=1)
     assert spread.videos == alone.videos
     assert spread.unreadable == alone.unreadable
-    np.testing.assert_allclose(spread.features(), alone.features(), atol=1e-5)
+    np.testing.assert_allclose(spread.features(), alone.features(), rtol=1e-4, atol=1e-5)
+    _put_in_the_way(asked, tmp_path / "out")
+    with pytest.raises(InputError, match=r"^OUT .*: cannot be written \(File exists\); mend that"):
+        extract(asked, tmp_path / "out", workers=1)
