@@ -1,20 +1,15 @@
 """A trained extractor in one file: its weights, its configuration, its classes, and what it was trained on."""
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
-
 from platform.errors import InputError
 from platform.features.extractors import ExtractorConfig, find_extractor
 from platform.features.joints import JOINTS, Layout
 from platform.features.network import SkeletonNetwork
+from platform.features.released import check_names_and_shapes, read_weights
 from platform.training.checkpoints import read_checkpoint, write_checkpoint
 
 
@@ -59,8 +54,8 @@ def published(name: str, config: ExtractorConfig, weights: Path) -> SavedExtract
     The weights say which sensor's joints and, of Shift-GCN, how many bodies they take. Raises InputError where the file
     is no such thing, or a weight is lacking, unknown, or of another shape.
     """
-    tensors = _read_weights(weights)
     where = f"--weights {weights}"
+    tensors = read_weights(weights, where)
     first = tensors.get("data_bn.weight")
     last = tensors.get("fc.weight", tensors.get("fcn.weight"))
     if first is None or last is None:
@@ -77,34 +72,6 @@ def published(name: str, config: ExtractorConfig, weights: Path) -> SavedExtract
         raise InputError(f"{where}: made for {layout}, not for layout={config.layout}")
     config = config.model_copy(update={"layout": layout, "bodies": bodies})
     network = find_extractor(name).build(config, len(last), layout)
-    _check_shapes(where, network.state_dict(), tensors)
+    check_names_and_shapes(where, network.state_dict(), tensors)
     network.load_state_dict(tensors)
     return SavedExtractor(name, config, layout, None, network.eval(), {"weights": weights.name})
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise InputError(f"--weights {path}: no such file")
-    try:
-        if path.suffix == ".safetensors":
-            tensors = load_file(path)
-        else:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"--weights {path}: neither a PyTorch file of weights alone nor safetensors ({reason})"
-        ) from error
-    if not isinstance(tensors, Mapping) or not all(isinstance(t, Tensor) for t in tensors.values()):
-        raise InputError(f"--weights {path}: expected a state dict, names to tensors")
-    return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}  # as DataParallel saves them
-
-
-def _check_shapes(where: str, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    for name, tensor in expected.items():
-        if name not in found:
-            raise InputError(f"{where}: lacks `{name}`")
-        if found[name].shape != tensor.shape:
-            raise InputError(f"{where}: `{name}` is {tuple(found[name].shape)}, expected {tuple(tensor.shape)}")
-    if unknown := sorted(set(found) - set(expected)):
-        raise InputError(f"{where}: has `{unknown[0]}`, which no part of the network takes")

@@ -12,6 +12,7 @@ from rich.table import Table
 from platform import cli, options
 from platform.configuration import assignments
 from platform.errors import InputError
+from platform.features.videos.verb import videos
 
 if TYPE_CHECKING:  # PyTorch stands behind them, and the verb's help should not wait for it
     from collections.abc import Mapping
@@ -21,6 +22,7 @@ if TYPE_CHECKING:  # PyTorch stands behind them, and the verb's help should not 
     from platform.features.writing import Writing
 
 app = cli.application(__doc__)
+app.command(no_args_is_help=True)(videos)
 
 Name = Annotated[str | None, typer.Argument(metavar="EXTRACTOR", help="stgcn or shiftgcn")]
 
