@@ -250,7 +250,19 @@ class CLASTER(Method):
   booktitle = {European Conference on Computer Vision (ECCV)},
   year = {2022}
 }"""
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "images": {"clusters": 9},  # Section 9: where CUB's accuracy levels off
+        "small": {  # features of a few hundred dimensions, of some hundred to thousands of samples (ours)
+            "hidden": 512,
+            "channels": 4,
+            "learning_rate": 2e-3,
+            "semantic_weight": 4.0,
+            "inference": "expected",
+            "iterations": 50,
+            "alpha_steps": 60,
+            "epochs": 12,
+        },
+    }
 
     def fit_population(self, members: Sequence[Member], run: Run) -> None:
         """Train the members side by side. They share `pack_by`; task, seed and every other field may differ.
