@@ -124,8 +124,10 @@ def encoder_parts(encoder: str, stored: Collection[str] = ()) -> list[str]:
 
 
 def spoken(name: str) -> str:
-    """A class name as one would say it: `002.Laysan_Albatross` is `Laysan Albatross`, `polar+bear` `polar bear`."""
+    """A class name as one would say it: `002.Laysan_Albatross` is `Laysan Albatross`, `BenchPress` `Bench Press`."""
     words = re.sub(r"[_+\s]+", " ", re.sub(r"^\d+\.", "", name)).strip()
+    if " " not in words:
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", words)
     return words or name
 
 

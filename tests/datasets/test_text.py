@@ -86,6 +86,8 @@ def unit(rows):
         ("wave  the_hand", "wave the hand"),
         ("3.", "3."),
         ("2 hands", "2 hands"),
+        ("ApplyEyeMakeup", "Apply Eye Makeup"),
+        ("use an iPhone", "use an iPhone"),
     ],
 )
 def test_a_name_is_made_readable(name, said):
