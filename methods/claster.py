@@ -56,7 +56,7 @@ from platform.zeroshot.task import Task
 
 _POLICY = ("policy_1", "policy_2", "policy_3", "value_1", "value_2", "value_3")
 # Points that the centroids start from, at most: twenty thousand tell where a few clusters lie as well as all do, and
-# k-means holds its points twice, which of 100,000 with 16,384 dimensions would be 13 GB.
+# k-means holds three copies of its points, which of 100,000 with 16,384 dimensions would be 20 GB.
 _FIRST_POINTS = 20_000
 _PURITY_SAMPLES = 2048  # of the training samples, at most, after each epoch
 
