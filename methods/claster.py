@@ -58,6 +58,9 @@ from platform.zeroshot.task import Task
 _RETURNS = ("policy_return", "nearest_return", "random_return")
 _POLICY = ("policy_1", "policy_2", "policy_3")
 _BLOCK = 1024  # samples that are scored at a time
+# Points that the centroids start from, at most: twenty thousand tell where a few clusters lie as well as all do, and
+# k-means holds three copies of its points, which of 100,000 with 16,384 dimensions would be 20 GB.
+_FIRST_POINTS = 20_000
 _PURITY_SAMPLES = 2048  # of the training samples, at most, after each epoch
 
 
@@ -357,13 +360,23 @@ class _Population(CompatibilityPopulation):
                     weights[f"{name}_bias"].zero_()
         weights |= _fitted_projection(member, weights, self.device)
         if self.shape.clustering != "none":
-            network, task = _Network(self.shape, weights), member.task
-            projected = network.projected(task.semantics[: len(task.seen)])[task.labels]
-            points = network.joined(task.features, projected if self.shape.visual_semantic else None)
             kind = "random" if self.shape.clustering == "random" else "kmeans"
+            points = self._first_points(member, weights)
             weights["start"] = first_centroids(kind, points, member.config.clusters, member.seed)
             weights["centroids"] = weights["start"].clone()
         return weights
+
+    def _first_points(self, member: Member, weights: Mapping[str, Tensor]) -> Tensor:
+        """ψ, with the true class's semantics, of the samples that the centroids start from."""
+        network, task = _Network(self.shape, weights), member.task
+        x, labels, most = task.features, task.labels, max(_FIRST_POINTS, member.config.clusters)
+        if len(labels) > most:
+            rows = torch.randperm(len(labels), generator=generator(member.seed, "first points"))[:most]
+            x, labels = x[rows], labels[rows]
+        semantic = None
+        if self.shape.visual_semantic:
+            semantic = network.projected(task.semantics[: len(task.seen)])[labels]
+        return network.joined(x, semantic)
 
     def make_optimisers(self) -> Sequence[PopulationAdam]:
         others = ("project_", "start", "policy_", "value_")  # fitted, kept or learned elsewhere

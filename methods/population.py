@@ -122,10 +122,10 @@ class TrainingData:
         on_device = {key: task.to(device) for key, task in tasks.items()}
         self.members, self.device = members, device
         self.tasks = [on_device[id(m.task)] for m in members]
-        self.features = torch.cat([t.features for t in on_device.values()])  # (ΣN, D)
-        self.semantics = torch.cat([t.semantics for t in on_device.values()])  # (ΣC, T)
+        self.features = _joined([t.features for t in on_device.values()])  # (ΣN, D)
+        self.semantics = _joined([t.semantics for t in on_device.values()])  # (ΣC, T)
         masked = [t.masked for t in on_device.values()]
-        self.masked = None if any(m is None for m in masked) else torch.cat(masked)  # (ΣN, D)
+        self.masked = None if any(m is None for m in masked) else _joined(masked)  # (ΣN, D)
         first_row, first_class, rows, first_classes, classes = 0, 0, {}, {}, []
         for key, task in on_device.items():
             rows[key], first_classes[key] = first_row, first_class
@@ -160,6 +160,11 @@ class TrainingData:
     def unseen_semantics(self, index: int) -> Tensor:
         task = self.tasks[index]
         return task.semantics[len(task.seen) :]
+
+
+def _joined(tensors: Sequence[Tensor]) -> Tensor:
+    """All rows in one tensor; a single task's stay where they are, as a memory map must."""
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
 
 
 def _named(state: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:

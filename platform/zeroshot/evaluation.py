@@ -13,6 +13,8 @@ from platform.zeroshot.metrics import (
 )
 from platform.zeroshot.task import Samples
 
+_CLUSTERED_AT_ONCE = 2048  # samples: what a model makes of a training set may be larger than the memory
+
 
 def zero_shot_metrics(model: Model, samples: Samples) -> dict[str, float]:
     """`zsl` and `zsl_per_sample`: accuracy among the unseen classes alone, on the samples of unseen classes."""
@@ -41,8 +43,9 @@ def seen_alone(model: Model, samples: Samples) -> dict[str, float]:
 
 def cluster_metrics(model: Model, samples: Samples) -> dict[str, float]:
     """`purity_NAME` and `class_purity_NAME` of the model's own clusters, where it has some; see `purity`."""
-    metrics = {}
-    for name, chosen in model.clusters(samples.features).items():
+    parts, metrics = [model.clusters(x) for x in samples.features.split(_CLUSTERED_AT_ONCE)], {}
+    for name in parts[0]:
+        chosen = torch.cat([part[name] for part in parts])
         metrics[f"purity_{name}"], metrics[f"class_purity_{name}"] = purity(chosen, samples.labels)
     return metrics
 

@@ -30,9 +30,14 @@ class Normaliser:
         return cls(shift, torch.where(scale > 1e-8, scale, torch.ones_like(scale)), kind == "l2")
 
     def __call__(self, features: Tensor) -> Tensor:
-        """features: (N, D), on any device."""
+        """features: (N, D), on any device; given back as they are, memory map or not, where nothing is to be done."""
+        if self._changes_nothing():
+            return features
         scaled = (features - self.shift.to(features.device)) / self.scale.to(features.device)
         return torch.nn.functional.normalize(scaled, dim=1) if self.unit else scaled
+
+    def _changes_nothing(self) -> bool:
+        return not self.unit and not self.shift.any() and bool((self.scale == 1).all())
 
     def record(self) -> dict[str, Any]:
         """JSON values from which `from_record` makes the normaliser again."""

@@ -8,7 +8,7 @@ from torch.nn.functional import cosine_similarity
 
 from methods import claster
 from methods.claster import CLASTERConfig
-from methods.clustering import distances, reinforcement
+from methods.clustering import distances, first_centroids, reinforcement
 from platform.errors import InputError
 from platform.method import Member
 from platform.training.trainable import packs_of
@@ -196,6 +196,37 @@ def test_rectification_adds_the_nearest_seen_classes_by_their_cosines():
         torch.testing.assert_close(found, u + sum(cosine * n for cosine, n in near) / 2)
     plain = replace(model, config=model.config.model_copy(update={"neighbours": 0}))
     torch.testing.assert_close(plain.rectified(), unseen)
+
+
+def test_the_centroids_start_from_some_of_many_samples(monkeypatch):
+    task, *_ = make_task()
+    given = []
+
+    def first(kind, points, clusters, seed):
+        given.append(points)
+        return first_centroids(kind, points, clusters, seed)
+
+    monkeypatch.setattr(claster, "first_centroids", first)
+    monkeypatch.setattr(claster, "_FIRST_POINTS", 40)
+    config = CLASTERConfig(**SMALL)
+    for seed in (0, 0, 1):
+        population(Member(task, config, seed))
+    drawn, again, other = given
+    assert drawn.shape == (40, 2 * WIDTH)
+    assert torch.equal(drawn, again)
+    assert not torch.equal(drawn, other)
+    rows = (drawn[:, None, :WIDTH] == task.features).all(dim=2).nonzero()[:, 1]
+    assert len(rows.unique()) == 40
+    layers = population(Member(task, config, 0)).layers
+    projected = claster._Network(config, layers.own(0, layers.parameters)).projected(task.semantics[:SEEN])
+    torch.testing.assert_close(drawn[:, WIDTH:], projected[task.labels[rows]])
+
+
+def test_a_fit_leaves_its_samples_as_they_are():
+    task, *_ = make_task()
+    before = task.features.clone()
+    fitted([Member(task, CLASTERConfig(**SMALL, visual_semantic=False), 0)], 2)
+    assert torch.equal(task.features, before)
 
 
 def test_the_projection_is_the_least_squares_fit_of_all_samples():

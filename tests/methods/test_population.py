@@ -9,6 +9,7 @@ from threading import Barrier
 import pytest
 import torch
 
+from methods.population import TrainingData
 from methods.sadvae import method
 from platform.method import Member
 
@@ -210,3 +211,21 @@ def test_workers_with_a_penalty_stay_together(member, others):
     assert first.losses == second.losses
     for state, other in zip(first.states[-1], second.states[-1], strict=True):
         assert_states_agree(state, other, exact=True)
+
+
+def test_samples_of_one_task_are_not_copied(member):
+    own = member(0)
+    masked = replace(own, task=replace(own.task, masked=own.task.features + 1))
+    data = TrainingData([masked, replace(masked, seed=2)], CPU)
+    for name in ("features", "semantics", "masked"):
+        assert getattr(data, name).data_ptr() == getattr(masked.task, name).data_ptr(), name
+    x, y = data.batch(torch.tensor([[0, 5], [7, 0]]))
+    assert torch.equal(x[1, 0], own.task.features[7])
+    assert torch.equal(y[0, 1], own.task.semantics[own.task.labels[5]])
+
+
+def test_samples_of_several_tasks_follow_one_another(member):
+    members = [member(0), member(1)]
+    data = TrainingData(members, CPU)
+    assert torch.equal(data.features, torch.cat([m.task.features for m in members]))
+    assert data.first_rows == [0, len(members[0].task.labels)]

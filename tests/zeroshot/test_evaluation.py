@@ -5,7 +5,14 @@ import torch
 
 from platform.errors import InputError
 from platform.method import Model
-from platform.zeroshot.evaluation import all_metrics, joint_metrics, zero_shot_from_scores, zero_shot_metrics
+from platform.zeroshot import evaluation
+from platform.zeroshot.evaluation import (
+    all_metrics,
+    cluster_metrics,
+    joint_metrics,
+    zero_shot_from_scores,
+    zero_shot_metrics,
+)
 from platform.zeroshot.gate import Gate, Stacking
 from platform.zeroshot.task import Samples
 
@@ -85,3 +92,21 @@ def test_closed_sides_leave_the_curve_finite():
 def test_a_model_that_joins_nothing_says_so():
     with pytest.raises(InputError, match="joins no seen and unseen scores"):
         all_metrics(model(), samples([0] * 6, [0] * 6))
+
+
+def test_cluster_metrics_show_a_model_a_few_samples_at_a_time(monkeypatch):
+    shown = []
+
+    class Clusters(Columns):
+        def clusters(self, x):
+            shown.append(len(x))
+            return {"before": x.argmax(dim=1), "after": x.argmin(dim=1)}
+
+    given = Samples(torch.randn(11, 4, generator=torch.Generator().manual_seed(0)), torch.arange(11) % 3)
+    clustering = Clusters(("a", "b"), ("x", "y"), None)
+    whole = cluster_metrics(clustering, given)
+    assert set(whole) == {f"{kind}_{name}" for kind in ("purity", "class_purity") for name in ("before", "after")}
+    monkeypatch.setattr(evaluation, "_CLUSTERED_AT_ONCE", 4)
+    assert cluster_metrics(clustering, given) == whole
+    assert shown == [11, 4, 4, 3]
+    assert cluster_metrics(model(), given) == {}

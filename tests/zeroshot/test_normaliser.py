@@ -28,6 +28,12 @@ def test_other_samples_are_scaled_by_the_training_samples(kind, expected):
         np.testing.assert_allclose(normaliser(features).numpy(), expected(features.numpy()), rtol=1e-4, atol=1e-5)
 
 
+def test_features_that_need_no_scaling_are_not_copied():
+    normaliser = Normaliser.fit("none", TRAINING)
+    assert normaliser(OTHER) is OTHER
+    assert Normaliser.from_record(normaliser.record())(OTHER) is OTHER
+
+
 @pytest.mark.parametrize("kind", ["standard", "minmax"])
 def test_a_constant_dimension_stays_finite(kind):
     constant = TRAINING.clone()
