@@ -83,6 +83,9 @@ class CLASTERConfig(CompatibilityConfig):
     )
     policy_iterations: int = Field(2, ge=1, description="of PPO, before each epoch; policy=rllib (ours)")
     policy_horizon: int = Field(32, ge=1, description="points of an episode of its environment (ours)")
+    policy_alpha: float = Field(
+        1.0, gt=0, description="step of its environment: large, so that an episode shows what many iterations do (ours)"
+    )
     policy_learning_rate: float = Field(1e-3, gt=0, description="of PPO's Adam (ours)")
     policy_hidden: int = Field(64, ge=1, description="width of the policy's two hidden layers (ours)")
     alpha: float = Field(0.1, ge=0, description="step of the centroids at first (Section 4)")
@@ -449,7 +452,7 @@ class _Population(CompatibilityPopulation):
         from methods.environments.ppo import PPOOptions, improved
 
         policies, returns, scales = [], [], []
-        alphas, alive = self._alpha(self.optimiser.steps[0]).tolist(), self.alive.tolist()
+        alive = self.alive.tolist()
         for m, (config, member) in enumerate(zip(self.configs, self.members, strict=True)):
             weights, task = self.layers.own(m, self.layers.parameters), self.data.tasks[m]
             learned = {name: tensor for name, tensor in weights.items() if name.startswith(("policy_", "value_"))}
@@ -467,7 +470,7 @@ class _Population(CompatibilityPopulation):
                     config.policy_iterations, config.policy_horizon, config.policy_learning_rate, config.policy_hidden
                 )
                 seed = int(torch.randint(1 << 30, (), generator=generator(member.seed, "policy", self.epochs[m])))
-                learned, found = improved(learned, clustering, alphas[m], options, seed)
+                learned, found = improved(learned, clustering, config.policy_alpha, options, seed)
                 scale = clustering.scales()
             policies.append(learned)
             returns.append(found)
