@@ -6,7 +6,7 @@ import pytest
 
 from platform.datasets import revision
 from platform.datasets.contents import ClassInfo, ClassSplit, Contents, FeatureArray
-from platform.datasets.folder import Dataset, write_dataset
+from platform.datasets.folder import Dataset, FeatureSet, write_dataset
 from platform.datasets.revision import revised
 from platform.errors import InputError
 
@@ -47,7 +47,7 @@ def test_a_new_set_stands_beside_the_old_ones(dataset):
     found = revised(dataset, {"new": NEW}, logits=np.ones((8, 4)))
     assert found.folder == dataset.folder
     assert list(found.card.features) == ["old", "new"]
-    assert found.card.features["new"].model_dump() == {"dimension": 2, "extractor": "a new one", "normalise": "l2"}
+    assert found.card.features["new"] == FeatureSet(dimension=2, extractor="a new one", normalise="l2")
     np.testing.assert_array_equal(found.features("new"), NEW.values)
     np.testing.assert_array_equal(found.features("old"), np.eye(8))
     np.testing.assert_array_equal(found.logits, np.ones((8, 4)))
@@ -100,7 +100,7 @@ def test_a_set_of_the_same_name_is_written_over(dataset):
     assert found.damaged() == []
 
 
-@pytest.mark.parametrize("at", ["_write_matrix", "_checksum", "_exchange"])
+@pytest.mark.parametrize("at", ["_write_features", "_checksum", "_exchange"])
 @pytest.mark.parametrize("interrupt", [OSError("no space left"), KeyboardInterrupt()])
 def test_what_breaks_off_leaves_the_old_folder(dataset, monkeypatch, at, interrupt):
     def broken(*_):
@@ -131,8 +131,8 @@ def test_folders_change_names_where_the_system_cannot_exchange_them(dataset, mon
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"features": {"new": FeatureArray(np.ones((7, 2)), "")}}, r"feature set `new`: shape \(7, 2\); expected \(8,"),
-        ({"features": {"new": FeatureArray(np.full((8, 2), np.nan), "")}}, "feature set `new` holds NaN"),
+        ({"features": {"new": FeatureArray(np.ones((7, 2)), "")}}, "feature set `new`: 7 rows, expected 8"),
+        ({"features": {"new": FeatureArray(np.full((8, 2), np.nan), "")}}, "feature set `new`: row 0 holds NaN"),
         ({"features": {}, "logits": np.ones((8, 3))}, r"logits are \(8, 3\), expected \(8, 4\)"),
     ],
 )
