@@ -173,7 +173,9 @@ def _write_and_say_next(contents: Contents, folder: Path) -> None:
         cli.console.print("Next: extract features from its skeletons; they are not in a layout for pose descriptors")
         return
     split = next(iter({**contents.splits, **dataset.splits}), f"random:{max(1, len(dataset.classes) // 10)}:0")
-    command = f"python -m platform.train methods.sadvae --dataset {shlex.quote(str(folder))} --split {split}"
+    # which method learns from pixels is the user's to say: the platform knows methods by name alone
+    method = "METHOD" if dataset.card.features[dataset.feature_set(None)].kind == "pixels" else "methods.sadvae"
+    command = f"python -m platform.train {method} --dataset {shlex.quote(str(folder))} --split {split}"
     cli.console.print(f"Next: {command}", soft_wrap=True, markup=False, highlight=False)
 
 
