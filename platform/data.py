@@ -98,7 +98,7 @@ def import_(
         size=size,
         workers=workers,
     )
-    with Progress(console=cli.console, transient=True) as progress:
+    with Progress(console=cli.console, transient=True, disable=not cli.console.is_terminal) as progress:
         bar = progress.add_task(f"Reading {escape(str(source))}", total=None)
         report = partial(_report, progress, bar)
         contents = read(layout, source, replace(options, report=report))

@@ -53,11 +53,6 @@ LAYOUTS = {
         "folder with att_splits.mat and res101.mat, or another features file (Xian et al.'s Proposed Splits)",
         ("features", "attributes", "locations", "seed", "extractor", "modality", "images", "size", "workers"),
     ),
-    "images": Layout(
-        images.read,
-        "folder or .zip of CLASS/FILE.jpg (.png, .bmp, .webp), for methods that learn from the pixels",
-        ("classes", "size", "workers", "train_list", "test_list", "seed"),
-    ),
     "npz": Layout(
         npz.read,
         "one .npz file: x_train, y_train, x_test, y_test; or features, labels",
@@ -86,6 +81,11 @@ LAYOUTS = {
         per_video.read,
         "folder of CLASS/VIDEO.npy, or of VIDEO.npy with lists (Elaborative Rehearsal, feature extractors)",
         ("class_list", "classes", "video_list", "train_list", "test_list", "seed", "extractor"),
+    ),
+    "images": Layout(
+        images.read,
+        "folder or .zip of CLASS/FILE.jpg (.png, .bmp, .webp), for methods that learn from the pixels",
+        ("classes", "size", "workers", "train_list", "test_list", "seed"),
     ),
 }
 

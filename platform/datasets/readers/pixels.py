@@ -52,7 +52,7 @@ def read_pixels(
                 file.write(found)
                 kept[place] = True
             else:
-                odd.add(f"left out, which {found}", names[place])
+                odd.add(f"left out ({found})", names[place])
             if report is not None:
                 report(place + 1, len(names))
         values = _mapped(file, int(kept.sum()), width, source, odd)

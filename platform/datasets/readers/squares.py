@@ -14,7 +14,7 @@ _LONGEST = 16  # edges in relation: what is longer is cut before it is resized, 
 
 
 class UnreadableError(Exception):
-    """A file that gives no picture; the message is the reason, a few words after "which"."""
+    """A file that gives no picture; the message is the reason, as it is told of several files."""
 
 
 def square(content: bytes, side: int) -> np.ndarray:
@@ -29,9 +29,9 @@ def square(content: bytes, side: int) -> np.ndarray:
             with Image.open(BytesIO(content), formats=_FORMATS) as image:
                 return np.asarray(_cropped(_rgb(image), side)).transpose(2, 0, 1)
     except UnidentifiedImageError as error:
-        raise UnreadableError("is no picture, whatever its suffix") from error
+        raise UnreadableError("no pictures, whatever their suffix") from error
     except Exception as error:  # a damaged file may fail anywhere in a decoder, with any exception
-        raise UnreadableError("is truncated or damaged") from error
+        raise UnreadableError("truncated or damaged") from error
 
 
 def _rgb(image: Image.Image) -> Image.Image:

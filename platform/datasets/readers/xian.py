@@ -32,7 +32,7 @@ from platform.errors import InputError
 
 @dataclass(frozen=True)
 class _Samples:
-    """values: (N, D), None where there are only pictures; labels: (N,) from 0; images: (N,) paths where there are any."""
+    """values: (N, D), None of pictures alone; labels: (N,) from 0; images: (N,) paths, where they are asked for."""
 
     path: Path
     values: np.ndarray | None
