@@ -57,6 +57,14 @@ def test_a_new_set_stands_beside_the_old_ones(dataset):
     np.testing.assert_array_equal(dataset.features("old"), np.eye(8))  # what was open before still reads
 
 
+def test_pixels_stay_pixels_beside_a_new_set(dataset):
+    pixels = FeatureArray(np.arange(96, dtype=np.uint8).reshape(8, 12), "made here", kind="pixels")
+    found = revised(revised(dataset, {"pixels": pixels}), {"new": NEW})
+    np.testing.assert_array_equal(found.features("pixels"), pixels.values)
+    assert found.features("pixels").dtype == np.uint8
+    assert (found.card.features["pixels"].kind, found.card.features["pixels"].side) == ("pixels", 2)
+
+
 def test_a_new_folder_leaves_the_old_one_and_may_have_one_split_alone(dataset, tmp_path):
     split = ClassSplit(unseen=["drop"], source="another")
     found = revised(dataset, {"new": NEW}, only=("other", split), to=tmp_path / "deep" / "copy")
