@@ -1,3 +1,4 @@
+import multiprocessing
 import tempfile
 import zipfile
 from types import SimpleNamespace
@@ -87,6 +88,18 @@ def test_workers_give_what_one_process_gives(folder, tmp_path, archive):
     np.testing.assert_array_equal(together.features["pixels"].values, alone.features["pixels"].values)
     assert (together.ids, together.notes) == (alone.ids, alone.notes)
     assert told == [(i, 11) for i in range(1, 12)] * 2
+
+
+@pytest.mark.slow
+def test_a_worker_that_was_killed_is_told(tmp_path):
+    folder = write_classes(tmp_path / "many", count=200)  # so many that some wait when the first are done
+
+    def kill(done, total):
+        for process in multiprocessing.active_children():
+            process.kill()
+
+    with pytest.raises(InputError, match="--workers 1: a process was killed, for want of memory perhaps"):
+        read("images", folder, ImportOptions(size=16, workers=1, report=kill))
 
 
 def test_files_that_are_no_pictures_are_listed_and_left_out(folder):
