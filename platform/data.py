@@ -2,16 +2,19 @@
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from platform import cli
 from platform.datasets.contents import ClassSplit, Contents
-from platform.datasets.folder import Dataset, write_dataset
+from platform.datasets.folder import Dataset, FeatureSet, write_dataset
 from platform.datasets.readers import LAYOUTS, ImportOptions, read
 from platform.datasets.readers.options import Attributes, Locations, Modality
 from platform.errors import InputError
@@ -56,10 +59,20 @@ def import_(
     video_list: Annotated[
         Path | None, typer.Option(help="per_video: the videos and their classes, .txt or .jsonl; a partition is drawn.")
     ] = None,
-    train_list: Annotated[Path | None, typer.Option(help="per_video: training videos, as trainlist01.txt.")] = None,
-    test_list: Annotated[Path | None, typer.Option(help="per_video: test videos, as testlist01.txt.")] = None,
+    train_list: Annotated[
+        Path | None, typer.Option(help="per_video: training videos, as trainlist01.txt; images: a path a line.")
+    ] = None,
+    test_list: Annotated[
+        Path | None, typer.Option(help="per_video: test videos, as testlist01.txt; images: a path a line.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="xian: folder or .zip of the pictures, to keep pixels.")] = None,
+    size: Annotated[int | None, typer.Option(min=1, help="images, xian: edge of the square pictures (256).")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="images, xian: processes that decode pictures; 0 for this one (0).")
+    ] = None,
 ) -> None:
     """Turn files in a published layout into a data folder."""
+    _refuse_existing(folder)
     options = ImportOptions(
         name=name,
         licence=licence,
@@ -81,10 +94,14 @@ def import_(
         video_list=video_list,
         train_list=train_list,
         test_list=test_list,
+        images=images,
+        size=size,
+        workers=workers,
     )
-    _refuse_existing(folder)
-    with cli.console.status(f"Reading {escape(str(source))}"):
-        contents = read(layout, source, options)
+    with Progress(console=cli.console, transient=True, disable=not cli.console.is_terminal) as progress:
+        bar = progress.add_task(f"Reading {escape(str(source))}", total=None)
+        report = partial(_report, progress, bar)
+        contents = read(layout, source, replace(options, report=report))
     _write_and_say_next(contents, folder)
 
 
@@ -124,6 +141,10 @@ def simulate(
     _write_and_say_next(contents, folder)
 
 
+def _report(progress: Progress, bar: TaskID, done: int, total: int) -> None:
+    progress.update(bar, completed=done, total=total)
+
+
 def _named_files(option: str, values: Sequence[str]) -> dict[str, Path]:
     """`NAME=FILE` or `FILE`, whose stem is then the name."""
     files = {}
@@ -152,7 +173,9 @@ def _write_and_say_next(contents: Contents, folder: Path) -> None:
         cli.console.print("Next: extract features from its skeletons; they are not in a layout for pose descriptors")
         return
     split = next(iter({**contents.splits, **dataset.splits}), f"random:{max(1, len(dataset.classes) // 10)}:0")
-    command = f"python -m platform.train methods.sadvae --dataset {shlex.quote(str(folder))} --split {split}"
+    # which method learns from pixels is the user's to say: the platform knows methods by name alone
+    method = "METHOD" if dataset.card.features[dataset.feature_set(None)].kind == "pixels" else "methods.sadvae"
+    command = f"python -m platform.train {method} --dataset {shlex.quote(str(folder))} --split {split}"
     cli.console.print(f"Next: {command}", soft_wrap=True, markup=False, highlight=False)
 
 
@@ -189,10 +212,17 @@ def _print_info(dataset: Dataset) -> None:
         facts.add_row("" if number else "notes", escape(note))
     sets = Table("feature set", "dimension", "normalise", "extractor")
     for name, feature_set in card.features.items():
-        sets.add_row(escape(name), str(feature_set.dimension), feature_set.normalise, escape(feature_set.extractor))
+        size = _size(feature_set)
+        sets.add_row(escape(name), size, feature_set.normalise, escape(feature_set.extractor))
     if card.simulated:
         cli.console.print("[bold]SIMULATED: made by a program, no person was recorded[/bold]")
     cli.console.print(facts, sets, _split_table(dataset.splits))
+
+
+def _size(feature_set: FeatureSet) -> str:
+    if feature_set.kind == "pixels":
+        return f"pixels, 3 x {feature_set.side} x {feature_set.side}"
+    return str(feature_set.dimension)
 
 
 def _texts(dataset: Dataset) -> list[str]:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from platform.configuration import validated
+from platform.datasets.contents import FeatureKind
 from platform.errors import InputError
 from platform.zeroshot.gate import Combination
 from platform.zeroshot.task import Task
@@ -142,6 +143,7 @@ class Method(ABC):
     citation: ClassVar[str]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     pack_by: ClassVar[tuple[str, ...]] = ("batch_size",)  # the fields in which a population cannot differ
+    learns_from: ClassVar[tuple[FeatureKind, ...]] = ("numbers",)  # kinds of features that a task may have
 
     @abstractmethod
     def fit_population(self, members: Sequence[Member], run: Run) -> None:

@@ -73,6 +73,18 @@ def problem_options(
     )
 
 
+def check_features(method: str, problem: "ProblemOptions") -> None:
+    """Raise InputError where a method cannot learn from the kind of features that a problem has."""
+    from platform.method import load_method
+
+    kinds, dataset = load_method(method).learns_from, Dataset(problem.dataset)
+    name, sets = dataset.feature_set(problem.features), dataset.card.features
+    if sets[name].kind not in kinds:
+        others = [other for other, facts in sets.items() if facts.kind in kinds]
+        mended = f"choose --features {' or '.join(others)}" if others else "choose another method or data folder"
+        raise InputError(f"{method} learns from {' or '.join(kinds)}, but `{name}` is {sets[name].kind}; {mended}")
+
+
 def dataset_and_split(dataset: Path | None, split: str | None) -> tuple[Dataset, str]:
     """A data folder and its split, each the default where it is not given. Raises InputError where one is wrong."""
     if dataset is None:

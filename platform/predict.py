@@ -18,7 +18,7 @@ app = cli.application(__doc__)
 @app.command(no_args_is_help=True)
 def predict(
     model: Annotated[Path, typer.Argument(help="folder of a model, such as RUN/models/0-clean", metavar="MODEL")],
-    features: Annotated[Path, typer.Argument(help="(N, D) features, .npy", metavar="FEATURES")],
+    features: Annotated[Path, typer.Argument(help="(N, D) features or uint8 pixels, .npy", metavar="FEATURES")],
     classes: Annotated[str | None, typer.Option(help="new unseen classes, by name, separated by commas")] = None,
     generalised: Annotated[bool, typer.Option(help="choose among the seen classes too")] = False,
     as_json: options.Json = False,
@@ -51,8 +51,10 @@ def predict(
         raise InputError(f"{features}: shape {values.shape}, expected (samples, {len(normaliser.shift)})")
     if values.dtype.kind not in "fiu":
         raise InputError(f"{features}: holds {values.dtype}, expected numbers")
-    x = torch.from_numpy(np.array(values, dtype=np.float32))
-    if not (finite := x.isfinite().all(dim=1)).all():
+    if normaliser.pixels and values.dtype != np.uint8:
+        raise InputError(f"{features}: holds {values.dtype}; the model was trained on pixels, expected uint8")
+    x = torch.from_numpy(np.array(values, dtype=np.uint8 if normaliser.pixels else np.float32))
+    if not normaliser.pixels and not (finite := x.isfinite().all(dim=1)).all():
         raise InputError(f"{features}: row {int(finite.int().argmin())} holds NaN or infinity; it must be finite")
     scores = trained.scores(normaliser(x)) if generalised else trained.unseen_scores(normaliser(x))
     names = (*trained.seen, *trained.unseen) if generalised else trained.unseen

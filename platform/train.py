@@ -81,6 +81,7 @@ def carry_out(experiment: "Experiment", folder: Path, workers: int, address: str
     from platform.zeroshot.problem import load_problem
 
     device_of(experiment.device)
+    options.check_features(experiment.method, experiment.problem)
     for split in experiment.splits or (experiment.problem.split,):  # a user's mistakes show before a folder is made
         load_problem(experiment.problem.model_copy(update={"split": split}))
     folder.mkdir(parents=True, exist_ok=True)

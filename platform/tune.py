@@ -139,6 +139,7 @@ def _created(
         raise InputError(f"--stop-early: {space_file.name} searches {' and '.join(space.metric)}; it takes one metric")
     device_of(asked["device"])
     counts = _trials(trials, [stage.trials for stage in space.stages])
+    options.check_features(method, asked["problem"])
     for split in asked["splits"]:  # the class text is encoded here, once, and trials read it from the folder
         load_problem(asked["problem"].model_copy(update={"split": split}))
     tags = _tags(method, asked["problem"], asked["splits"])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from platform.data import app
@@ -69,12 +70,27 @@ def test_texts_by_body_part_and_parts_of_speech_are_what_text_chooses_from(sourc
         (["--descriptions", "verb.txt"], "choose another name, not name, verb, noun or one with +"),
         (["--partition", "xsub"], "--partition does not apply to layout npz"),
         (["--validation", "val"], "--validation does not apply to layout npz"),
+        (["--workers", "2"], "--workers does not apply to layout npz"),
     ],
 )
 def test_options_that_cannot_be_are_refused(source, tmp_path, options, message):
     with pytest.raises(InputError, match=message):
         invoke("import", "npz", source, tmp_path / "out", *options)
     assert not (tmp_path / "out").exists()
+
+
+def test_pictures_are_imported_as_pixels_and_info_says_so(tmp_path):
+    for name in ("bow", "clap", "wave"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for i in range(2):
+            Image.new("RGB", (30, 20), "red").save(tmp_path / "pictures" / name / f"{i}.jpg")
+    output = invoke("import", "images", tmp_path / "pictures", tmp_path / "out", "--size", 16, "--workers", 0)
+    assert output.rstrip().splitlines()[-1].startswith("Next: python -m platform.train METHOD --dataset")
+    output = invoke("info", tmp_path / "out", "--verify")
+    for words in ("pictures (image)", "pixels, 3 x 16 x 16", "shorter edge resized to 16", "as they were written"):
+        assert words in output
+    facts = json.loads(invoke("info", tmp_path / "out", "--json"))["features"]["pixels"]
+    assert (facts["kind"], facts["side"], facts["dimension"]) == ("pixels", 16, 768)
 
 
 def test_an_existing_folder_is_refused_before_the_source_is_read(tmp_path):

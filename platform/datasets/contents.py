@@ -1,5 +1,6 @@
 """What a reader hands over: arrays and classes in memory, checked before anything is written."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from platform.errors import InputError
 
 Normalisation = Literal["none", "standard", "minmax", "l2"]
+FeatureKind = Literal["numbers", "pixels"]
 JointLayout = Literal["kinect_v1", "kinect_v2", "coco_17", "penn_13"]
 # joints and axes of each layout: x, y, z of the Kinects; x, y in pixels and a score (0: not seen) of the others
 JOINTS_AND_AXES: dict[JointLayout, tuple[int, int]] = {
@@ -44,11 +46,33 @@ class ClassSplit(BaseModel):
 
 @dataclass(frozen=True)
 class FeatureArray:
-    """One feature set. values: (N, D), any float type; `normalise` is what the methods should be given by default."""
+    """One feature set. values: (N, D), any float type; `normalise` is what the methods should be given by default.
+
+    Of kind `pixels` the values are pictures: uint8, D = 3 · side · side, first the rows of the red plane, then of the
+    green and the blue one. They may be a memory map, since they need not fit into memory.
+    """
 
     values: np.ndarray
     extractor: str
     normalise: Normalisation = "none"
+    kind: FeatureKind = "numbers"
+
+    @property
+    def side(self) -> int | None:
+        """Pixels along a picture's edge; None of numbers."""
+        return math.isqrt(self.values.shape[1] // 3) if self.kind == "pixels" else None
+
+    def check(self, where: str, rows: int) -> None:
+        """Raise InputError unless there is a sound row for each sample."""
+        _check_matrix(where, self.values, rows)
+        if self.kind == "numbers":
+            return
+        if self.values.dtype != np.uint8:
+            raise InputError(f"{where}: pixels are {self.values.dtype}; expected uint8, 0 to 255")
+        if 3 * self.side**2 != self.values.shape[1]:
+            raise InputError(f"{where}: rows of {self.values.shape[1]} pixels; expected 3 x S x S, as 3 x 256 x 256")
+        if self.normalise != "none":
+            raise InputError(f"{where}: normalise {self.normalise}; pixels are given to a method as they are: none")
 
 
 @dataclass(frozen=True)
@@ -114,7 +138,7 @@ class Contents:
         if self.ids is not None and len(set(self.ids)) != count:
             raise InputError(f"{where}: sample ids repeat; every sample needs its own")
         for name, feature_set in self.features.items():
-            _check_matrix(f"{where}: feature set `{name}`", feature_set.values, count)
+            feature_set.check(f"{where}: feature set `{name}`", count)
         if self.logits is not None and self.logits.shape != (count, len(names)):
             raise InputError(f"{where}: logits are {self.logits.shape}, expected ({count}, {len(names)}): all classes")
         if self.logits is not None:
@@ -168,6 +192,8 @@ def _check_matrix(where: str, values: np.ndarray, rows: int) -> None:
         raise InputError(f"{where}: shape {values.shape}; expected two dimensions, (rows, features)")
     if len(values) != rows:
         raise InputError(f"{where}: {len(values)} rows, expected {rows}")
+    if values.dtype.kind in "iub":  # whole numbers are finite, and pictures need not be read through for that
+        return
     for start in range(0, rows, 8192):  # in chunks, so that a memory-mapped file never stands in memory whole
         finite = np.isfinite(values[start : start + 8192]).all(axis=1)
         if not finite.all():

@@ -5,7 +5,8 @@ NAME/
   classes.json             name, descriptions, verb, noun and attributes of each class
   splits.json              class splits by name
   samples.arrow            id, class, group, train (official partition); one row a sample
-  features/SET.arrow       fixed-size-list<float32>[D], one row a sample; sets stand side by side
+  features/SET.arrow       fixed-size-list<float32>[D], one row a sample; sets stand side by side. Of kind `pixels`
+                           fixed-size-list<uint8>[3·S·S]: a picture, its red, green and blue plane, row by row
   logits.arrow             of a seen-class classifier, where there is one; a row of NaN where a sample has none
   skeletons.arrow          raw clips, where there are any
   embeddings/NAME.arrow    class embeddings, one row a class
@@ -26,7 +27,15 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from platform.datasets.contents import ClassInfo, ClassSplit, Contents, Normalisation, check_split
+from platform.datasets.contents import (
+    ClassInfo,
+    ClassSplit,
+    Contents,
+    FeatureArray,
+    FeatureKind,
+    Normalisation,
+    check_split,
+)
 from platform.datasets.splits import DRAWN_FORMS, drawn_split, is_drawn, published_splits
 from platform.errors import InputError
 
@@ -34,13 +43,25 @@ FORMAT_VERSION = 1
 
 
 class FeatureSet(BaseModel):
-    """What the card says of one feature set."""
+    """What the card says of one feature set. side: pixels along a picture's edge, of kind `pixels` alone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dimension: int
     extractor: str
     normalise: Normalisation
+    kind: FeatureKind = "numbers"
+    side: int | None = None
+
+    @classmethod
+    def of(cls, array: FeatureArray) -> "FeatureSet":
+        return cls(
+            dimension=array.values.shape[1],
+            extractor=array.extractor,
+            normalise=array.normalise,
+            kind=array.kind,
+            side=array.side,
+        )
 
 
 class Card(BaseModel):
@@ -82,7 +103,7 @@ class Dataset:
             raise InputError(f"{folder}/samples.arrow: {len(self.labels)} rows, the card says {self.card.samples}")
 
     def features(self, name: str | None = None) -> np.ndarray:
-        """(N, D) float32 of a feature set, the card's first by default; read-only, memory-mapped."""
+        """(N, D) of a feature set, the card's first by default; read-only, memory-mapped; float32, or uint8 pixels."""
         return _read_matrix(self.folder / "features" / f"{self.feature_set(name)}.arrow")
 
     def feature_set(self, name: str | None) -> str:
@@ -94,6 +115,11 @@ class Dataset:
         if name not in self.card.features:
             raise InputError(f"{self.folder}: no feature set `{name}`; it has {', '.join(self.card.features)}")
         return name
+
+    def feature_array(self, name: str) -> FeatureArray:
+        """A feature set as it would be handed over to be written again."""
+        facts = self.card.features[self.feature_set(name)]
+        return FeatureArray(self.features(name), facts.extractor, facts.normalise, facts.kind)
 
     @cached_property
     def logits(self) -> np.ndarray | None:
@@ -191,13 +217,12 @@ def _write_contents(contents: Contents, folder: Path) -> None:
         "train": pa.array(np.asarray(contents.train, bool)),
     }
     _write_batch(folder / "samples.arrow", pa.record_batch(samples))
-    for kind, matrices in (
-        ("features", {name: f.values for name, f in contents.features.items()}),
-        ("embeddings", contents.embeddings),
-    ):
-        (folder / kind).mkdir()
-        for name, values in matrices.items():
-            _write_matrix(folder / kind / f"{name}.arrow", values)
+    (folder / "features").mkdir()
+    for name, feature_set in contents.features.items():
+        _write_features(folder / "features" / f"{name}.arrow", feature_set)
+    (folder / "embeddings").mkdir()
+    for name, values in contents.embeddings.items():
+        _write_matrix(folder / "embeddings" / f"{name}.arrow", values)
     if contents.logits is not None:
         _write_matrix(folder / "logits.arrow", contents.logits)
     if contents.skeletons is not None:
@@ -222,10 +247,7 @@ def _write_contents(contents: Contents, folder: Path) -> None:
         samples=count,
         train_samples=int(np.asarray(contents.train).sum()),
         classes=len(contents.classes),
-        features={
-            name: FeatureSet(dimension=f.values.shape[1], extractor=f.extractor, normalise=f.normalise)
-            for name, f in contents.features.items()
-        },
+        features={name: FeatureSet.of(f) for name, f in contents.features.items()},
         logits=contents.logits is not None,
         skeletons=contents.skeletons.layout if contents.skeletons else None,
         notes=tuple(contents.notes),
@@ -259,8 +281,12 @@ def _write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
-def _write_matrix(path: Path, values: np.ndarray) -> None:
-    flat = np.ascontiguousarray(values, dtype=np.float32).reshape(-1)  # a float32 memory map passes through uncopied
+def _write_features(path: Path, feature_set: FeatureArray) -> None:
+    _write_matrix(path, feature_set.values, np.uint8 if feature_set.kind == "pixels" else np.float32)
+
+
+def _write_matrix(path: Path, values: np.ndarray, dtype: type[np.generic] = np.float32) -> None:
+    flat = np.ascontiguousarray(values, dtype=dtype).reshape(-1)  # a memory map of that type passes through uncopied
     _write_batch(path, pa.record_batch({"values": pa.FixedSizeListArray.from_arrays(pa.array(flat), values.shape[1])}))
 
 

@@ -18,6 +18,7 @@ from platform.datasets.folder import (
     FeatureSet,
     _checksum,
     _write_contents,
+    _write_features,
     _write_json,
     _write_matrix,
 )
@@ -67,11 +68,7 @@ def revised(
 def _check(dataset: Dataset, features: Mapping[str, FeatureArray], logits: np.ndarray | None) -> None:
     count, classes = len(dataset.labels), len(dataset.class_names)
     for name, feature_set in features.items():
-        shape = feature_set.values.shape
-        if len(shape) != 2 or shape[0] != count or not shape[1]:
-            raise InputError(f"feature set `{name}`: shape {shape}; expected ({count}, features)")
-        if not np.isfinite(feature_set.values).all():
-            raise InputError(f"feature set `{name}` holds NaN or infinity; it must be finite")
+        feature_set.check(f"feature set `{name}`", count)
     if logits is not None and logits.shape != (count, classes):
         raise InputError(f"logits are {logits.shape}, expected ({count}, {classes}): all classes")
 
@@ -96,7 +93,7 @@ def _write(
             _share(path, partial / name)
     (partial / "features").mkdir(exist_ok=True)  # where every set is new
     for name, feature_set in features.items():
-        _write_matrix(partial / "features" / f"{name}.arrow", feature_set.values)
+        _write_features(partial / "features" / f"{name}.arrow", feature_set)
     if logits is not None:
         _write_matrix(partial / "logits.arrow", logits)
     if only is not None:
@@ -121,10 +118,7 @@ def _card(
 ) -> Card:
     kept = {f: c for f, c in dataset.card.checksums.items() if f not in new and (partial / f).exists()}
     written = {f: _checksum(partial / f) for f in sorted(new - {"dataset.json"})}
-    sets = {
-        name: FeatureSet(dimension=f.values.shape[1], extractor=f.extractor, normalise=f.normalise)
-        for name, f in features.items()
-    }
+    sets = {name: FeatureSet.of(f) for name, f in features.items()}
     return dataset.card.model_copy(
         update={
             "features": {**dataset.card.features, **sets},

@@ -287,11 +287,12 @@ def _validation(writing: Writing, dataset: Dataset, folder: Path, features: np.n
     sets = {writing.feature_set: FeatureArray(features, _described(extractor, writing), "none")}
     for name, facts in dataset.card.features.items():
         if name not in sets and _TRAINED not in facts.extractor:
-            sets[name] = FeatureArray(dataset.features(name)[rows], facts.extractor, facts.normalise)
+            kept = dataset.feature_array(name)
+            sets[name] = dataclasses.replace(kept, values=kept.values[rows])
     earlier = dataset.validation
     if earlier is not None and earlier.ids.to_pylist() == ids and earlier.split("given").unseen == split.unseen:
-        for name, facts in earlier.card.features.items():
-            sets.setdefault(name, FeatureArray(earlier.features(name), facts.extractor, facts.normalise))
+        for name in earlier.card.features:
+            sets.setdefault(name, earlier.feature_array(name))
     return Contents(
         name=dataset.card.name,
         modality=dataset.card.modality,

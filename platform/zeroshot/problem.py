@@ -13,7 +13,7 @@ from platform.datasets.folder import Dataset
 from platform.datasets.text import ClassText, class_semantics
 from platform.errors import InputError
 from platform.population.draws import generator
-from platform.zeroshot.normaliser import Normaliser
+from platform.zeroshot.normaliser import Normaliser, refuse_for_pixels
 from platform.zeroshot.task import Samples, Task, draw_pseudo_unseen, hold_out
 
 
@@ -69,8 +69,15 @@ class Problem:
 
 
 def load_problem(options: ProblemOptions) -> Problem:
-    """Read a problem from its data folder. Raises InputError where the split leaves nothing to train or test on."""
+    """Read a problem from its data folder.
+
+    Raises InputError where the split leaves nothing to train or test on, or pictures should be normalised.
+    """
     dataset = Dataset(options.dataset)
+    card = dataset.card.features[dataset.feature_set(options.features)]
+    normalise = options.normalise or card.normalise
+    if card.kind == "pixels":
+        refuse_for_pixels(normalise)  # before they are read
     split = dataset.split(options.split)
     task, test = _task(dataset, split, options)
     separate = None
@@ -78,8 +85,7 @@ def load_problem(options: ProblemOptions) -> Problem:
         separate = _task(dataset.validation, dataset.validation.split("given"), options)
         if {*separate[0].seen, *separate[0].unseen} & set(task.unseen):
             separate = None  # made for another class split than the one asked for
-    card = dataset.card.features[dataset.feature_set(options.features)]
-    return Problem(task, test, options.normalise or card.normalise, split.pseudo_unseen, separate)
+    return Problem(task, test, normalise, split.pseudo_unseen, separate)
 
 
 def class_semantics_of(dataset: Dataset, options: ProblemOptions, names: Sequence[str]) -> torch.Tensor:
@@ -131,7 +137,7 @@ def _task(dataset: Dataset, split: ClassSplit, options: ProblemOptions) -> tuple
 
 
 def _masked(dataset: Dataset, options: ProblemOptions, rows: np.ndarray) -> torch.Tensor | None:
-    """(N, D) of some samples, where they are asked for. Raises InputError where they are of another dimension."""
+    """(N, D) of some samples, where they are asked for. Raises InputError where they are no such features."""
     if options.masked_features is None:
         return None
     sets, named = dataset.card.features, dataset.feature_set(options.features)
@@ -139,4 +145,6 @@ def _masked(dataset: Dataset, options: ProblemOptions, rows: np.ndarray) -> torc
     if sets[masked].dimension != sets[named].dimension:
         have, needed = sets[masked].dimension, sets[named].dimension
         raise InputError(f"--masked-features {masked}: {have} dimensions, but `{named}` has {needed}")
+    if sets[masked].kind != sets[named].kind:
+        raise InputError(f"--masked-features {masked}: {sets[masked].kind}, but `{named}` is {sets[named].kind}")
     return torch.from_numpy(dataset.features(masked)[rows])

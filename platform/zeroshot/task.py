@@ -17,9 +17,10 @@ class Task:
     """Training samples of the seen classes, and the semantics of all classes.
 
     Classes are numbered seen first, then unseen: S seen, U unseen, C = S + U.
-    features: (N, D) float32; labels: (N,) int64 in 0 … S − 1; semantics: (C, T) float32; logits: (N, S) of a given
-    seen-class classifier, a row of NaN where a sample has none, or None; groups: (N,) subject or scene, or None;
-    masked: (N, D) features of the same clips with frames left out, or None.
+    features: (N, D) float32, or uint8 where they are pictures of 3 · side · side pixels; labels: (N,) int64 in
+    0 … S − 1; semantics: (C, T) float32; logits: (N, S) of a given seen-class classifier, a row of NaN where a sample
+    has none, or None; groups: (N,) subject or scene, or None; masked: (N, D) features of the same clips with frames
+    left out, or None.
     """
 
     seen: tuple[str, ...]

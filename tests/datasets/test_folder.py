@@ -71,6 +71,35 @@ def test_what_is_not_given_is_filled_in(contents, tmp_path):
         dataset.skeleton(0)
 
 
+def test_pixels_are_written_from_a_memory_map_and_read_as_one(contents, tmp_path):
+    values = np.memmap(tmp_path / "values", np.uint8, "w+", shape=(12, 12))
+    values[:] = np.arange(144).reshape(12, 12)
+    pixels = FeatureArray(values, "made here", kind="pixels")
+    dataset = write_dataset(replace(contents, features={**contents.features, "p": pixels}), tmp_path / "out")
+    found = dataset.features("p")
+    np.testing.assert_array_equal(found, values)
+    assert (found.dtype, found.flags.owndata, found.flags.writeable) == (np.uint8, False, False)
+    facts = dataset.card.features
+    assert [(facts[name].kind, facts[name].side) for name in ("half", "p")] == [("numbers", None), ("pixels", 2)]
+    again = dataset.feature_array("p")
+    assert (again.kind, again.side, again.extractor) == ("pixels", 2, "made here")
+
+
+def test_whole_numbers_are_written_as_numbers(contents, tmp_path):
+    counts = FeatureArray(np.arange(36, dtype=np.uint8).reshape(12, 3), "counts")
+    dataset = write_dataset(replace(contents, features={"f": counts}), tmp_path / "out")
+    assert dataset.features().dtype == np.float32
+
+
+def test_a_folder_from_before_there_were_pixels_is_read(contents, tmp_path):
+    card = write_dataset(contents, tmp_path / "old").folder / "dataset.json"
+    record = json.loads(card.read_text())
+    for facts in record["features"].values():
+        del facts["kind"], facts["side"]
+    card.write_text(json.dumps(record))
+    assert Dataset(tmp_path / "old").card.features["half"].kind == "numbers"
+
+
 def test_an_existing_folder_is_left_alone(contents, tmp_path):
     (tmp_path / "small").mkdir()
     with pytest.raises(InputError, match="small exists already"):
@@ -89,6 +118,10 @@ def test_a_failure_leaves_nothing_behind(contents, tmp_path, monkeypatch):
 
 def _features(values):
     return lambda c: replace(c, features={"f": FeatureArray(values, "x")})
+
+
+def _pixels(values, normalise="none"):
+    return lambda c: replace(c, features={"p": FeatureArray(values, "x", normalise, "pixels")})
 
 
 def _clip(clip):
@@ -110,6 +143,10 @@ def _row_of_nan(shape, row):
         (_features(_row_of_nan((12, 3), 7)), "`small`: feature set `f`: row 7 holds NaN or infinity"),
         (_features(np.ones((11, 3))), "feature set `f`: 11 rows, expected 12"),
         (_features(np.ones((12, 3, 2))), r"feature set `f`: shape \(12, 3, 2\)"),
+        (_pixels(np.ones((12, 12))), "feature set `p`: pixels are float64; expected uint8"),
+        (_pixels(np.ones((12, 13), np.uint8)), "feature set `p`: rows of 13 pixels; expected 3 x S x S"),
+        (_pixels(np.ones((12, 12), np.uint8), "minmax"), "feature set `p`: normalise minmax; pixels are given to"),
+        (_pixels(np.ones((11, 12), np.uint8)), "feature set `p`: 11 rows, expected 12"),
         (lambda c: replace(c, features={}, skeletons=None), "no feature set"),
         (_clip(np.ones((3, 1, 25, 3))), r"clip 4 is \(3, 1, 25, 3\); layout kinect_v1 needs \(frames, bodies, 20, 3\)"),
         (_clip(np.ones((0, 1, 20, 3))), r"clip 4 is \(0, 1, 20, 3\)"),

@@ -6,7 +6,7 @@ import pytest
 
 from platform.datasets import revision
 from platform.datasets.contents import ClassInfo, ClassSplit, Contents, FeatureArray
-from platform.datasets.folder import Dataset, write_dataset
+from platform.datasets.folder import Dataset, FeatureSet, write_dataset
 from platform.datasets.revision import revised
 from platform.errors import InputError
 
@@ -47,7 +47,7 @@ def test_a_new_set_stands_beside_the_old_ones(dataset):
     found = revised(dataset, {"new": NEW}, logits=np.ones((8, 4)))
     assert found.folder == dataset.folder
     assert list(found.card.features) == ["old", "new"]
-    assert found.card.features["new"].model_dump() == {"dimension": 2, "extractor": "a new one", "normalise": "l2"}
+    assert found.card.features["new"] == FeatureSet(dimension=2, extractor="a new one", normalise="l2")
     np.testing.assert_array_equal(found.features("new"), NEW.values)
     np.testing.assert_array_equal(found.features("old"), np.eye(8))
     np.testing.assert_array_equal(found.logits, np.ones((8, 4)))
@@ -55,6 +55,14 @@ def test_a_new_set_stands_beside_the_old_ones(dataset):
     assert found.damaged() == []
     assert left_over(found.folder) == []
     np.testing.assert_array_equal(dataset.features("old"), np.eye(8))  # what was open before still reads
+
+
+def test_pixels_stay_pixels_beside_a_new_set(dataset):
+    pixels = FeatureArray(np.arange(96, dtype=np.uint8).reshape(8, 12), "made here", kind="pixels")
+    found = revised(revised(dataset, {"pixels": pixels}), {"new": NEW})
+    np.testing.assert_array_equal(found.features("pixels"), pixels.values)
+    assert found.features("pixels").dtype == np.uint8
+    assert (found.card.features["pixels"].kind, found.card.features["pixels"].side) == ("pixels", 2)
 
 
 def test_a_new_folder_leaves_the_old_one_and_may_have_one_split_alone(dataset, tmp_path):
@@ -100,7 +108,7 @@ def test_a_set_of_the_same_name_is_written_over(dataset):
     assert found.damaged() == []
 
 
-@pytest.mark.parametrize("at", ["_write_matrix", "_checksum", "_exchange"])
+@pytest.mark.parametrize("at", ["_write_features", "_checksum", "_exchange"])
 @pytest.mark.parametrize("interrupt", [OSError("no space left"), KeyboardInterrupt()])
 def test_what_breaks_off_leaves_the_old_folder(dataset, monkeypatch, at, interrupt):
     def broken(*_):
@@ -131,8 +139,8 @@ def test_folders_change_names_where_the_system_cannot_exchange_them(dataset, mon
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"features": {"new": FeatureArray(np.ones((7, 2)), "")}}, r"feature set `new`: shape \(7, 2\); expected \(8,"),
-        ({"features": {"new": FeatureArray(np.full((8, 2), np.nan), "")}}, "feature set `new` holds NaN"),
+        ({"features": {"new": FeatureArray(np.ones((7, 2)), "")}}, "feature set `new`: 7 rows, expected 8"),
+        ({"features": {"new": FeatureArray(np.full((8, 2), np.nan), "")}}, "feature set `new`: row 0 holds NaN"),
         ({"features": {}, "logits": np.ones((8, 3))}, r"logits are \(8, 3\), expected \(8, 4\)"),
     ],
 )

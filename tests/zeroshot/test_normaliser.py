@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.preprocessing import MinMaxScaler, StandardScaler, normalize
 
+from platform.errors import InputError
 from platform.population.draws import generator
 from platform.zeroshot.normaliser import Normaliser
 from platform.zeroshot.task import Samples, Task
@@ -60,3 +61,27 @@ def test_a_task_and_its_samples_are_scaled_alike():
     assert torch.equal(scaled_task.features, normaliser(TRAINING))
     assert torch.equal(scaled_samples.features, normaliser(OTHER))
     assert torch.equal(scaled_samples.labels, samples.labels)
+
+
+def test_pixels_pass_as_they_are_and_by_reference():
+    pixels = torch.arange(24, dtype=torch.uint8).reshape(2, 12)
+    normaliser = Normaliser.fit("none", pixels)
+    again = Normaliser.from_record(json.loads(json.dumps(normaliser.record())))
+    for one in (normaliser, again):
+        assert one(pixels) is pixels
+        assert len(one.shift) == 12
+    assert len(json.dumps(normaliser.record())) < 40
+
+
+@pytest.mark.parametrize("kind", ["standard", "minmax", "l2"])
+def test_pixels_are_not_normalised(kind):
+    with pytest.raises(InputError, match=f"--normalise {kind}: the features are pixels"):
+        Normaliser.fit(kind, torch.zeros(2, 12, dtype=torch.uint8))
+
+
+def test_a_model_of_pixels_is_given_pixels_and_another_is_not():
+    pixels = torch.zeros(2, 4, dtype=torch.uint8)
+    with pytest.raises(InputError, match="trained on pixels, uint8; it is given float32"):
+        Normaliser.of_pixels(4)(OTHER)
+    with pytest.raises(InputError, match="trained on features that are no pixels; it is given uint8"):
+        Normaliser.fit("standard", TRAINING)(pixels)

@@ -180,3 +180,35 @@ def test_the_semantics_of_some_classes(contents, tmp_path):
 def test_a_split_that_leaves_nothing_is_refused(contents, load, split, train, message):
     with pytest.raises(InputError, match=message):
         load(replace(contents, train=train(contents.labels)), split=split)
+
+
+def with_pixels(contents, side=2):
+    """The pictures' first pixel is the sample's number."""
+    values = np.zeros((COUNT, 3 * side * side), np.uint8)
+    values[:, 0], values[:, 1] = np.arange(COUNT), contents.labels
+    pixels = FeatureArray(values, "made here", kind="pixels")
+    return replace(contents, features={**contents.features, "pixels": pixels}, logits=None)
+
+
+def test_pixels_stay_bytes_from_the_folder_to_every_fold(contents, load):
+    problem = load(with_pixels(contents), features="pixels")
+    folds = [problem.final(), *problem.validation_folds(2, 0.2, 0)]
+    for samples in (problem.task, problem.test, *(s for f in folds for s in (f.task, f.samples))):
+        assert samples.features.dtype == torch.uint8
+        assert samples.features.shape == (len(samples.labels), 12)
+    assert class_of(problem.task, problem.task) == problem.task.features[:, 1].tolist()
+    assert folds[0].task.features is problem.task.features
+    held_out = {*folds[1].task.features[:, 0].tolist(), *folds[1].samples.features[:, 0].tolist()}
+    assert held_out == set(problem.task.features[:, 0].tolist())
+
+
+def test_pixels_are_not_normalised(contents, load):
+    with pytest.raises(InputError, match="--normalise minmax: the features are pixels, given to a method as they are"):
+        load(with_pixels(contents), features="pixels", normalise="minmax")
+
+
+def test_masked_features_are_of_the_same_kind(contents, load):
+    contents = with_pixels(contents)
+    numbers = FeatureArray(np.ones((COUNT, 12)), "none")
+    with pytest.raises(InputError, match="--masked-features n: numbers, but `pixels` is pixels"):
+        load(replace(contents, features={**contents.features, "n": numbers}), features="pixels", masked_features="n")

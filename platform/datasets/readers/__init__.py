@@ -8,6 +8,7 @@ from platform.datasets.contents import ClassInfo, Contents
 from platform.datasets.parts_of_speech import published_parts
 from platform.datasets.readers import (
     i3d,
+    images,
     msr_action3d,
     npz,
     ntu,
@@ -50,7 +51,7 @@ LAYOUTS = {
     "xian": Layout(
         xian.read,
         "folder with att_splits.mat and res101.mat, or another features file (Xian et al.'s Proposed Splits)",
-        ("features", "attributes", "locations", "seed", "extractor", "modality"),
+        ("features", "attributes", "locations", "seed", "extractor", "modality", "images", "size", "workers"),
     ),
     "npz": Layout(
         npz.read,
@@ -80,6 +81,11 @@ LAYOUTS = {
         per_video.read,
         "folder of CLASS/VIDEO.npy, or of VIDEO.npy with lists (Elaborative Rehearsal, feature extractors)",
         ("class_list", "classes", "video_list", "train_list", "test_list", "seed", "extractor"),
+    ),
+    "images": Layout(
+        images.read,
+        "folder or .zip of CLASS/FILE.jpg (.png, .bmp, .webp), for methods that learn from the pixels",
+        ("classes", "size", "workers", "train_list", "test_list", "seed"),
     ),
 }
 

@@ -1,12 +1,13 @@
 """What a user can say about the files that a reader is given."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
 Attributes = Literal["att", "original_att"]
 Locations = Literal["use", "ignore"]
+Report = Callable[[int, int], None]  # done, of all
 Modality = Literal["skeleton", "image", "video"]
 
 
@@ -37,10 +38,14 @@ class ImportOptions:
     video_list: Path | None = None
     train_list: Path | None = None
     test_list: Path | None = None
+    images: Path | None = None
+    size: int | None = None
+    workers: int | None = None
+    report: Report | None = None  # what is told how many of the pictures are done; not for the user to give
 
     def given(self) -> list[str]:
         """The names of the options that were given."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "report"}
         return [name for name, value in values.items() if value is not None and value != {}]
 
 

@@ -7,21 +7,21 @@ takes the row.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from platform.datasets.class_spelling import positions, published_list_of
+from platform.datasets.class_spelling import published_list_of
 from platform.datasets.contents import ClassInfo, Contents, FeatureArray
 from platform.datasets.readers.arrays import load_npy
 from platform.datasets.readers.class_files import PUBLISHED_ORDER_NOTE, class_names
+from platform.datasets.readers.class_folders import class_indices
+from platform.datasets.readers.odd_files import OddFiles
 from platform.datasets.readers.options import ImportOptions
 from platform.datasets.readers.partitions import draw_partition, partition_note
 from platform.datasets.readers.video_lists import ListedVideo, read_video_list, refuse_shared, video_name
 from platform.errors import InputError
-
-_NAMED_IN_NOTES = 5
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,6 @@ class _Video:
     train: bool | None
 
 
-@dataclass
-class _Odd:
-    """What became of files that give no sample, or one that the card should speak of: a reason to names."""
-
-    names: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, reason: str, name: str) -> None:
-        self.names.setdefault(reason, []).append(name)
-
-    def notes(self) -> list[str]:
-        return [f"{len(names)} videos {reason}: {_some(names)}" for reason, names in self.names.items()]
-
-
 def read(source: Path, options: ImportOptions) -> Contents:
     """One sample a readable file. Raises InputError where none is, or a class is not known."""
     if not source.is_dir():
@@ -55,7 +42,7 @@ def read(source: Path, options: ImportOptions) -> Contents:
         (names, videos), named_by = _from_folders(source, options), []
     else:
         names, videos, named_by = _from_lists(source, options)
-    odd = _Odd()
+    odd = OddFiles("videos")
     values, kept = _features(source, videos, odd)
     labels = np.array([video.label for video in kept])
     if kept[0].train is None:
@@ -87,7 +74,7 @@ def _from_folders(source: Path, options: ImportOptions) -> tuple[list[str], list
         raise InputError(f"{source}: {reason}; say which video is of which class with --video-list")
     folders = sorted({path.parent.name for path in files})
     names = folders if options.classes is None else class_names(options.classes, None)
-    index = _indices(folders, names, source)
+    index = class_indices(folders, names, source)
     return names, [_Video(f"{p.parent.name}/{video_name(p.name)}", index[p.parent.name], p, None) for p in files]
 
 
@@ -100,7 +87,7 @@ def _from_lists(source: Path, options: ImportOptions) -> tuple[list[str], list[_
     listed = [video for videos, _ in parts for video in videos]
     names = _names_of_lists(listed, options)
     folders = sorted({v.class_name for v in listed if v.class_name is not None})
-    index = _indices(folders, names, source)
+    index = class_indices(folders, names, source)
     files = _Files(source)
     videos = [
         _Video(video.name, _label(video, index, len(names)), files.find(video.name), train)
@@ -136,14 +123,6 @@ def _names_of_lists(listed: Sequence[ListedVideo], options: ImportOptions) -> li
     return sorted(found, key=numbers.__getitem__) if one_each and set(numbers) == set(found) else found
 
 
-def _indices(folders: Sequence[str], names: Sequence[str], source: Path) -> dict[str, int]:
-    found = positions(folders, names)
-    if None in found:
-        unknown = folders[found.index(None)]
-        raise InputError(f"{source}: class `{unknown}` is none of the classes {', '.join(names[:4])}, …")
-    return {folder: i for folder, i in zip(folders, found, strict=True) if i is not None}
-
-
 def _label(video: ListedVideo, index: dict[str, int], classes: int) -> int:
     if video.class_name is not None:
         return index[video.class_name]
@@ -170,7 +149,7 @@ class _Files:
         return self._by_path.get(name) or self._by_path.get(stem) or self._by_stem.get(stem)
 
 
-def _features(source: Path, videos: Sequence[_Video], odd: _Odd) -> tuple[np.ndarray, list[_Video]]:
+def _features(source: Path, videos: Sequence[_Video], odd: OddFiles) -> tuple[np.ndarray, list[_Video]]:
     """(N, D) float32 and the videos that gave a row, which are written once, where they stay."""
     values, kept = None, []
     for video, row in _rows(videos, odd):
@@ -187,7 +166,7 @@ def _features(source: Path, videos: Sequence[_Video], odd: _Odd) -> tuple[np.nda
     return values[: len(kept)], kept
 
 
-def _rows(videos: Sequence[_Video], odd: _Odd) -> Iterator[tuple[_Video, np.ndarray]]:
+def _rows(videos: Sequence[_Video], odd: OddFiles) -> Iterator[tuple[_Video, np.ndarray]]:
     for video in videos:
         if video.path is None:
             odd.add("left out, without a feature file", video.name)
@@ -208,8 +187,3 @@ def _rows(videos: Sequence[_Video], odd: _Odd) -> Iterator[tuple[_Video, np.ndar
         if len(clips) > 1:
             odd.add("of several clips, whose features are their mean", video.name)
         yield video, row
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED_IN_NOTES
-    return ", ".join(names[:_NAMED_IN_NOTES]) + (f" and {more} more" if more > 0 else "")

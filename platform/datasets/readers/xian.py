@@ -3,7 +3,8 @@
 att_splits.mat holds `att` and `original_att`, (attributes, classes); `allclasses_names`, whose order is the labels'
 order (for CUB it is not the order of the class ids); and sample positions that count from 1: `trainval_loc`,
 `test_seen_loc`, `test_unseen_loc`. The features stand in `res101.mat`, (features, samples) with labels from 1, or in an
-.npz with `features` (samples, features), `labels` from 0 and perhaps `classes`.
+.npz with `features` (samples, features), `labels` from 0 and perhaps `classes`. The pictures themselves are found by
+the paths in `image_files` of `res101.mat`, which then need not have features.
 """
 
 from collections.abc import Collection, Sequence
@@ -15,7 +16,8 @@ import numpy as np
 from platform.datasets.contents import ClassSplit, Contents, FeatureArray
 from platform.datasets.readers.arrays import as_labels, as_matrix, load_mat, load_npz
 from platform.datasets.readers.attributes import classes_with_attributes
-from platform.datasets.readers.options import ImportOptions
+from platform.datasets.readers.image_files import read_named_pictures
+from platform.datasets.readers.options import ImportOptions, flag
 from platform.datasets.readers.partitions import draw_partition, partition_note
 from platform.datasets.readers.proposed_splits import (
     LOCATIONS,
@@ -30,23 +32,29 @@ from platform.errors import InputError
 
 @dataclass(frozen=True)
 class _Samples:
-    """values: (N, D); labels: (N,) from 0."""
+    """values: (N, D), None of pictures alone; labels: (N,) from 0; images: (N,) paths, where they are asked for."""
 
     path: Path
-    values: np.ndarray
+    values: np.ndarray | None
     labels: np.ndarray
+    images: np.ndarray | None = None
 
 
 def read(source: Path, options: ImportOptions) -> Contents:
-    """The split is `proposed`. Raises InputError where the positions do not fit the features' rows."""
+    """The split is `proposed`. Raises InputError where the positions do not fit the features' rows.
+
+    With --images the pictures are a feature set beside the features, and samples without one are left out.
+    """
     path = source / SPLITS_FILE
+    if options.images is None and (options.size is not None or options.workers is not None):
+        raise InputError(f"{flag('size' if options.size is not None else 'workers')} is of pictures: give --images too")
     if options.seed is not None and options.locations != "ignore":
         raise InputError(f"--seed does not apply: {SPLITS_FILE} says what to train on (see --locations ignore)")
     chosen = options.attributes or "att"
     tables = load_mat(path, ["allclasses_names", chosen], LOCATIONS)
     names = listed_names(tables)
     classes = classes_with_attributes(names, tables[chosen].T, f"{path}: `{chosen}`")
-    samples = _read_samples(options.features or _find_features(source), names)
+    samples = _read_samples(options.features or _find_features(source), names, options.images is not None)
 
     problem = location_problem(tables, samples.labels, names)
     if options.locations == "ignore":
@@ -74,22 +82,33 @@ def read(source: Path, options: ImportOptions) -> Contents:
         pseudo_unseen=_read_folds(source, names, unseen),
         source=f"Xian et al., Proposed Splits, {SPLITS_FILE}",
     )
+    given, pictures = "features" if samples.values is not None else "labels", None
+    if options.images is not None:
+        pictures = read_named_pictures(samples.images[rows].tolist(), samples.labels[rows], names, options)
+        note += f"; pictures of {options.images.name}"
+        if not pictures.kept.all():
+            rows, train = np.arange(len(samples.labels))[rows][pictures.kept], train[pictures.kept]
     return Contents(
         name=source.name,
         modality=options.modality or "image",
         licence="",
-        source=f"features {samples.path.name}, class attributes `{chosen}` of {SPLITS_FILE}; {note}",
+        source=f"{given} {samples.path.name}, class attributes `{chosen}` of {SPLITS_FILE}; {note}",
         classes=classes,
         labels=samples.labels[rows],
         train=train,
-        features={samples.path.stem: FeatureArray(samples.values[rows], _extractor(samples.path, options), "minmax")},
+        features=_features(samples, rows, options) | ({"pixels": pictures.pixels} if pictures else {}),
+        ids=pictures and pictures.ids,
         class_list=next((n for n, known in published_class_lists().items() if known["classes"] == names), None),
         splits={"proposed": split},
+        notes=pictures.notes if pictures else (),
     )
 
 
-def _extractor(path: Path, options: ImportOptions) -> str:
-    return options.extractor or ("ResNet-101, ImageNet" if path.name == "res101.mat" else "not stated")
+def _features(samples: _Samples, rows: np.ndarray | slice, options: ImportOptions) -> dict[str, FeatureArray]:
+    if samples.values is None:
+        return {}
+    extractor = options.extractor or ("ResNet-101, ImageNet" if samples.path.name == "res101.mat" else "not stated")
+    return {samples.path.stem: FeatureArray(samples.values[rows], extractor, "minmax")}
 
 
 def _find_features(source: Path) -> Path:
@@ -102,7 +121,9 @@ def _find_features(source: Path) -> Path:
     return found[0]
 
 
-def _read_samples(path: Path, names: Sequence[str]) -> _Samples:
+def _read_samples(path: Path, names: Sequence[str], with_images: bool) -> _Samples:
+    if with_images:
+        return _read_samples_with_images(path, names)
     if path.suffix == ".npz":
         arrays = load_npz(path, ["features", "labels"], ["classes"])
         values = as_matrix(f"{path}: `features`", arrays["features"])
@@ -113,6 +134,19 @@ def _read_samples(path: Path, names: Sequence[str]) -> _Samples:
     arrays = load_mat(path, ["features", "labels"])
     values = as_matrix(f"{path}: `features`", arrays["features"].T)
     return _Samples(path, values, as_labels(f"{path}: `labels`", arrays["labels"], len(values), len(names), first=1))
+
+
+def _read_samples_with_images(path: Path, names: Sequence[str]) -> _Samples:
+    if path.suffix != ".mat":
+        raise InputError(f"{path}: says no `image_files`, which --images needs; give a .mat file as res101.mat")
+    arrays = load_mat(path, ["image_files", "labels"], ["features"])
+    images = np.array([str(np.ravel(cell)[0]) for cell in arrays["image_files"].ravel()])
+    where = f"{path}: `labels`"
+    labels = as_labels(where, arrays["labels"], len(images), len(names), first=1)
+    if "features" not in arrays:
+        return _Samples(path, None, labels, images)
+    values = as_matrix(f"{path}: `features`", arrays["features"].T, rows=len(images))
+    return _Samples(path, values, labels, images)
 
 
 def _in_order(path: Path, theirs: Sequence[str], names: Sequence[str]) -> np.ndarray:

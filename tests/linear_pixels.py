@@ -1,0 +1,65 @@
+"""A method for the tests that learns from pixels: a linear map from pictures to class semantics, fitted at once."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from platform.method import Method, MethodConfig, Model
+
+
+class LinearConfig(MethodConfig):
+    epochs: int = Field(1, ge=1, description="how often it is evaluated")
+    batch_size: int = Field(64, ge=1, description="of no effect")
+
+
+@dataclass(frozen=True)
+class LinearModel(Model):
+    weights: Tensor  # (D, T)
+    semantics: Tensor  # (S + U, T)
+
+    def _scores(self, x: Tensor, semantics: Tensor) -> Tensor:
+        assert x.dtype == torch.uint8
+        return (-torch.cdist((x.float() / 255) @ self.weights, semantics)).log_softmax(1)
+
+    def unseen_scores(self, x: Tensor) -> Tensor:
+        return self._scores(x, self.semantics[len(self.seen) :])
+
+    def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
+        return self._scores(x, self.semantics[: len(self.seen)])
+
+    def with_classes(self, names, semantics):
+        together = torch.cat([self.semantics[: len(self.seen)], semantics])
+        return replace(self, unseen=tuple(names), semantics=together)
+
+    def state(self):
+        return {"weights": self.weights, "semantics": self.semantics}, {}
+
+    @classmethod
+    def from_state(cls, tensors, values):
+        return cls(**values, **tensors)
+
+
+class Linear(Method):
+    Config, Model, citation = LinearConfig, LinearModel, ""
+    learns_from = ("pixels",)
+
+    def fit_population(self, members, run):
+        models = []
+        for member in members:
+            task = member.task
+            x, targets = task.features.float() / 255, task.semantics[task.labels]
+            ridge = 1e-2 * torch.eye(x.shape[1])
+            weights = torch.linalg.solve(x.T @ x + ridge, x.T @ targets)
+            models.append(LinearModel(task.seen, task.unseen, None, weights, task.semantics))
+        losses = [{"loss": 0.0} for _ in members]
+        epochs = [int(m.state["epochs"]) if m.state else 0 for m in members]
+        while True:
+            epochs = [epoch + 1 for epoch in epochs]
+            states = [{"epochs": torch.tensor(epoch)} for epoch in epochs]
+            if not run.epoch_end(losses, lambda of: [models[i] for i in of], lambda of, s=states: [s[i] for i in of]):
+                return
+
+
+method = Linear()
