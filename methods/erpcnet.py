@@ -138,7 +138,7 @@ class ERPCNetModel(Model):
 
     def latents(self, x: Tensor) -> dict[str, Tensor]:
         """ē_g, and ē_u = <ē_g + e_j> as the walk among all classes ends (Fig. 9)."""
-        walk = self.walk(x)
+        walk = self._walks(x, keep_embeddings=True)
         if not walk.cells.shape[1]:
             return {"global": walk.whole}
         last = walk.ends(self.semantics, self._sigma, self.config.entropy) - 1
@@ -163,12 +163,7 @@ class ERPCNetModel(Model):
         """The walks of samples (N, D), all T steps of them; the last x's are kept, since several scores read them."""
         kept = self._kept
         if not (kept and kept["x"]() is x):
-            with torch.no_grad():
-                batches = [
-                    range(a, min(a + _SCORED_AT_ONCE, len(x))) for a in range(0, max(len(x), 1), _SCORED_AT_ONCE)
-                ]
-                walks = [self._walk(x[batch.start : batch.stop], batch) for batch in batches]
-            kept |= {"x": weakref.ref(x), "walk": Walk.joined(walks)}
+            kept |= {"x": weakref.ref(x), "walk": self._walks(x)}
         return kept["walk"]
 
     def with_classes(self, names: Sequence[str], semantics: Tensor) -> Self:
@@ -207,16 +202,22 @@ class ERPCNetModel(Model):
         ends = walk.ends(semantics, self._sigma, self.config.entropy)
         return walk.predictions(semantics)[torch.arange(len(ends), device=ends.device), ends]
 
-    def _walk(self, x: Tensor, places: range) -> Walk:
+    def _walks(self, x: Tensor, keep_embeddings: bool = False) -> Walk:
+        starts = range(0, max(len(x), 1), _SCORED_AT_ONCE)
+        batches = [range(a, min(a + _SCORED_AT_ONCE, len(x))) for a in starts]
+        with torch.no_grad():
+            return Walk.joined([self._walk(x[b.start : b.stop], b, keep_embeddings) for b in batches])
+
+    def _walk(self, x: Tensor, places: range, keep_embeddings: bool) -> Walk:
+        """Of one batch. places: where its samples stand among those scored."""
         network = self._network
-        pictures = normalised(centred(x, self.config.side).to(self.semantics.device))
-        maps, whole = network.embedded(pictures)
+        maps, whole = network.embedded(normalised(centred(x, self.config.side).to(self.semantics.device)))
         if self.policy:
             choose = by_policy(self._policy, len(x), whole.device)
         else:
             steps = self.config.steps if network.cells else 0
             choose = in_turn(drawn_cells(self.seed, places, network.cells, steps).to(whole.device))
-        return walked(network, whole, lambda chosen: network.looked(maps, chosen), choose)
+        return walked(network, whole, lambda chosen: network.looked(maps, chosen), choose, keep_embeddings)
 
     @property
     def _sigma(self) -> float | None:
@@ -266,7 +267,6 @@ class ERPCNet(Method):
             "steps": 4,
             "joint_hidden": 512,
             "dropout": 0.0,
-            "learning_rate": 1e-2,
             "epochs": 20,
             "policy_epochs": 5,
         },
@@ -281,6 +281,8 @@ class ERPCNet(Method):
         for config in (member.config for member in members):
             if config.batch_size % run.world_size:
                 raise InputError(f"batch_size={config.batch_size}: must be a multiple of the {run.world_size} workers")
+            if config.sampler == "policy" and not config.policy_epochs:
+                raise InputError("policy_epochs=0: sampler=policy would never learn one; use sampler=random")
             if config.network_epochs < 1:
                 raise InputError(
                     f"policy_epochs={config.policy_epochs}: leaves none of the {config.epochs} epochs for stage I"

@@ -115,10 +115,8 @@ class LocalityNetwork(nn.Module):
     def everywhere(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """ē_l, (N, G, E), and β, (N, G; Eq. 7), at every cell. maps: (N, C, H', W')."""
         regions = all_crops(maps, *self._window)
-        count, places = regions.shape[:2]
-        flat = regions.flatten(0, 1)
-        ratios = entropy_ratio(flat, maps.repeat_interleave(places, dim=0))
-        return self.local(flat).view(count, places, -1), ratios.view(count, places)
+        ratios = [entropy_ratio(own, maps) for own in regions.unbind(dim=1)]  # cell by cell: the maps are large
+        return self.local(regions.flatten(0, 1)).view(*regions.shape[:2], -1), torch.stack(ratios, dim=1)
 
     def looked(self, maps: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """ē_l, (N, E), and β, (N,), at one cell of each sample. maps: (N, C, H', W'); chosen: (N,)."""

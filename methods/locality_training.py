@@ -132,7 +132,8 @@ class Learner:
     def _train_policy(self) -> dict[str, float]:
         """An epoch of stage II: the policy learns where to look; everything else stays as it is."""
         config, run, network = self.config, self.run, self.network.eval().requires_grad_(False)
-        self.fixed = self.fixed or _copied(network)
+        self.fixed = self.fixed or network.state_dict()
+        self.optimiser.state.clear()
         draw = generator(self.seed, "policy", self.epoch)
         policy = self.policy or first_weights(network.width, network.cells, draw)
         seed = int(torch.randint(1 << 30, (), generator=draw))

@@ -22,16 +22,17 @@ Look = Callable[[Tensor], tuple[Tensor, Tensor]]  # cells (N,) to ē_l (N, E) an
 class Walk:
     """What N samples' walks found.
 
-    cells: (N, T); ratios: (N, T), β; whole: (N, E), ē_g; global_attributes: (N, A), ā_g; joint_embeddings: (N, T, H),
-    e_j, and joint_attributes: (N, T, A), ā_j, after each step. T is 0 where there is no local subnet.
+    cells: (N, T); ratios: (N, T), β; whole: (N, E), ē_g; global_attributes: (N, A), ā_g; joint_attributes: (N, T, A),
+    ā_j, and joint_embeddings: (N, T, H), e_j, after each step, or (N, 0, H) where they are not wanted: they are by far
+    the largest. T is 0 where there is no local subnet.
     """
 
     cells: Tensor
     ratios: Tensor
     whole: Tensor
     global_attributes: Tensor
-    joint_embeddings: Tensor
     joint_attributes: Tensor
+    joint_embeddings: Tensor
 
     @classmethod
     def joined(cls, walks: list["Walk"]) -> "Walk":
@@ -106,8 +107,8 @@ class Trace:
         return torch.where((last_right > 0) & ~right[:, -1], last_right, 0)
 
 
-def walked(network: LocalityNetwork, whole: Tensor, look: Look, choose: Chooser) -> Walk:
-    """The walks of samples whose ē_g, (N, E), and localities are at hand. No cell is visited twice."""
+def walked(network: LocalityNetwork, whole: Tensor, look: Look, choose: Chooser, keep_embeddings: bool = False) -> Walk:
+    """The walks of samples whose ē_g, (N, E), and localities are at hand. keep_embeddings: e_j too."""
     count = len(whole)
     steps = network.config.steps if network.cells else 0
     visited = torch.zeros(count, network.cells, dtype=torch.bool, device=whole.device)
@@ -123,15 +124,15 @@ def walked(network: LocalityNetwork, whole: Tensor, look: Look, choose: Chooser)
     if not steps:
         none = whole.new_zeros(count, 0)
         nothing = whole.new_zeros(count, 0, network.semantics)
-        return Walk(none.long(), none, whole, global_attributes, whole.new_zeros(count, 0, 0), nothing)
+        return Walk(none.long(), none, whole, global_attributes, nothing, whole.new_zeros(count, 0, 0))
     embeddings = network.joint_embeddings(whole, torch.stack(places, dim=1))
     return Walk(
         torch.stack(cells, dim=1),
         torch.stack(ratios, dim=1),
         whole,
         global_attributes,
-        embeddings,
         network.joint_attributes(embeddings),
+        embeddings if keep_embeddings else embeddings[:, :0],
     )
 
 
@@ -154,4 +155,5 @@ def in_turn(cells: Tensor) -> Chooser:
 
 def drawn_cells(seed: int, places: range, cells: int, steps: int) -> Tensor:
     """(N, T) cells without repetition, by a generator that the seed and each sample's place name."""
-    return torch.stack([torch.randperm(cells, generator=generator(seed, "cells", place))[:steps] for place in places])
+    drawn = [torch.randperm(cells, generator=generator(seed, "cells", place))[:steps] for place in places]
+    return torch.stack(drawn) if drawn else torch.zeros(0, steps, dtype=torch.long)
