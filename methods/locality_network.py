@@ -127,7 +127,7 @@ class LocalityNetwork(nn.Module):
         """Cells (N, T) as left, top, right and bottom in the picture, (N, T, 4) pixels, none of them beyond its rim."""
         kernel, stride, padding = self._window
         first = torch.stack([chosen % self.grid[1], chosen // self.grid[1]], dim=-1) * stride - padding
-        corners = torch.cat([first, first + kernel], dim=-1).double()
+        corners = torch.cat([first, first + kernel], dim=-1).float()
         return (corners * self.config.side / self.cut_side).clamp(0, self.config.side)
 
     def global_attributes(self, whole: Tensor) -> Tensor:

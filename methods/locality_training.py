@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from methods.environments.localities import Localities
-from methods.environments.locality_ppo import LocalityPolicy, LocalityPPOOptions, first_weights, improved
 from methods.locality_network import augmented, centred, fresh_network, network_of, normalised, squares
 from methods.locality_walks import Walk, by_policy, walked
 from platform.method import Member, Model, Run
 from platform.population.draws import generator, shuffled_rows
+
+if TYPE_CHECKING:
+    from methods.environments.localities import Localities
 
 _LOSSES = ("global", "local", "joint", "maximum")
 _EMBEDDED_AT_ONCE = 64  # pictures
@@ -131,6 +132,12 @@ class Learner:
 
     def _train_policy(self) -> dict[str, float]:
         """An epoch of stage II: the policy learns where to look; everything else stays as it is."""
+        from methods.environments.locality_ppo import (
+            LocalityPPOOptions,
+            first_weights,
+            improved,
+        )  # Ray stands behind it
+
         config, run, network = self.config, self.run, self.network.eval().requires_grad_(False)
         self.fixed = self.fixed or network.state_dict()
         self.optimiser.state.clear()
@@ -157,8 +164,10 @@ class Learner:
         self.policy = dict(zip(policy, told[1:], strict=True))
         return dict(zip(names, told[0].tolist(), strict=True))
 
-    def _everywhere(self) -> Localities:
+    def _everywhere(self) -> "Localities":
         """ē_g and every cell's ē_l and β of all training pictures, computed once."""
+        from methods.environments.localities import Localities
+
         if self.localities is not None:
             return self.localities
         network, labels, parts = self.network, self.task.labels.to(self.run.device), []
@@ -183,7 +192,7 @@ class Learner:
         with torch.no_grad():
             return (self.network.joint_of_sequence(sequence.to(self.text)) @ self.text.T).softmax(dim=1)
 
-    def _accuracy(self, policy: dict[str, Tensor], localities: Localities) -> float:
+    def _accuracy(self, policy: dict[str, Tensor], localities: "Localities") -> float:
         """Share of the training pictures that the union recognises among the seen classes, as the walks end."""
         config, right = self.config, 0.0
         with torch.no_grad():
@@ -194,7 +203,9 @@ class Learner:
                 right += (found == localities.labels[rows]).sum().item()
         return right / len(localities.labels)
 
-    def _walk_of(self, rows: Tensor, policy: dict[str, Tensor], localities: Localities) -> Walk:
+    def _walk_of(self, rows: Tensor, policy: dict[str, Tensor], localities: "Localities") -> Walk:
+        from methods.environments.locality_ppo import LocalityPolicy
+
         def look(chosen: Tensor) -> tuple[Tensor, Tensor]:
             return localities.embeddings[rows, chosen], localities.ratios[rows, chosen]
 

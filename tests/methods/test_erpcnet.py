@@ -427,3 +427,28 @@ def test_what_one_asks_of_a_model_does_not_depend_on_what_was_asked_before():
     assert torch.equal(model.unseen_scores(x), expected[0])
     assert torch.equal(model.latents(x)["union"], expected[2])
     assert model.unseen_scores(x[:0]).shape == (0, UNSEEN)
+
+
+def test_weights_that_cannot_be_downloaded_are_told_in_one_line(monkeypatch):
+    from urllib.error import URLError
+
+    def unreachable(*_, **__):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", unreachable)
+    with pytest.raises(InputError, match="weights=imagenet: squeezenet1_1's weights could not be downloaded") as caught:
+        network(weights="imagenet")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_learning_rate_falls_and_fresh_layers_have_their_own():
+    task, _ = make_task()
+    own = config(sampler="random", decay_epochs=1, fresh_rate=3.0, frozen_blocks=4)
+    learner = Learner(Member(task, own, 0), OneEpoch())
+    rates = []
+    for _ in range(2):
+        learner.train_epoch()
+        rates.append([group["lr"] for group in learner.optimiser.param_groups])
+    assert rates == [pytest.approx([3e-2, 1e-2]), pytest.approx([3e-3, 1e-3])]
+    trained = {id(p) for group in learner.optimiser.param_groups for p in group["params"]}
+    assert trained == {id(p) for name, p in learner.network.named_parameters() if not name.startswith("before.")}
