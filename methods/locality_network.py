@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy, dropout
 
-from methods.localities import all_crops, cells, crops, entropy_ratio
+from methods.localities import all_crops, boxes, cells, crops, entropy_ratio, entropy_ratios
 from platform.errors import InputError
 from platform.population.draws import generator
 
@@ -115,8 +115,8 @@ class LocalityNetwork(nn.Module):
     def everywhere(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """ē_l, (N, G, E), and β, (N, G; Eq. 7), at every cell. maps: (N, C, H', W')."""
         regions = all_crops(maps, *self._window)
-        ratios = [entropy_ratio(own, maps) for own in regions.unbind(dim=1)]  # cell by cell: the maps are large
-        return self.local(regions.flatten(0, 1)).view(*regions.shape[:2], -1), torch.stack(ratios, dim=1)
+        places = self.local(regions.flatten(0, 1)).view(*regions.shape[:2], self.width)
+        return places, entropy_ratios(maps, *self._window)
 
     def looked(self, maps: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """ē_l, (N, E), and β, (N,), at one cell of each sample. maps: (N, C, H', W'); chosen: (N,)."""
@@ -124,11 +124,9 @@ class LocalityNetwork(nn.Module):
         return self.local(regions), entropy_ratio(regions, maps)
 
     def boxes(self, chosen: Tensor) -> Tensor:
-        """Cells (N, T) as left, top, right and bottom in the picture, (N, T, 4) pixels, none of them beyond its rim."""
-        kernel, stride, padding = self._window
-        first = torch.stack([chosen % self.grid[1], chosen // self.grid[1]], dim=-1) * stride - padding
-        corners = torch.cat([first, first + kernel], dim=-1).float()
-        return (corners * self.config.side / self.cut_side).clamp(0, self.config.side)
+        """Cells (N, T) as left, top, right and bottom in the picture, (N, T, 4) pixels."""
+        sides = [(side, side) for side in (self.cut_side, self.config.side)]
+        return boxes(chosen.flatten(), *sides, *self._window).view(*chosen.shape, 4)
 
     def global_attributes(self, whole: Tensor) -> Tensor:
         """ā_g, (N, A). whole: (N, E)."""

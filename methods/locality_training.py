@@ -2,12 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from methods.locality_network import augmented, centred, fresh_network, network_of, normalised, squares
+from methods.locality_network import (
+    LocalityNetwork,
+    augmented,
+    centred,
+    fresh_network,
+    network_of,
+    normalised,
+    squares,
+)
 from methods.locality_walks import Walk, by_policy, walked
 from platform.method import Member, Model, Run
 from platform.population.draws import generator, shuffled_rows
@@ -183,14 +192,9 @@ class Learner:
             ratios=ratios if self.config.entropy else torch.ones_like(ratios),
             labels=labels,
             global_probability=believed.gather(1, labels[:, None])[:, 0],
-            joint=self._believed,
+            joint=partial(_believed, self.network, self.text),
         )
         return self.localities
-
-    def _believed(self, sequence: Tensor) -> Tensor:
-        """(n, S) probabilities of fc_j. sequence: (n, (T + 1)·E), filled with zeros."""
-        with torch.no_grad():
-            return (self.network.joint_of_sequence(sequence.to(self.text)) @ self.text.T).softmax(dim=1)
 
     def _accuracy(self, policy: dict[str, Tensor], localities: "Localities") -> float:
         """Share of the training pictures that the union recognises among the seen classes, as the walks end."""
@@ -215,6 +219,12 @@ class Learner:
     def _pictures(self, rows: Tensor) -> Tensor:
         """(n, 3, S, S) uint8, where the task keeps them."""
         return squares(self.task.features[rows.to(self.task.features.device)], self.config.side)
+
+
+def _believed(network: LocalityNetwork, text: Tensor, sequence: Tensor) -> Tensor:
+    """(n, S) probabilities of fc_j. text: (S, A); sequence: (n, (T + 1)·E), filled with zeros."""
+    with torch.no_grad():
+        return (network.joint_of_sequence(sequence.to(text)) @ text.T).softmax(dim=1)
 
 
 @contextmanager

@@ -137,7 +137,12 @@ def test_the_partial_convolution_starts_as_an_average_and_reads_one_cell():
     net.extractor = torch.nn.Identity()
     own = net.local(net.cropped(maps, torch.tensor([5, 14])))
     torch.testing.assert_close(own, torch.stack([everywhere[0, :, 5], everywhere[1, :, 14]]), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(net.everywhere(maps)[0][1, 14], own[1], rtol=1e-4, atol=1e-4)
+    net.width = own.shape[1]
+    places, ratios = net.everywhere(maps)
+    torch.testing.assert_close(places[1, 14], own[1], rtol=1e-4, atol=1e-4)
+    looked, ratio = net.looked(maps, torch.tensor([5, 14]))
+    torch.testing.assert_close(looked, own)
+    torch.testing.assert_close(ratio, torch.stack([ratios[0, 5], ratios[1, 14]]))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_0", "squeezenet1_1"])
