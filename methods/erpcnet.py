@@ -22,6 +22,8 @@ silent or says two things, this is our choice, and why:
 - Augmentation is a random resized crop and a flip, in training; the middle of the picture in stage II and in testing.
 - Epochs, batch size and the share of the two stages are not said. Until stage II begins, a model visits T cells at
   random, as PCNet does, so an epoch chosen before it has no policy.
+- π's outputs are the logits of the cells, without the sigmoid that Eq. 15 ends it with: between 0 and 1 they could
+  prefer one cell to another by a factor e at most (`policy_sigmoid=true` keeps it).
 - Inference (Section "Training and Inference"): ā = ā_j,t + ā_g, with the walk that ends where the reward reaches σ. The
   predicted label, which stands there for the truth, and the softmax are over the classes that are asked for: the
   unseen ones in ZSL, all in GZSL. The policy takes its likeliest cell.
@@ -90,6 +92,8 @@ class ERPCNetConfig(MethodConfig):
     weight_decay: float = Field(1e-5, ge=0, description="of SGD (Section Experiments)")
     policy_learning_rate: float = Field(3e-4, gt=0, description="of the policy's Adam (Section Experiments)")
     policy_iterations: int = Field(2, ge=1, description="of PPO, in each epoch of stage II (not said)")
+    policy_episodes: int = Field(128, ge=1, description="pictures of an iteration of PPO, at least (not said)")
+    policy_sigmoid: bool = Field(False, description="end π with a sigmoid (Eq. 15); as logits, nearly uniform cells")
     batch_size: int = Field(32, ge=1, description="pictures an iteration (not said)")
     epochs: int = Field(90, ge=1, description="of both stages (not said)")
     policy_epochs: int = Field(30, ge=0, description="the last ones, which are stage II; sampler=policy (not said)")
@@ -232,7 +236,7 @@ class ERPCNetModel(Model):
     def _policy(self) -> Any:
         from methods.environments.locality_ppo import LocalityPolicy
 
-        return LocalityPolicy(self.policy)
+        return LocalityPolicy(self.policy, self.config.policy_sigmoid)
 
     @cached_property
     def _kept(self) -> dict[str, Any]:

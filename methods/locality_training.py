@@ -163,6 +163,9 @@ class Learner:
                     steps=config.steps,
                     sigma=config.sigma,
                     learning_rate=config.policy_learning_rate,
+                    episodes=config.policy_episodes,
+                    envs=min(32, config.policy_episodes),
+                    sigmoid_head=config.policy_sigmoid,
                 )
             learned, found = improved(policy, localities, options, seed)
             policy = {name: t.to(run.device) for name, t in learned.items()}
@@ -213,7 +216,7 @@ class Learner:
         def look(chosen: Tensor) -> tuple[Tensor, Tensor]:
             return localities.embeddings[rows, chosen], localities.ratios[rows, chosen]
 
-        choose = by_policy(LocalityPolicy(policy), len(rows), rows.device)
+        choose = by_policy(LocalityPolicy(policy, self.config.policy_sigmoid), len(rows), rows.device)
         return walked(self.network, localities.global_embeddings[rows], look, choose)
 
     def _pictures(self, rows: Tensor) -> Tensor:

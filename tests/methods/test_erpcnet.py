@@ -47,6 +47,22 @@ VARIANTS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _quick_policy(request, monkeypatch):
+    """A policy that only drifts, by the seed, in place of RLlib's PPO, but in the slow tests."""
+
+    def drifted(weights, localities, options, seed):
+        count, cells, width = localities.embeddings.shape
+        assert localities.joint(torch.zeros(count, (options.steps + 1) * width)).shape == (count, SEEN)
+        assert localities.ratios.shape == (count, cells)
+        draw = generator(seed)
+        fared = {"policy_return": 1.0, "random_return": 0.5, "policy_steps": 2.0, "random_steps": 3.0}
+        return {name: t + 0.1 * torch.randn(t.shape, generator=draw) for name, t in weights.items()}, fared
+
+    if "slow" not in request.keywords:
+        monkeypatch.setattr("methods.environments.locality_ppo.improved", drifted)
+
+
 def config(**values):
     return ERPCNetConfig(**SMALL | values)
 
@@ -457,3 +473,20 @@ def test_the_learning_rate_falls_and_fresh_layers_have_their_own():
     assert rates == [pytest.approx([3e-2, 1e-2]), pytest.approx([3e-3, 1e-3])]
     trained = {id(p) for group in learner.optimiser.param_groups for p in group["params"]}
     assert trained == {id(p) for name, p in learner.network.named_parameters() if not name.startswith("before.")}
+
+
+@pytest.mark.slow
+def test_both_stages_with_ppo_go_on_from_any_epoch():
+    task, x = make_task()
+    own = config(epochs=4, policy_epochs=2, policy_episodes=32)
+    run, (whole,) = fitted([Member(task, own, 0)], 4)
+    for losses, *_ in run.losses[2:]:
+        assert 1 <= losses["policy_steps"] <= 3
+        assert losses["policy_return"] > 0
+        assert 0 <= losses["accuracy"] <= 1
+    run, _ = fitted([Member(task, own, 0)], 3)
+    _, (resumed,) = fitted([Member(task, own, 0, run.states([0])[0])], 1)
+    assert all(torch.equal(resumed.policy[name], tensor) for name, tensor in whole.policy.items())
+    assert torch.equal(resumed.unseen_scores(x), whole.unseen_scores(x))
+    trace = whole.trace(x, "all")
+    assert trace.cells.sort(dim=1).values.diff(dim=1).min() > 0
