@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
-import torch
 from torch import Tensor
 
-from methods.environments.centroids import CentroidsVectorEnv, Clustering, returns_of
+from methods.environments.centroids import CentroidsVectorEnv, Clustering
+from methods.environments.randomness import undisturbed
+from methods.environments.returns import returns_of
 
 _PLACES = {  # our layers to RLlib's modules
     "policy_1": "encoder.actor_encoder.net.mlp.0",
@@ -83,7 +84,7 @@ def improved(
         .debugging(seed=seed, log_level="ERROR")
     )
     state = _as_rllib(weights)
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+    with warnings.catch_warnings(), undisturbed():
         warnings.simplefilter("ignore")
         logging.getLogger("ray.rllib").setLevel(logging.ERROR)
         algorithm = config.build_algo()
@@ -101,7 +102,7 @@ def improved(
     env = CentroidsVectorEnv(clustering, _ENVS, options.horizon, alpha=alpha)
     returns = {
         "policy_return": result["env_runners"]["episode_return_mean"] / options.horizon,
-        "random_return": returns_of(env, None, _ENVS, seed).mean() / options.horizon,
+        "random_return": returns_of(env, None, seed)[0].mean() / options.horizon,
     }
     return learned, {name: float(value) for name, value in returns.items()}
 
