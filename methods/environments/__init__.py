@@ -7,3 +7,8 @@ register(
     entry_point="methods.environments.centroids:CentroidsEnv",
     vector_entry_point="methods.environments.centroids:CentroidsVectorEnv",
 )
+register(
+    id="unseen/Localities-v0",
+    entry_point="methods.environments.localities:LocalitiesEnv",
+    vector_entry_point="methods.environments.localities:LocalitiesVectorEnv",
+)

@@ -173,20 +173,3 @@ class CentroidsVectorEnv(VectorEnv):
         self.episodes.begin(begun, self.np_random)
         self.ended = (self.episodes.step >= self.episodes.horizon).numpy()
         return self.episodes.observe(), rewards, np.zeros(self.num_envs, bool), self.ended.copy(), {}
-
-
-def returns_of(
-    env: CentroidsVectorEnv, choose: Callable[[np.ndarray], np.ndarray] | None, episodes: int, seed: int
-) -> np.ndarray:
-    """Returns of so many episodes, or a few more. choose: observations (n, …) to actions (n, …); None: at random."""
-    found: list[float] = []
-    observations, _ = env.reset(seed=seed)
-    env.action_space.seed(seed)
-    total = np.zeros(env.num_envs)
-    while len(found) < episodes:
-        actions = env.action_space.sample() if choose is None else choose(observations)
-        observations, rewards, _, ended, _ = env.step(actions)
-        total += rewards
-        found += total[ended].tolist()
-        total[ended] = 0.0
-    return np.array(found)

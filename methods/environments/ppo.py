@@ -4,22 +4,17 @@ Each call goes on from given weights with a new optimiser, and is a function of 
 goes on to the same policy. The weights are plain matrices, so that choosing needs neither Ray nor RLlib.
 """
 
-import logging
-import os
-import random
-import shutil
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor
 
-from methods.environments.centroids import CentroidsVectorEnv, Clustering, returns_of
+from methods.environments.centroids import CentroidsVectorEnv, Clustering
+from methods.environments.returns import returns_of
+from methods.environments.running import connected, trained
 
 _PLACES = {  # our layers to RLlib's modules
     "policy_1": "encoder.actor_encoder.net.mlp.0",
@@ -51,14 +46,10 @@ def improved(
     weights: `policy_1` … `value_3`, (rows, columns), and their biases (1, columns). The policy is judged by its first
     choices, as it is used, on the same episodes as the others. Ray is connected if it is not yet.
     """
-    import ray
+    connected()
     from ray.rllib.algorithms.ppo import PPOConfig
     from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 
-    if not ray.is_initialized():
-        from platform import runtime
-
-        runtime.connect(None)
     given = {"clustering": clustering, "horizon": options.horizon, "alpha": alpha}
     steps = _ENVS * options.horizon
     config = (
@@ -88,21 +79,7 @@ def improved(
         )
         .debugging(seed=seed, log_level="ERROR")
     )
-    state = _as_rllib(weights)
-    with undisturbed():
-        algorithm = config.build_algo()
-        try:
-            algorithm.learner_group.foreach_learner(lambda learner: _load(learner, state))
-            algorithm.env_runner_group.sync_weights(
-                from_worker_or_learner_group=algorithm.learner_group, inference_only=True
-            )
-            for _ in range(options.iterations):
-                algorithm.train()
-            found = algorithm.learner_group.foreach_learner(_module_state)
-            learned = _as_ours(next(iter(found)).get())
-        finally:
-            algorithm.stop()
-            shutil.rmtree(algorithm.logdir, ignore_errors=True)  # an empty folder in the user's home, for each call
+    learned = _as_ours(trained(config, _as_rllib(weights), options.iterations))
     env = CentroidsVectorEnv(clustering, _ENVS, options.horizon, alpha=alpha)
     width = clustering.points.shape[1]
     nearest = slice(width, width + len(clustering.centroids))  # where an observation holds the distances
@@ -111,7 +88,7 @@ def improved(
         "nearest_return": lambda observations: observations[:, nearest].argmin(axis=1),
         "random_return": None,
     }
-    means = {name: returns_of(env, choose, _ENVS, seed).mean() for name, choose in choosers.items()}
+    means = {name: returns_of(env, choose, seed)[0].mean() for name, choose in choosers.items()}
     return learned, {name: float(mean) / options.horizon for name, mean in means.items()}
 
 
@@ -122,39 +99,6 @@ def _first_choices(weights: Mapping[str, Tensor], observations: np.ndarray) -> n
         hidden = hidden @ weights[f"policy_{number}"] + weights[f"policy_{number}_bias"]
         hidden = hidden.tanh() if number < 3 else hidden
     return hidden.argmax(dim=1).numpy()
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Undo what RLlib does to the process: it seeds its generators, switches cuDNN's algorithms, and says a lot."""
-    logger, deterministic = logging.getLogger("ray.rllib"), torch.are_deterministic_algorithms_enabled()
-    level, workspace = logger.level, os.environ.get("CUBLAS_WORKSPACE_CONFIG")
-    python, numbers = random.getstate(), np.random.get_state()
-    cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    devices = list(range(torch.cuda.device_count()))
-    try:
-        with torch.random.fork_rng(devices), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            logger.setLevel(logging.ERROR)
-            yield
-    finally:
-        logger.setLevel(level)
-        random.setstate(python)
-        np.random.set_state(numbers)
-        torch.use_deterministic_algorithms(deterministic)
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
-        if workspace is None:
-            os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
-        else:
-            os.environ["CUBLAS_WORKSPACE_CONFIG"] = workspace
-
-
-def _load(learner: Any, state: Mapping[str, Tensor]) -> None:
-    learner.module["default_policy"].load_state_dict(state, strict=False)  # strict: it has constants of its own
-
-
-def _module_state(learner: Any) -> dict[str, Tensor]:
-    return {name: tensor.cpu().clone() for name, tensor in learner.module["default_policy"].state_dict().items()}
 
 
 def _as_rllib(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,164 @@
+"""RLlib's PPO on ERPCNet's localities (stage II): the policy that chooses where to look.
+
+Each call goes on from given weights with a new optimiser, and is a function of what it is given: a fit that was killed
+goes on to the same policy.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from methods.environments.localities import Localities, LocalitiesVectorEnv
+from methods.environments.locality_policy import LocalityPolicy, first_weights
+from methods.environments.returns import returns_of
+from methods.environments.running import connected, trained
+from platform.population.draws import generator
+
+__all__ = ["LocalityPPOOptions", "LocalityPolicy", "first_weights", "improved"]
+
+_LAYERS = ("encoder_1", "encoder_2", "policy", "value")
+_GATES = {"gru_in": "ih", "gru_hidden": "hh"}  # ours to PyTorch's, of the input and of the hidden state
+
+
+@dataclass(frozen=True)
+class LocalityPPOOptions:
+    """iterations: of a call; steps: T; sigma: the reward that ends an episode; the rest as RLlib names it, or below.
+
+    envs: environments side by side, in each process; episodes: as many as fit an iteration when none ends before T;
+    env_runners: processes that play, 0 for this one alone, in which alone a call gives the same numbers every time.
+    """
+
+    iterations: int
+    steps: int
+    sigma: float
+    learning_rate: float = 3e-4
+    envs: int = 32
+    episodes: int = 128
+    env_runners: int = 0
+    sigmoid_head: bool = False
+
+
+def improved(
+    weights: Mapping[str, Tensor], localities: Localities, options: LocalityPPOOptions, seed: int
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """A policy after some iterations of PPO, and how it and a random one fare.
+
+    weights: as of `first_weights`. The second gives `policy_return`, `policy_steps`, `random_return`, `random_steps`,
+    means over episodes, neither policy choosing a cell twice, and PPO's as it explores. Ray is connected if it is not
+    yet.
+    """
+    connected()
+    config = _configured(weights, localities, options, seed)
+    learned = _as_ours(trained(config, _as_rllib(weights), options.iterations))
+    return learned, _fared(learned, localities, options, seed)
+
+
+def _configured(weights: Mapping[str, Tensor], localities: Localities, options: LocalityPPOOptions, seed: int) -> Any:
+    """RLlib's PPOConfig, of the paper's appendix where that says anything."""
+    from ray.rllib.algorithms.ppo import PPOConfig
+    from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+
+    from methods.environments.locality_module import LocalityModule
+
+    places = options.envs * max(1, options.env_runners)
+    fragment = -(-options.episodes * options.steps // places)
+    encoder, hidden = weights["encoder_2"].shape
+    return (
+        PPOConfig()
+        .environment(
+            "unseen/Localities-v0",
+            env_config={"localities": localities, "sigma": options.sigma, "steps": options.steps},
+        )
+        .framework("torch")
+        .env_runners(
+            num_env_runners=options.env_runners,
+            num_envs_per_env_runner=options.envs,
+            gym_env_vectorize_mode=gym.VectorizeMode.VECTOR_ENTRY_POINT,
+            rollout_fragment_length=fragment,
+        )
+        .learners(num_learners=0)
+        .training(
+            train_batch_size_per_learner=fragment * places,
+            minibatch_size=32,  # of sequences, which are episodes
+            num_epochs=4,
+            lr=options.learning_rate,
+            gamma=0.99,
+            lambda_=1.0,  # Eq. 11
+            clip_param=0.2,
+            use_kl_loss=False,
+            vf_loss_coeff=0.5,
+            vf_clip_param=float("inf"),  # Eq. 13 has none
+            entropy_coeff=0.01,
+        )
+        .rl_module(
+            rl_module_spec=RLModuleSpec(
+                module_class=LocalityModule,
+                model_config={
+                    "encoder": encoder,
+                    "hidden": hidden,
+                    "sigmoid_head": options.sigmoid_head,
+                    # RLlib adds to each episode the observation after its last action, which is to stay in its row
+                    "max_seq_len": options.steps + 1,
+                },
+            )
+        )
+        .debugging(seed=seed, log_level="ERROR")
+    )
+
+
+def _fared(
+    weights: Mapping[str, Tensor], localities: Localities, options: LocalityPPOOptions, seed: int
+) -> dict[str, float]:
+    """Mean returns and lengths of episodes of the policy, by draws from what it would choose, and of a random one."""
+    cells, fared = localities.embeddings.shape[1], {}
+    uniform_policy = {name: torch.zeros_like(matrix) for name, matrix in weights.items()}
+    for name, own in (("policy", weights), ("random", uniform_policy)):
+        env = LocalitiesVectorEnv(localities, options.episodes, sigma=options.sigma, steps=options.steps)
+        choose = _drawing(
+            LocalityPolicy(own, options.sigmoid_head), options.episodes, cells, generator(seed, "episodes")
+        )
+        returns, steps = returns_of(env, choose, seed)
+        fared |= {f"{name}_return": float(returns.mean()), f"{name}_steps": float(steps.mean())}
+    return fared
+
+
+def _drawing(
+    policy: LocalityPolicy, places: int, cells: int, draw: torch.Generator
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Observations (places, E + G), step after step from the episodes' first one, to cells (places,)."""
+    hidden = policy.start(places, "cpu")
+
+    def choose(observations: np.ndarray) -> np.ndarray:
+        nonlocal hidden
+        seen = torch.from_numpy(observations)
+        logits, hidden = policy.logits(seen[:, :-cells], seen[:, -cells:] > 0.5, hidden)
+        return torch.multinomial(logits.softmax(dim=1), 1, generator=draw)[:, 0].numpy()
+
+    return choose
+
+
+def _as_rllib(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    state = {}
+    for name in _LAYERS:
+        state[f"{name}.weight"] = weights[name].T.contiguous().cpu()
+        state[f"{name}.bias"] = weights[f"{name}_bias"][0].cpu()
+    for ours, theirs in _GATES.items():
+        state[f"gru.weight_{theirs}_l0"] = weights[ours].T.contiguous().cpu()
+        state[f"gru.bias_{theirs}_l0"] = weights[f"{ours}_bias"][0].cpu()
+    return state
+
+
+def _as_ours(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    weights = {}
+    for name in _LAYERS:
+        weights[name] = state[f"{name}.weight"].T.contiguous()
+        weights[f"{name}_bias"] = state[f"{name}.bias"][None]
+    for ours, theirs in _GATES.items():
+        weights[ours] = state[f"gru.weight_{theirs}_l0"].T.contiguous()
+        weights[f"{ours}_bias"] = state[f"gru.bias_{theirs}_l0"][None]
+    return weights

@@ -1,0 +1,246 @@
+"""How one member of ERPCNet is trained: its network by stochastic gradient descent, then its policy by PPO."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from methods.locality_network import (
+    LocalityNetwork,
+    augmented,
+    centred,
+    fresh_network,
+    network_of,
+    normalised,
+    squares,
+)
+from methods.locality_walks import Walk, by_policy, walked
+from platform.method import Member, Model, Run
+from platform.population.draws import generator, shuffled_rows
+
+if TYPE_CHECKING:
+    from methods.environments.localities import Localities
+
+_LOSSES = ("global", "local", "joint", "maximum")
+_EMBEDDED_AT_ONCE = 64  # pictures
+
+
+class Learner:
+    """A member's network, optimiser and policy, and how far it is.
+
+    A member whose losses are no longer finite is left as it is. Stage II needs every training picture's localities;
+    they are computed once, and again after a restart.
+    """
+
+    def __init__(self, member: Member, run: Run) -> None:
+        self.config, self.task, self.seed, self.run = member.config, member.task, member.seed, run
+        squares(self.task.features, self.config.side)  # raises where they are no pictures
+        state, width = member.state, self.task.semantics.shape[1]
+        if state:
+            weights = {name: t.to(run.device, copy=True) for name, t in _named(state, "weights").items()}
+            self.network = network_of(self.config, width, weights)
+        else:
+            self.network = fresh_network(self.config, width, self.seed).to(run.device)
+        self.text = self.task.semantics[: len(self.task.seen)].to(run.device)
+        self.epoch = int(state["epoch"]) if state else 0
+        self.alive = bool(state["alive"]) if state else True
+        self.policy = {name: t.to(run.device) for name, t in _named(state, "policy").items()} if state else {}
+        self.optimiser = self._optimiser(_named(state, "momentum") if state else {})
+        self.localities: Localities | None = None
+        self.fixed: dict[str, Tensor] | None = None  # the network's weights, once they no longer change
+
+    def train_epoch(self) -> dict[str, float]:
+        """The next epoch, of either stage; gives its mean losses or returns, not finite once a member has diverged."""
+        first_stage = self.epoch < self.config.network_epochs
+        if not self.alive:
+            found = dict.fromkeys((*_LOSSES, "accuracy"), float("nan"))
+        elif first_stage:
+            found = self._train_network()
+        else:
+            found = self._train_policy()
+        self.alive = self.alive and all(torch.isfinite(torch.tensor(value)) for value in found.values())
+        self.epoch += 1
+        return found
+
+    def model(self, kind: type[Model]) -> Model:
+        """As it is now."""
+        task = self.task
+        return kind(
+            seen=task.seen,
+            unseen=task.unseen,
+            combination=None,
+            config=self.config,
+            seed=self.seed,
+            weights=self.fixed or _copied(self.network),
+            policy=dict(self.policy),
+            semantics=task.semantics.to(self.run.device),
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        """All that its next epochs depend on; of the optimiser, only while the network is trained."""
+        state = {"epoch": torch.tensor(self.epoch), "alive": torch.tensor(self.alive)}
+        state |= {f"weights.{name}": t for name, t in (self.fixed or _copied(self.network)).items()}
+        state |= {f"policy.{name}": t.clone() for name, t in self.policy.items()}
+        if self.epoch < self.config.network_epochs:
+            for name, parameter in self.network.named_parameters():
+                if "momentum_buffer" in self.optimiser.state[parameter]:
+                    state[f"momentum.{name}"] = self.optimiser.state[parameter]["momentum_buffer"].clone()
+        return state
+
+    def _optimiser(self, momentum: dict[str, Tensor]) -> torch.optim.SGD:
+        config, groups = self.config, {True: [], False: []}
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:
+                groups[self.network.is_fresh(name)].append((name, parameter))
+        rates = {True: config.learning_rate * config.fresh_rate, False: config.learning_rate}
+        optimiser = torch.optim.SGD(
+            [
+                {"params": [p for _, p in own], "lr": rates[fresh], "first": rates[fresh]}
+                for fresh, own in groups.items()
+            ],
+            lr=config.learning_rate,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+        )
+        for name, parameter in (pair for own in groups.values() for pair in own):
+            if name in momentum:
+                optimiser.state[parameter]["momentum_buffer"] = momentum[name].to(parameter.device, copy=True)
+        return optimiser
+
+    def _train_network(self) -> dict[str, float]:
+        """An epoch of stage I: cells at random, T steps, no early end."""
+        config, network, run = self.config, self.network, self.run
+        size, world, rank = config.batch_size, run.world_size, run.rank
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["first"] * 0.1 ** (self.epoch // config.decay_epochs)
+        rows = shuffled_rows(len(self.task.labels), size, generator(self.seed, "shuffle", self.epoch))
+        rows = rows[:, size * rank // world : size * (rank + 1) // world]  # this worker's share of each batch
+        names = _LOSSES if network.cells else _LOSSES[:1]
+        totals = torch.zeros(len(names) + 1, device=run.device)
+        network.train()
+        with torch.enable_grad(), _named_draws(run.device, self.seed, "epoch", self.epoch, rank):
+            for batch in rows:
+                pictures = augmented(self._pictures(batch), config.side, config.smallest_crop)
+                labels = self.task.labels[batch].to(run.device)
+                chosen = None
+                if network.cells:
+                    chosen = torch.rand(len(batch), network.cells).argsort(dim=1)[:, : config.steps].to(run.device)
+                terms, right = network.terms(normalised(pictures.to(run.device)), labels, self.text, chosen)
+                self.optimiser.zero_grad()
+                terms.sum().backward()
+                run.average([p.grad for p in network.parameters() if p.grad is not None])
+                self.optimiser.step()
+                totals += torch.cat([terms.detach(), right.float().mean()[None]])
+        if world > 1:  # each worker's batch normalisation has seen its own share
+            run.average([buffer for buffer in network.buffers() if buffer.is_floating_point()])
+        means = run.average([totals])[0] / len(rows)
+        return dict(zip((*names, "accuracy"), means.tolist(), strict=True))
+
+    def _train_policy(self) -> dict[str, float]:
+        """An epoch of stage II: the policy learns where to look; everything else stays as it is."""
+        from methods.environments.locality_ppo import (
+            LocalityPPOOptions,
+            first_weights,
+            improved,
+        )  # Ray stands behind it
+
+        config, run, network = self.config, self.run, self.network.eval().requires_grad_(False)
+        self.fixed = self.fixed or network.state_dict()
+        self.optimiser.state.clear()
+        draw = generator(self.seed, "policy", self.epoch)
+        policy = self.policy or first_weights(network.width, network.cells, draw)
+        seed = int(torch.randint(1 << 30, (), generator=draw))
+        policy = {name: t.to(run.device) for name, t in policy.items()}
+        names, values = ("policy_return", "random_return", "policy_steps", "random_steps", "accuracy"), [0.0] * 5
+        if run.rank == 0:  # the others take what it finds
+            with torch.no_grad():
+                localities = self._everywhere()
+                options = LocalityPPOOptions(
+                    iterations=config.policy_iterations,
+                    steps=config.steps,
+                    sigma=config.sigma,
+                    learning_rate=config.policy_learning_rate,
+                    episodes=config.policy_episodes,
+                    envs=min(32, config.policy_episodes),
+                    sigmoid_head=config.policy_sigmoid,
+                )
+            learned, found = improved(policy, localities, options, seed)
+            policy = {name: t.to(run.device) for name, t in learned.items()}
+            values = [*(found[name] for name in names[:-1]), self._accuracy(policy, localities)]
+        told = [torch.tensor(values, dtype=torch.float64), *(t.clone() for t in policy.values())]
+        if run.world_size > 1:
+            told = run.average([t.to(run.device) * (run.world_size if run.rank == 0 else 0) for t in told])
+        self.policy = dict(zip(policy, told[1:], strict=True))
+        return dict(zip(names, told[0].tolist(), strict=True))
+
+    def _everywhere(self) -> "Localities":
+        """ē_g and every cell's ē_l and β of all training pictures, computed once."""
+        from methods.environments.localities import Localities
+
+        if self.localities is not None:
+            return self.localities
+        network, labels, parts = self.network, self.task.labels.to(self.run.device), []
+        for rows in torch.arange(len(labels)).split(_EMBEDDED_AT_ONCE):
+            pictures = centred(self.task.features[rows.to(self.task.features.device)], self.config.side)
+            maps, whole = network.embedded(normalised(pictures.to(self.run.device)))
+            parts.append((whole, *network.everywhere(maps)))
+        whole, places, ratios = (torch.cat(part) for part in zip(*parts, strict=True))
+        believed = (network.global_attributes(whole) @ self.text.T).softmax(dim=1)
+        self.localities = Localities(
+            global_embeddings=whole,
+            embeddings=places,
+            ratios=ratios if self.config.entropy else torch.ones_like(ratios),
+            labels=labels,
+            global_probability=believed.gather(1, labels[:, None])[:, 0],
+            joint=partial(_believed, self.network, self.text),
+        )
+        return self.localities
+
+    def _accuracy(self, policy: dict[str, Tensor], localities: "Localities") -> float:
+        """Share of the training pictures that the union recognises among the seen classes, as the walks end."""
+        config, right = self.config, 0.0
+        with torch.no_grad():
+            for rows in torch.arange(len(localities.labels), device=self.run.device).split(1024):
+                walk = self._walk_of(rows, policy, localities)
+                ends = walk.ends(self.text, config.sigma, config.entropy)
+                found = walk.predictions(self.text)[torch.arange(len(rows), device=rows.device), ends].argmax(dim=1)
+                right += (found == localities.labels[rows]).sum().item()
+        return right / len(localities.labels)
+
+    def _walk_of(self, rows: Tensor, policy: dict[str, Tensor], localities: "Localities") -> Walk:
+        from methods.environments.locality_ppo import LocalityPolicy
+
+        def look(chosen: Tensor) -> tuple[Tensor, Tensor]:
+            return localities.embeddings[rows, chosen], localities.ratios[rows, chosen]
+
+        choose = by_policy(LocalityPolicy(policy, self.config.policy_sigmoid), len(rows), rows.device)
+        return walked(self.network, localities.global_embeddings[rows], look, choose)
+
+    def _pictures(self, rows: Tensor) -> Tensor:
+        """(n, 3, S, S) uint8, where the task keeps them."""
+        return squares(self.task.features[rows.to(self.task.features.device)], self.config.side)
+
+
+def _believed(network: LocalityNetwork, text: Tensor, sequence: Tensor) -> Tensor:
+    """(n, S) probabilities of fc_j. text: (S, A); sequence: (n, (T + 1)·E), filled with zeros."""
+    with torch.no_grad():
+        return (network.joint_of_sequence(sequence.to(text)) @ text.T).softmax(dim=1)
+
+
+@contextmanager
+def _named_draws(device: torch.device, *names: object) -> Iterator[None]:
+    """All that draws from torch's own generators, as torchvision and dropout do, draws what the names say."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(int(torch.randint(1 << 62, (), generator=generator(*names))))
+        yield
+
+
+def _copied(network: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+
+
+def _named(state: Any, kind: str) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{kind}."): t for name, t in state.items() if name.startswith(f"{kind}.")}
