@@ -249,6 +249,7 @@ class ERPCNet(Method):
     Config = ERPCNetConfig
     Model = ERPCNetModel
     pack_by = ("batch_size",)
+    learns_from = ("pixels",)
     citation = """@article{li2022erpcnet,
   title = {Entropy-guided Reinforced Partial Convolutional Network for Zero-Shot Learning},
   author = {Li, Yun and Liu, Zhe and Yao, Lina and Wang, Xianzhi and McAuley, Julian and Chang, Xiaojun},
