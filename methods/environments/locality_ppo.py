@@ -21,6 +21,7 @@ from platform.population.draws import generator
 
 __all__ = ["LocalityPPOOptions", "LocalityPolicy", "first_weights", "improved"]
 
+_MINIBATCH = 16  # episodes
 _LAYERS = ("encoder_1", "encoder_2", "policy", "value")
 _GATES = {"gru_in": "ih", "gru_hidden": "hh"}  # ours to PyTorch's, of the input and of the hidden state
 
@@ -67,6 +68,7 @@ def _configured(weights: Mapping[str, Tensor], localities: Localities, options: 
 
     places = options.envs * max(1, options.env_runners)
     fragment = -(-options.episodes * options.steps // places)
+    row = options.steps + 1  # an episode, and the observation after its last action, which RLlib adds
     encoder, hidden = weights["encoder_2"].shape
     return (
         PPOConfig()
@@ -81,10 +83,11 @@ def _configured(weights: Mapping[str, Tensor], localities: Localities, options: 
             gym_env_vectorize_mode=gym.VectorizeMode.VECTOR_ENTRY_POINT,
             rollout_fragment_length=fragment,
         )
+        .fault_tolerance(restart_failed_env_runners=False)  # a lost process ends the call, which can be made again
         .learners(num_learners=0)
         .training(
             train_batch_size_per_learner=fragment * places,
-            minibatch_size=32,  # of sequences, which are episodes
+            minibatch_size=min(_MINIBATCH * row, fragment * places),  # RLlib counts steps, those that fill rows up too
             num_epochs=4,
             lr=options.learning_rate,
             gamma=0.99,
@@ -102,8 +105,7 @@ def _configured(weights: Mapping[str, Tensor], localities: Localities, options: 
                     "encoder": encoder,
                     "hidden": hidden,
                     "sigmoid_head": options.sigmoid_head,
-                    # RLlib adds to each episode the observation after its last action, which is to stay in its row
-                    "max_seq_len": options.steps + 1,
+                    "max_seq_len": row,
                 },
             )
         )
