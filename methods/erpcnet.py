@@ -48,11 +48,21 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.locality_network import BLOCKS, Backbone, LocalityNetwork, centred, network_of, normalised
+from methods.locality_network import (
+    BLOCKS,
+    Backbone,
+    LocalityNetwork,
+    centred,
+    network_of,
+    normalised,
+    offset_of_centre,
+    squares,
+)
 from methods.locality_training import Learner
 from methods.locality_walks import Trace, Walk, by_policy, drawn_cells, in_turn, walked
 from platform.errors import InputError
 from platform.method import Member, Method, MethodConfig, Model, Run
+from platform.zeroshot.steps import Steps
 
 _SCORED_AT_ONCE = 64  # pictures
 
@@ -162,6 +172,14 @@ class ERPCNetModel(Model):
             walk.ends(semantics, self._sigma, entropy),
             walk.predictions(semantics),
         )
+
+    def steps(self, x: Tensor) -> Steps | None:
+        """What was predicted after each locality (Fig. 4 – 6 and 10, Table 3); None where there is no local subnet."""
+        trace = self.trace(x)
+        if not trace.cells.shape[1]:
+            return None
+        side = self.config.side
+        return trace.as_steps(offset_of_centre(squares(x, side).shape[-1], side))
 
     def walk(self, x: Tensor) -> Walk:
         """The walks of samples (N, D), all T steps of them; the last x's are kept, since several scores read them."""

@@ -255,8 +255,13 @@ def squares(features: Tensor, side: int) -> Tensor:
 def centred(features: Tensor, side: int) -> Tensor:
     """The middle of each picture, (N, 3, side, side) uint8. features: (N, 3·S·S)."""
     pictures = squares(features, side)
-    first = (pictures.shape[-1] - side) // 2
+    first = offset_of_centre(pictures.shape[-1], side)
     return pictures[:, :, first : first + side, first : first + side]
+
+
+def offset_of_centre(stored: int, side: int) -> int:
+    """Pixels from a stored picture's left and top to those of its middle."""
+    return (stored - side) // 2
 
 
 def augmented(pictures: Tensor, side: int, smallest: float) -> Tensor:

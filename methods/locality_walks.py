@@ -13,6 +13,7 @@ from torch import Tensor
 
 from methods.locality_network import LocalityNetwork
 from platform.population.draws import generator
+from platform.zeroshot.steps import Steps
 
 if TYPE_CHECKING:
     from methods.environments.locality_ppo import LocalityPolicy
@@ -86,28 +87,10 @@ class Trace:
     steps: Tensor
     log_probabilities: Tensor
 
-    @property
-    def average_steps(self) -> float:
-        """Fig. 4(a)."""
-        return self.steps.double().mean().item()
-
-    def right(self, labels: Tensor) -> Tensor:
-        """(N, T + 1) whether a sample is recognised with at most 0 … T localities (Fig. 5(b)). labels: (N,).
-
-        A walk that has ended keeps its answer. Labels are numbered as the classes that were asked for.
-        """
-        right = self.log_probabilities.argmax(dim=2) == labels[:, None]
-        steps = torch.arange(right.shape[1], device=right.device).expand_as(right)
-        return right.gather(1, torch.minimum(steps, self.steps[:, None]))
-
-    def failures(self, labels: Tensor) -> Tensor:
-        """(N,) the step after which a sample that had been recognised no longer was, to the end; 0: there is none.
-
-        The failure modes of the paper's Table 3: errors that the choice of localities brought about.
-        """
-        right = self.right(labels)
-        last_right = (right * torch.arange(1, right.shape[1] + 1, device=right.device)).amax(dim=1)  # 0: never
-        return torch.where((last_right > 0) & ~right[:, -1], last_right, 0)
+    def as_steps(self, offset: int) -> Steps:
+        """What figures show of it. offset: pixels by which the scored picture lies within the stored one."""
+        best = self.log_probabilities.max(dim=2)
+        return Steps(best.indices, best.values.exp(), self.steps, self.boxes + offset)
 
 
 def walked(network: LocalityNetwork, whole: Tensor, look: Look, choose: Chooser, keep_embeddings: bool = False) -> Walk:

@@ -196,15 +196,15 @@ def _tables(
 
 
 def _verdicts(results: "Sequence[Result]", metric: str, against: str | None, per_sample: bool) -> "list[Table]":
-    """Tests of significance under each protocol, and purity where there are clusters."""
-    from platform.report.verdicts import purity_table, significance_table
+    """Tests of significance under each protocol, purity where there are clusters, and looks where there are steps."""
+    from platform.report.verdicts import purity_table, significance_table, steps_table
 
     single = [r for r in results if r.kind == "single"]
     tables = [
         significance_table([r for r in single if r.protocol == protocol], metric, against, per_sample, protocol)
         for protocol in ("clean", "released")
     ]
-    return [table for table in (*tables, purity_table(single)) if table is not None]
+    return [table for table in (*tables, purity_table(single), steps_table(single)) if table is not None]
 
 
 def _figures(results: "Sequence[Result]", runs: Path) -> dict[str, str]:

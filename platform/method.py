@@ -18,6 +18,7 @@ from platform.configuration import validated
 from platform.datasets.contents import FeatureKind
 from platform.errors import InputError
 from platform.zeroshot.gate import Combination
+from platform.zeroshot.steps import Steps
 from platform.zeroshot.task import Task
 
 
@@ -100,6 +101,10 @@ class Model(ABC):
     def clusters(self, x: Tensor) -> dict[str, Tensor]:
         """Which of its own clusters a method puts samples into, (N,) each by name, as `before`; none by default."""
         return {}
+
+    def steps(self, x: Tensor) -> Steps | None:
+        """How a method that looks step by step recognises pictures (N, D) among the unseen classes; None by default."""
+        return None
 
     def sides(self, x: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What `combination` joins: (N, S) and (N, U) log-probabilities, each side's own or two blocks of one whole."""

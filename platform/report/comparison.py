@@ -10,7 +10,7 @@ from platform.report.published import PublishedRow, PublishedTable
 from platform.report.results import Result
 
 HEADINGS = {"zsl": "ZSL", "seen": "s", "unseen": "u", "harmonic_mean": "H", "ausuc": "AUSUC"}
-PUBLISHED_HEADINGS = {**HEADINGS, "difference": "difference", "t": "t"}
+PUBLISHED_HEADINGS = {**HEADINGS, **{name: name for name in ("difference", "t", "count", "probability")}}
 PROTOCOL_MARKS = {"clean": "", "released": "†", "unstated": "‡"}
 LEGEND = {
     "released": "† released protocol: the epoch was chosen on the unseen test classes themselves; it leaks",
@@ -264,8 +264,9 @@ def _published_rows(
                     kind = ("",) if several_kinds else ()
                     name = f"{row.name} ({row.variant})" if row.variant else row.name
                     label = (f"{name}: {table.reference}", row.features, row.text, *kind, table.protocol)
-                    cells = {(group, metric): published_cell(row, metric, table) for metric in row.values}
-                    rows.setdefault(label, {}).update(cells)
+                    cells = {(group, m): published_cell(row, m, table) for m in metrics if m in row.values}
+                    if cells:  # none of a row of counts, or of tests of significance
+                        rows.setdefault(label, {}).update(cells)
     return [
         Row(label, tuple(cells.get((group, metric)) for group in groups for metric in metrics))
         for label, cells in rows.items()

@@ -8,7 +8,15 @@ from matplotlib.figure import Figure
 
 from platform.errors import InputError
 from platform.report.comparison import HEADINGS, row_names
-from platform.report.figures import learning_figure, per_class_figure, seen_unseen_figure, sensitivity_figure, svg
+from platform.report.figures import (
+    failures_figure,
+    learning_figure,
+    per_class_figure,
+    seen_unseen_figure,
+    sensitivity_figure,
+    step_accuracy_figure,
+    svg,
+)
 from platform.report.inspection import Inspection, inspect
 from platform.report.results import Result, validation_curves
 from platform.tracking.store import download_model
@@ -46,6 +54,11 @@ def figures_of(results: Sequence[Result], runs: Path, say: Callable[[str], None]
         figures[f"{place}: accuracy of each unseen class among the unseen"] = per_class_figure(accuracies)
         curves, areas = ({n: getattr(found, part) for n, found in drawn.items()} for part in ("curve", "ausuc"))
         figures[f"{place}: seen and unseen accuracy as a bias moves between them"] = seen_unseen_figure(curves, areas)
+    if looks := {name: found.looking for name, found in drawn.items() if found.looking}:
+        curves = {name: own.accuracies for name, own in looks.items()}
+        figures[f"{place}: accuracy among the unseen with so many looks at most"] = step_accuracy_figure(curves)
+        failures = {name: own.failures for name, own in looks.items()}
+        figures[f"{place}: unseen samples no longer recognised from a look on"] = failures_figure(failures)
     if learning:
         figures[f"{place}: learning curves of validation"] = learning_figure(learning)
     for name, found in drawn.items():

@@ -9,15 +9,18 @@ import numpy as np
 import torch
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from platform.population.draws import generator
+from platform.report.localities import LookedAt
 
 _WIDTH = 6.0  # inches
 _POINTS = 1000  # of a t-SNE, at most
 _MOST_CLASSES = 30  # of which a confusion matrix shows all rows
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")  # Okabe and Ito's
+_RIGHT, _WRONG = "#0072B2", "#F0E442"  # as ERPCNet's: blue, yellow
 _STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none"}
 
 
@@ -149,6 +152,69 @@ def seen_unseen_figure(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], area
             axes.plot(100 * np.asarray(seen), 100 * np.asarray(unseen), color=_colour(number), label=label)
         axes.set(xlabel="seen accuracy, %", ylabel="unseen accuracy, %", xlim=(0, 100), ylim=(0, 100))
         axes.legend(fontsize=7, frameon=False)
+    return figure
+
+
+def step_accuracy_figure(curves: Mapping[str, np.ndarray]) -> Figure:
+    """Accuracy with at most 0 … T looks, a line a model (ERPCNet, Fig. 5(b)). curves: (T + 1,) in [0, 1] by model."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH, 0.6 * _WIDTH), layout="constrained")
+        axes = figure.subplots()
+        for number, (name, values) in enumerate(curves.items()):
+            axes.plot(range(len(values)), 100 * np.asarray(values), "o-", color=_colour(number), label=name, ms=3)
+        axes.set_xticks(range(max(len(values) for values in curves.values())))
+        axes.set(xlabel="looks at most", ylabel="accuracy, %")
+        axes.legend(fontsize=7, frameon=False)
+    return figure
+
+
+def failures_figure(failures: Mapping[str, np.ndarray]) -> Figure:
+    """Bars of the samples that each look made a failure, a colour a model (ERPCNet, Table 3). failures: (T,) counts."""
+    width = 0.8 / len(failures)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH, 0.5 * _WIDTH), layout="constrained")
+        axes = figure.subplots()
+        for number, (name, counts) in enumerate(failures.items()):
+            places = np.arange(1, len(counts) + 1) - 0.4 + (number + 0.5) * width
+            axes.bar(places, counts, width, color=_colour(number), label=f"{name}: {int(np.sum(counts))}")
+        axes.set_xticks(range(1, 1 + max(len(counts) for counts in failures.values())))
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.set(xlabel="look", ylabel="samples")
+        axes.legend(fontsize=7, frameon=False)
+    return figure
+
+
+def looks_figure(pictures: Sequence[LookedAt]) -> Figure:
+    """Pictures with where a model looked, each look's number and the confidence after it (ERPCNet, Fig. 6 and 10).
+
+    Blue where the prediction is right after that look, yellow where it is wrong; look 0 is the picture as a whole.
+    """
+    rows = -(-len(pictures) // 2)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH, 0.56 * _WIDTH * rows), layout="constrained")
+        for axes, shown in zip(figure.subplots(rows, 2, squeeze=False).flat, pictures, strict=False):
+            # without resampling, or its pixels would be the figure's and many more
+            axes.imshow(shown.picture, extent=(0, shown.stored, shown.stored, 0), interpolation="none")
+            whole = (0, 0, shown.stored, shown.stored)
+            for look, (box, confidence, right) in enumerate(
+                zip([whole, *shown.boxes.tolist()], shown.confidences, shown.right, strict=True)
+            ):
+                left, top, right_edge, bottom = box
+                colour = _RIGHT if right else _WRONG
+                size = right_edge - left, bottom - top
+                axes.add_patch(Rectangle((left, top), *size, fill=False, edgecolor=colour, linewidth=1.5))
+                axes.text(
+                    *(left, top),
+                    f"{look}: {100 * confidence:.0f} %",
+                    va="bottom" if look == 0 else "top",
+                    fontsize=6,
+                    color="white" if right else "black",
+                    bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8},
+                )
+            said = shown.true if shown.right[-1] else f"{shown.true}, taken for {shown.predicted}"
+            axes.set_title(said, fontsize=8, pad=10)
+        for axes in figure.axes:
+            axes.set_axis_off()
     return figure
 
 

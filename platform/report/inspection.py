@@ -8,7 +8,8 @@ import torch
 from matplotlib.figure import Figure
 
 from platform.method import Model
-from platform.report.figures import clusters_figure, confusion_figure, latents_figure
+from platform.report.figures import clusters_figure, confusion_figure, latents_figure, looks_figure
+from platform.report.localities import Looking, looking
 from platform.zeroshot.metrics import area_under_seen_unseen_curve, seen_unseen_curve
 from platform.zeroshot.task import Samples
 
@@ -18,7 +19,8 @@ class Inspection:
     """A model's decisions on N test samples of S seen and U unseen classes.
 
     unseen_accuracies: among the unseen classes alone, in [0, 1]; confusion: (C, C) counts over all classes, true by
-    predicted; curve: seen and unseen accuracies (K,) each; latents: (N, width) by name; clusters: (N,) by name.
+    predicted; curve: seen and unseen accuracies (K,) each; latents: (N, width) by name; clusters: (N,) by name;
+    looking: of a model that looks step by step.
     """
 
     class_names: tuple[str, ...]
@@ -30,6 +32,7 @@ class Inspection:
     ausuc: float
     latents: Mapping[str, np.ndarray]
     clusters: Mapping[str, np.ndarray]
+    looking: Looking | None
 
     def figures(self) -> dict[str, Figure]:
         """By what they show."""
@@ -40,6 +43,8 @@ class Inspection:
         if self.clusters:
             shares = clusters_figure(self.clusters, self.labels, self.class_names, self.seen)
             found[f"share of each class in each cluster, {' and '.join(self.clusters)}"] = shares
+        if self.looking and self.looking.pictures:
+            found["looks at some pictures of unseen classes"] = looks_figure(self.looking.pictures)
         return found
 
 
@@ -48,6 +53,7 @@ def inspect(model: Model, samples: Samples) -> Inspection:
     seen, names = len(model.seen), (*model.seen, *model.unseen)
     unseen = samples.where(samples.labels >= seen)
     right = model.unseen_scores(unseen.features).argmax(dim=1) + seen == unseen.labels
+    looks = looking(model, unseen)  # beside the scores of the same samples, which a model may still have at hand
     predicted = model.scores(samples.features, samples.logits).argmax(dim=1)
     curve = torch.nan_to_num(model.curve_scores(samples.features, samples.logits).double(), nan=-1e9, neginf=-1e9)
     confusion = torch.bincount(samples.labels * len(names) + predicted, minlength=len(names) ** 2)
@@ -64,4 +70,5 @@ def inspect(model: Model, samples: Samples) -> Inspection:
         ausuc=area_under_seen_unseen_curve(curve, samples.labels, seen),
         latents={name: values.numpy() for name, values in model.latents(samples.features).items()},
         clusters={name: chosen.numpy() for name, chosen in model.clusters(samples.features).items()},
+        looking=looks,
     )

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from platform.configuration import nearest
 from platform.errors import InputError
 
-Metric = Literal["zsl", "seen", "unseen", "harmonic_mean", "difference", "t"]  # the last two of pairs of methods
+# difference and t are of pairs of methods; count (of samples) and probability (of a sample's class) are no accuracies
+Metric = Literal["zsl", "seen", "unseen", "harmonic_mean", "difference", "t", "count", "probability"]
 
 _TABLES = Path(__file__).with_name("published.json")
 

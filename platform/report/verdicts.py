@@ -21,6 +21,7 @@ from platform.report.results import Result
 from platform.report.significance import comparisons
 
 _PURITIES = {"purity": "cluster", "class_purity": "class"}
+_STEPS = "average_steps"
 _ENOUGH_SPLITS = 5  # from which on seeds of one split are averaged before they are paired
 
 
@@ -85,6 +86,26 @@ def purity_table(results: Sequence[Result]) -> Table | None:
         "cluster (its Fig. 5; the paper's 0.77 and 0.89 must be these)",
     )
     return Table("purity", "Purity of the clusters", ("method", "protocol"), tuple(columns), tuple(shown), notes)
+
+
+def steps_table(results: Sequence[Result]) -> Table | None:
+    """After how many looks the methods that look step by step stop; None without such methods."""
+    rows: dict[tuple[str, str], list[Result]] = {}
+    for name, r in zip(row_names(results), results, strict=True):
+        if _STEPS in r.metrics:
+            rows.setdefault((name, r.protocol), []).append(r)
+    if not rows:
+        return None
+    shown = [
+        Row(label, (f"{min(values):.1f}", f"{statistics.fmean(values):.1f}", f"{max(values):.1f}"))
+        for label, own in sorted(rows.items())
+        if (values := [r.metrics[_STEPS] for r in own])
+    ]
+    columns = tuple(("", heading) for heading in ("least", "mean", "most"))
+    note = (
+        "mean over the test samples of unseen classes, recognised among these (ERPCNet, Fig. 4); over seeds and splits"
+    )
+    return Table("steps", "Looks until the stop", ("method", "protocol"), columns, tuple(shown), (note,))
 
 
 def agreement_table(

@@ -27,7 +27,14 @@ from platform.training.fitting import (
     is_finite,
     until_they_end,
 )
-from platform.zeroshot.evaluation import all_metrics, cluster_metrics, joint_metrics, seen_alone, zero_shot_metrics
+from platform.zeroshot.evaluation import (
+    all_metrics,
+    cluster_metrics,
+    joint_metrics,
+    seen_alone,
+    step_metrics,
+    zero_shot_metrics,
+)
 from platform.zeroshot.gate import Combination, Stacking, fit_gate, fit_stacking
 from platform.zeroshot.problem import Fold, Problem
 
@@ -264,8 +271,9 @@ def test(
             continue
         models = {p: fitted.kept[p][0].joined_by(validation.combination) for p in options.protocols}
         trained_on = folds[candidate.split].task.samples().to(place.device)
+        tested = samples[candidate.split]
         metrics = {
-            p: {**all_metrics(model, samples[candidate.split]), **cluster_metrics(model, trained_on)}
+            p: {**all_metrics(model, tested), **step_metrics(model, tested), **cluster_metrics(model, trained_on)}
             for p, model in models.items()
         }
         tests.append(Test([epoch[0] for epoch in fitted.history], metrics, models))

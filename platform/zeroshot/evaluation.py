@@ -50,6 +50,12 @@ def cluster_metrics(model: Model, samples: Samples) -> dict[str, float]:
     return metrics
 
 
+def step_metrics(model: Model, samples: Samples) -> dict[str, float]:
+    """`average_steps` until a model that looks step by step stops, on the samples of unseen classes; no share of 1."""
+    steps = model.steps(samples.features[samples.labels >= len(model.seen)])
+    return {} if steps is None else {"average_steps": steps.average}
+
+
 def all_metrics(model: Model, samples: Samples) -> dict[str, float]:
     """Zero-shot metrics; seen, unseen and harmonic mean over all classes, per class and per sample; and the AUSUC."""
     scores = model.scores(samples.features, samples.logits)

@@ -349,25 +349,29 @@ def test_a_model_is_not_changed_by_the_epochs_after_it():
     assert not torch.equal(learner.model(erpcnet.ERPCNetModel).unseen_scores(x), before)
 
 
-def test_a_trace_tells_steps_boxes_and_failures():
+def test_a_trace_tells_steps_and_boxes():
     task, x = make_task()
     _, (model,) = fitted([Member(task, config(epochs=2), 0)], 2)
     trace = model.trace(x, "unseen")
-    labels = torch.arange(6) % UNSEEN
     assert trace.cells.shape == (6, 3)
     assert trace.boxes.shape == (6, 3, 4)
     assert trace.log_probabilities.shape == (6, 4, UNSEEN)
-    assert 1 <= trace.average_steps <= 3
-    assert torch.equal(trace.right(labels)[:, -1], model.unseen_scores(x).argmax(dim=1) == labels)
-    log_probabilities = torch.tensor([[1, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 0], [1, 0, 0, 1]]).float()
-    made = replace(
-        trace,
-        steps=torch.tensor([3, 3, 3, 2]),
-        log_probabilities=torch.stack([log_probabilities, 0.5 + 0 * log_probabilities], dim=2),
-    )
-    right = made.right(torch.zeros(4, dtype=torch.long))
-    assert right.int().tolist() == [[1, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 0], [1, 0, 0, 0]]
-    assert made.failures(torch.zeros(4, dtype=torch.long)).tolist() == [2, 0, 0, 1]
+    steps = model.steps(x)
+    assert 1 <= steps.average <= 3
+    scores = model.unseen_scores(x)
+    assert torch.equal(steps.held()[:, -1], scores.argmax(dim=1))
+    at_the_stop = steps.confidences[torch.arange(6), steps.taken]
+    torch.testing.assert_close(at_the_stop, scores.exp().amax(dim=1))
+    assert torch.equal(steps.boxes, trace.boxes + 4)  # 64 of 72 pixels are scored
+    assert steps.boxes.amax() <= STORED
+
+
+@pytest.mark.parametrize(("kind", "taken"), [("GlobalNet", None), ("PCNet", 3)])
+def test_without_a_policy_a_model_takes_all_steps_or_none(kind, taken):
+    task, x = make_task()
+    _, (model,) = fitted([Member(task, config(**VARIANTS[kind], epochs=1), 0)])
+    steps = model.steps(x)
+    assert steps is None if taken is None else steps.taken.tolist() == [taken] * len(x)
 
 
 @pytest.mark.slow

@@ -127,3 +127,19 @@ def test_values_are_paired_by_data_split_and_seed():
         "a, shiftgcn, minilm, name": {("clips", "ru5", 3): 50.0},
         "b, shiftgcn, minilm, name": {("clips", "ru5", 0): 25.0},
     }
+
+
+def test_published_counts_are_no_rows_beside_ours():
+    ours = result("erpcnet", 0.5, data={"name": "cub", "class_list": "CUB", "classes": "150/50"})
+    table = comparison_table(
+        [ours], metrics=["zsl"], published=[published_table("erpcnet-3"), published_table("erpcnet-2")]
+    )
+    assert [row.label[0].split(":")[0] for row in table.rows] == [
+        "erpcnet",
+        "ERPCNet (GlobalNet)",
+        "ERPCNet (PCNet)",
+        "ERPCNet (RPCNet)",
+        "ERPCNet",
+    ]
+    counts = published_comparison(published_table("erpcnet-3"), ["methods.erpcnet"])
+    assert counts.columns == (("CUB 150/50", "count"),)

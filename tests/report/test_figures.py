@@ -2,17 +2,22 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from platform.report.figures import (
     clusters_figure,
     confusion_figure,
+    failures_figure,
     latents_figure,
     learning_figure,
+    looks_figure,
     per_class_figure,
     seen_unseen_figure,
     sensitivity_figure,
+    step_accuracy_figure,
     svg,
 )
+from platform.report.localities import LookedAt
 
 NAMES = ["bow", "clap", "hop", "wave"]
 
@@ -97,3 +102,40 @@ def test_learning_curves_are_of_seen_classes_on_one_side_and_unseen_ones_on_the_
     seen, unseen = learning_figure(curves).axes
     assert [line.get_ydata().tolist() for line in seen.lines] == [[50, 90], [40, 60], [], []]
     assert [line.get_ydata().tolist() for line in unseen.lines] == [[20, 30], [10]]
+
+
+def test_steps_are_counted_from_the_whole_picture_on():
+    (axes,) = step_accuracy_figure({"a": np.array([0.5, 0.6, 0.75]), "b": np.array([0.25, 0.5])}).axes
+    assert [line.get_xdata().tolist() for line in axes.lines] == [[0, 1, 2], [0, 1]]
+    assert [line.get_ydata().tolist() for line in axes.lines] == [[50, 60, 75], [25, 50]]
+
+
+def test_failures_have_a_bar_for_each_look_and_model():
+    (axes,) = failures_figure({"a": np.array([8, 3]), "b": np.array([0, 1])}).axes
+    assert [[bar.get_height() for bar in bars] for bars in axes.containers] == [[8, 3], [0, 1]]
+    assert [bar.get_x() + bar.get_width() / 2 for bar in axes.containers[0]] == pytest.approx([0.8, 1.8])
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a: 11", "b: 1"]
+
+
+def test_looks_are_blue_where_the_prediction_is_right_and_yellow_where_it_is_not():
+    def looked_at(right):
+        boxes = np.array([[0, 0, 40, 40], [30, 0, 70, 40]])
+        picture = np.zeros((8, 8, 3), dtype=np.uint8)
+        return LookedAt(picture, 70, boxes, np.array([0.4, 0.6, 0.8]), np.array(right), "hop", "wave")
+
+    pictures = [looked_at([False, True, True]), looked_at([True, True, False]), looked_at([True] * 3)]
+    first, second, *_ = looks_figure(pictures).axes
+    assert [text.get_text() for text in first.texts] == ["0: 40 %", "1: 60 %", "2: 80 %"]
+    assert [box.get_bbox().extents.tolist() for box in first.patches] == [
+        [0, 0, 70, 70],
+        [0, 0, 40, 40],
+        [30, 0, 70, 40],
+    ]
+    blue, yellow = "#0072b2", "#f0e442"
+    assert [to_hex(box.get_edgecolor()) for box in first.patches] == [yellow, blue, blue]
+    assert [axes.get_title() for axes in (first, second)] == ["hop", "hop, taken for wave"]
+    shown = svg(looks_figure(pictures), "looks")
+    assert shown == svg(looks_figure(pictures), "looks")
+    assert shown.count("data:image/png;base64,") == 3
+    assert len(shown) < 60_000
+    ElementTree.fromstring(shown)

@@ -1,7 +1,7 @@
 import pytest
 from made_up import result
 
-from platform.report.verdicts import purity_table, significance_table
+from platform.report.verdicts import purity_table, significance_table, steps_table
 
 
 def clustered(method, before, after, **others):
@@ -32,3 +32,13 @@ def test_many_splits_are_paired_by_their_means_over_seeds(splits, pairs, said):
     table = significance_table(results, "zsl", "b", per_sample=False, protocol="clean")
     assert table.rows[0].cells[2] == pairs
     assert any(said in note for note in table.notes)
+
+
+def test_steps_are_counted_where_there_are_some():
+    results = [result("erpcnet", 0.5, seed=seed) for seed in range(3)]
+    for found, steps in zip(results, (1.5, 2.0, 4.0), strict=True):
+        found.metrics["average_steps"] = steps
+    (row,) = steps_table([*results, result("sadvae", 0.4)]).rows
+    assert row.label == ("erpcnet", "clean")
+    assert row.cells == ("1.5", "2.5", "4.0")
+    assert steps_table([result("sadvae", 0.4)]) is None

@@ -12,6 +12,7 @@ from platform.training import fitting
 from platform.training.protocols import Candidate, ProtocolOptions, Workplace, _pooled, combined, test, validate
 from platform.zeroshot.evaluation import all_metrics, zero_shot_from_scores
 from platform.zeroshot.gate import Gate, Stacking
+from platform.zeroshot.steps import Steps
 from platform.zeroshot.task import Samples
 
 test.__test__ = False  # the platform's, not a test of pytest's
@@ -328,6 +329,19 @@ def test_the_clean_protocol_alone_looks_at_the_test_once(problem, configs, valid
         assert len(result.epochs) == validation.epoch + 1  # no further than the chosen one
         assert set(result.metrics) == {"clean"}
         assert result.metrics["clean"] == close(leaking.metrics["clean"])
+
+
+def test_a_test_tells_the_average_steps_of_a_model_that_takes_some(problem, configs, validations, monkeypatch):
+    def steps(model, x):
+        predictions = torch.zeros(len(x), 5, dtype=torch.long)
+        taken = torch.arange(len(x)) % 2 + 2
+        return Steps(predictions, predictions.float(), taken, torch.zeros(len(x), 4, 4))
+
+    monkeypatch.setattr(method.Model, "steps", steps)
+    one = {"soft": configs["soft"]}
+    (result,) = results_of(problem, one, validations, ProtocolOptions(protocols=("clean",)))
+    assert set(result.metrics["clean"]) == ALL | {"average_steps"}
+    assert result.metrics["clean"]["average_steps"] == pytest.approx(2.5, abs=0.05)
 
 
 def test_candidates_of_several_splits_are_tested_side_by_side(splits, configs, grid):

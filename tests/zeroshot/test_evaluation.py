@@ -10,10 +10,12 @@ from platform.zeroshot.evaluation import (
     all_metrics,
     cluster_metrics,
     joint_metrics,
+    step_metrics,
     zero_shot_from_scores,
     zero_shot_metrics,
 )
 from platform.zeroshot.gate import Gate, Stacking
+from platform.zeroshot.steps import Steps
 from platform.zeroshot.task import Samples
 
 
@@ -110,3 +112,14 @@ def test_cluster_metrics_show_a_model_a_few_samples_at_a_time(monkeypatch):
     assert cluster_metrics(clustering, given) == whole
     assert shown == [11, 4, 4, 3]
     assert cluster_metrics(model(), given) == {}
+
+
+def test_step_metrics_are_of_the_unseen_samples_of_a_model_that_takes_steps():
+    class Walker(Columns):
+        def steps(self, x):
+            predictions = torch.zeros(len(x), 8, dtype=torch.long)
+            return Steps(predictions, predictions.float(), x[:, 0].long(), torch.zeros(len(x), 7, 4))
+
+    given = Samples(torch.tensor([[7.0], [1.0], [2.0], [6.0]]), torch.tensor([1, 2, 3, 2]))
+    assert step_metrics(Walker(("a", "b"), ("x", "y"), None), given) == {"average_steps": 3.0}
+    assert step_metrics(model(), given) == {}

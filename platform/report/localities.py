@@ -1,0 +1,98 @@
+"""What a model that looks step by step does with the unseen test pictures, and a few of them with where it looked."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from platform.method import Model
+from platform.zeroshot.steps import Steps
+from platform.zeroshot.task import Samples
+
+_SHOWN = 4  # pictures
+_SIDE = 128  # pixels of a shown picture, at most: they stand in the page itself
+
+
+@dataclass(frozen=True)
+class LookedAt:
+    """A picture and the looks at it, t of them until the stop.
+
+    picture: (side, side, 3) uint8, perhaps smaller than the stored one, whose side, `stored`, the boxes go by; boxes:
+    (t, 4) left, top, right, bottom; confidences, right: (t + 1,), of predictions after 0 … t looks; true, predicted:
+    classes, the latter at the stop.
+    """
+
+    picture: np.ndarray
+    stored: int
+    boxes: np.ndarray
+    confidences: np.ndarray
+    right: np.ndarray
+    true: str
+    predicted: str
+
+
+@dataclass(frozen=True)
+class Looking:
+    """accuracies: (T + 1,) with at most 0 … T looks, in [0, 1]; failures: (T,) counts by the look that brought them."""
+
+    accuracies: np.ndarray
+    failures: np.ndarray
+    pictures: tuple[LookedAt, ...]
+
+
+def looking(model: Model, unseen: Samples) -> Looking | None:
+    """unseen: test samples of the unseen classes alone, as `Task` numbers them; None of a model that takes no steps."""
+    if (steps := model.steps(unseen.features)) is None:
+        return None
+    labels = unseen.labels - len(model.seen)
+    failed = torch.bincount(steps.failures(labels), minlength=steps.predictions.shape[1])[1:]
+    pictures = _squares(unseen.features)
+    rows = [] if pictures is None else telling(steps, labels)
+    return Looking(
+        accuracies=steps.accuracies(labels).numpy(),
+        failures=failed.numpy(),
+        pictures=tuple(_looked_at(pictures[row], steps, row, int(labels[row]), model.unseen) for row in rows),
+    )
+
+
+def telling(steps: Steps, labels: Tensor, count: int = _SHOWN) -> list[int]:
+    """Rows of samples worth a look: some recognised only after a look, some at once, some not at the stop.
+
+    In turn, the first of each kind, then the second, as far as there are any. labels: (N,) among the unseen classes.
+    """
+    right = steps.held() == labels[:, None]
+    at_first, at_last = right[:, 0], right[:, -1]
+    kinds = [torch.nonzero(kind).flatten().tolist() for kind in (~at_first & at_last, at_first & at_last, ~at_last)]
+    in_turn = [own[place] for place in range(count) for own in kinds if place < len(own)]
+    return in_turn[:count]
+
+
+def _looked_at(picture: Tensor, steps: Steps, row: int, label: int, names: tuple[str, ...]) -> LookedAt:
+    """picture: (3, S, S) uint8."""
+    taken = int(steps.taken[row])
+    predictions = steps.predictions[row, : taken + 1]
+    return LookedAt(
+        picture=_small(picture),
+        stored=picture.shape[-1],
+        boxes=steps.boxes[row, :taken].numpy(),
+        confidences=steps.confidences[row, : taken + 1].numpy(),
+        right=(predictions == label).numpy(),
+        true=names[label],
+        predicted=names[int(predictions[-1])],
+    )
+
+
+def _squares(features: Tensor) -> Tensor | None:
+    """(N, 3, S, S) pictures of features (N, 3 · S · S) uint8; None where they are none."""
+    side = round((features.shape[1] / 3) ** 0.5)
+    return (
+        features.view(-1, 3, side, side) if features.dtype == torch.uint8 and 3 * side**2 == features.shape[1] else None
+    )
+
+
+def _small(picture: Tensor) -> np.ndarray:
+    """(side, side, 3) uint8 of (3, S, S), each pixel the mean of those that it stands for."""
+    side = min(picture.shape[-1], _SIDE)
+    scaled = torch.nn.functional.interpolate(picture[None].float(), size=(side, side), mode="area")[0]
+    return scaled.round().to(torch.uint8).permute(1, 2, 0).numpy()
