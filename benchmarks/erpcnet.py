@@ -99,10 +99,8 @@ def recomputed_of(network: LocalityNetwork, pictures: Tensor, cached: Localities
     )
 
 
-def environment_rows(
-    config: ERPCNetConfig, pictures: Tensor, text: Tensor, repeats: int, seconds: float
-) -> tuple[list[Row], int]:
-    """Steps a second of the environments, what the embeddings cost, and of how many cells."""
+def environment_rows(config: ERPCNetConfig, pictures: Tensor, text: Tensor, repeats: int, seconds: float) -> list[Row]:
+    """Steps a second of the environments, and what the embeddings cost."""
     network = fresh_network(config, TEXT, 0).to(pictures.device).requires_grad_(False).eval()
     cached = localities_of(network, pictures, text)
     recomputed = recomputed_of(network, pictures, cached)
@@ -124,7 +122,7 @@ def environment_rows(
         step = [1e3 / rate for rate in found[f"{RECOMPUTED} {places}"]]
         what = f"ms a picture to embed all {network.cells} cells"
         rows.append(_row(what, f"one recomputed step, places: {places}", step, found[EMBEDDING]))
-    return rows, network.cells
+    return rows
 
 
 def agree(one: Localities, other: Localities, config: ERPCNetConfig) -> None:
@@ -288,6 +286,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=32, help="of a batch, and of the environment")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measure, at least")
+    parser.add_argument("--crops-only", action="store_true", help="leave the environment out; a table of its own")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1, help="as a search's trials have it")
     asked = parser.parse_args()
@@ -295,18 +294,19 @@ def main() -> None:
     device = device_of(asked.device)
     names = ("backbone", "side", "kernel", "stride", "steps")
     maps = ERPCNetConfig(weights="none", **{name: getattr(asked, name) for name in names})
-    cut_side = fresh_network(maps, TEXT, 0).cut_side
+    network = fresh_network(maps, TEXT, 0)
+    cells, cut_side = network.cells, network.cut_side
     # patches cover what the kernel does, laid over the picture: 80 of 224 pixels for 5 of 14
     image = maps.model_copy(update={"crops": IMAGE, "patch": maps.kernel * (maps.side // cut_side)})
     draw = torch.Generator().manual_seed(0)
     shape = (asked.pictures, 3, maps.side, maps.side)
     pictures = torch.randint(256, shape, generator=draw, dtype=torch.uint8).to(device)
     text = torch.nn.functional.normalize(torch.randn(SEEN, TEXT, generator=draw), dim=1).to(device)
-    rows, cells = environment_rows(maps, pictures, text, asked.repeats, asked.seconds)
+    rows = [] if asked.crops_only else environment_rows(maps, pictures, text, asked.repeats, asked.seconds)
     rows += crop_rows({IMAGE: image, MAPS: maps}, pictures, text, asked.repeats, asked.seconds)
     keep(
-        f"erpcnet-{device.type}",
-        f"ERPCNet: environment and partial convolution, {device.type}",
+        f"erpcnet-{'crops-' if asked.crops_only else ''}{device.type}",
+        f"ERPCNet: {'' if asked.crops_only else 'environment and '}partial convolution, {device.type}",
         ["measured", "against", "baseline", "here", "ratio", "rounds' ratios", "the paper's ratio"],
         rows,
         [
