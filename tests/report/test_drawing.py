@@ -1,6 +1,6 @@
 import torch
 from made_up import result
-from test_localities import Looks
+from test_looks_figure import Looks
 
 from platform.report.drawing import figures_of, sensitivities
 from platform.zeroshot.task import Samples
