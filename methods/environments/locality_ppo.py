@@ -17,7 +17,6 @@ from methods.environments.localities import Localities, LocalitiesVectorEnv
 from methods.environments.locality_policy import LocalityPolicy, first_weights
 from methods.environments.returns import returns_of
 from methods.environments.running import connected, trained
-from platform.population.draws import generator
 
 __all__ = ["LocalityPPOOptions", "LocalityPolicy", "first_weights", "improved"]
 
@@ -50,8 +49,8 @@ def improved(
     """A policy after some iterations of PPO, and how it and a random one fare.
 
     weights: as of `first_weights`. The second gives `policy_return`, `policy_steps`, `random_return`, `random_steps`,
-    means over episodes, neither policy choosing a cell twice, and PPO's as it explores. Ray is connected if it is not
-    yet.
+    means over `episodes` images: the policy is judged by its first choices, as it is used, on the same images as the
+    random one, and neither chooses a cell twice. Ray is connected if it is not yet.
     """
     connected()
     config = _configured(weights, localities, options, seed)
@@ -116,32 +115,35 @@ def _configured(weights: Mapping[str, Tensor], localities: Localities, options: 
 def _fared(
     weights: Mapping[str, Tensor], localities: Localities, options: LocalityPPOOptions, seed: int
 ) -> dict[str, float]:
-    """Mean returns and lengths of episodes of the policy, by draws from what it would choose, and of a random one."""
+    """Mean returns and lengths of episodes, on the same images, of the policy's first choices and of random ones."""
+    env = LocalitiesVectorEnv(localities, options.episodes, sigma=options.sigma, steps=options.steps)
     cells, fared = localities.embeddings.shape[1], {}
-    uniform_policy = {name: torch.zeros_like(matrix) for name, matrix in weights.items()}
-    for name, own in (("policy", weights), ("random", uniform_policy)):
-        env = LocalitiesVectorEnv(localities, options.episodes, sigma=options.sigma, steps=options.steps)
-        choose = _drawing(
-            LocalityPolicy(own, options.sigmoid_head), options.episodes, cells, generator(seed, "episodes")
-        )
+    choosers = {
+        "policy": _first_choices(LocalityPolicy(weights, options.sigmoid_head), options.episodes, cells),
+        "random": _random_choices(cells, np.random.default_rng(seed)),
+    }
+    for name, choose in choosers.items():
         returns, steps = returns_of(env, choose, seed)
         fared |= {f"{name}_return": float(returns.mean()), f"{name}_steps": float(steps.mean())}
     return fared
 
 
-def _drawing(
-    policy: LocalityPolicy, places: int, cells: int, draw: torch.Generator
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Observations (places, E + G), step after step from the episodes' first one, to cells (places,)."""
+def _first_choices(policy: LocalityPolicy, places: int, cells: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Observations (places, E + G), step after step from the episodes' first one, to the preferred cells (places,)."""
     hidden = policy.start(places, "cpu")
 
     def choose(observations: np.ndarray) -> np.ndarray:
         nonlocal hidden
         seen = torch.from_numpy(observations)
         logits, hidden = policy.logits(seen[:, :-cells], seen[:, -cells:] > 0.5, hidden)
-        return torch.multinomial(logits.softmax(dim=1), 1, generator=draw)[:, 0].numpy()
+        return logits.argmax(dim=1).numpy()
 
     return choose
+
+
+def _random_choices(cells: int, draw: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
+    """Observations (places, E + G) to cells (places,), any free one as likely as any other."""
+    return lambda observations: (observations[:, -cells:] * draw.uniform(0.5, 1, (len(observations), cells))).argmax(1)
 
 
 def _as_rllib(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
