@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from matplotlib.patches import Rectangle
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
@@ -110,7 +111,8 @@ def clusters_figure(
             shares = counts[rows] / counts[rows].sum(axis=1, keepdims=True)
             image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")
             axes.axhline(sum(row < seen for row in rows) - 0.5, color="#D55E00", linewidth=0.8)
-            axes.set(title=name, xlabel="cluster", xticks=range(width))
+            axes.set(title=name, xlabel="cluster")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         all_axes[0].set_yticks(range(len(rows)), [class_names[row] for row in rows])
         figure.colorbar(image, ax=list(all_axes), shrink=0.6)
     return figure
@@ -135,6 +137,8 @@ def learning_figure(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Figu
                 axes.plot(np.arange(1, len(values) + 1), values, line, color=_colour(number), label=label, linewidth=1)
         sides[0].set(title="seen classes: training (dashed), held out", xlabel="epoch", ylabel="accuracy, %")
         sides[1].set(title="pseudo-unseen classes", xlabel="epoch")
+        for axes in sides:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.legend(loc="outside lower center", ncols=2, fontsize=7, frameon=False)
     return figure
 
