@@ -102,7 +102,7 @@ class ERPCNetConfig(MethodConfig):
     weight_decay: float = Field(1e-5, ge=0, description="of SGD (Section Experiments)")
     policy_learning_rate: float = Field(3e-4, gt=0, description="of the policy's Adam (Section Experiments)")
     policy_iterations: int = Field(2, ge=1, description="of PPO, in each epoch of stage II (not said)")
-    policy_episodes: int = Field(128, ge=1, description="pictures of an iteration of PPO, at least (not said)")
+    policy_episodes: int = Field(128, ge=2, description="pictures of an iteration of PPO, at least (not said)")
     policy_sigmoid: bool = Field(False, description="end π with a sigmoid (Eq. 15); as logits, nearly uniform cells")
     batch_size: int = Field(32, ge=1, description="pictures an iteration (not said)")
     epochs: int = Field(90, ge=1, description="of both stages (not said)")
@@ -304,6 +304,8 @@ class ERPCNet(Method):
         for config in (member.config for member in members):
             if config.batch_size % run.world_size:
                 raise InputError(f"batch_size={config.batch_size}: must be a multiple of the {run.world_size} workers")
+            if config.batch_size // run.world_size < 2:
+                raise InputError(f"batch_size={config.batch_size}: batch normalisation needs two pictures a worker")
             if config.sampler == "policy" and not config.policy_epochs:
                 raise InputError("policy_epochs=0: sampler=policy would never learn one; use sampler=random")
             if config.network_epochs < 1:

@@ -1,5 +1,6 @@
 """How one member of ERPCNet is trained: its network by stochastic gradient descent, then its policy by PPO."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -149,12 +150,13 @@ class Learner:
 
         config, run, network = self.config, self.run, self.network.eval().requires_grad_(False)
         self.fixed = self.fixed or network.state_dict()
+        self.optimiser.zero_grad(set_to_none=True)  # stage II needs the room
         self.optimiser.state.clear()
         draw = generator(self.seed, "policy", self.epoch)
         policy = self.policy or first_weights(network.width, network.cells, draw)
         seed = int(torch.randint(1 << 30, (), generator=draw))
         policy = {name: t.to(run.device) for name, t in policy.items()}
-        names, values = ("policy_return", "random_return", "policy_steps", "random_steps", "accuracy"), [0.0] * 5
+        names, values = ("policy_return", "random_return", "policy_steps", "random_steps", "accuracy"), [math.nan] * 5
         if run.rank == 0:  # the others take what it finds
             with torch.no_grad():
                 localities = self._everywhere()
@@ -167,12 +169,15 @@ class Learner:
                     envs=min(32, config.policy_episodes),
                     sigmoid_head=config.policy_sigmoid,
                 )
-            learned, found = improved(policy, localities, options, seed)
-            policy = {name: t.to(run.device) for name, t in learned.items()}
-            values = [*(found[name] for name in names[:-1]), self._accuracy(policy, localities)]
+            known = (localities.embeddings, localities.ratios, localities.global_probability)
+            if all(bool(values.isfinite().all()) for values in known):  # else it has diverged, and nothing can be drawn
+                learned, found = improved(policy, localities, options, seed)
+                policy = {name: learned[name].to(run.device) for name in policy}  # every worker's order is this one
+                values = [*(found[name] for name in names[:-1]), self._accuracy(policy, localities)]
         told = [torch.tensor(values, dtype=torch.float64), *(t.clone() for t in policy.values())]
         if run.world_size > 1:
-            told = run.average([t.to(run.device) * (run.world_size if run.rank == 0 else 0) for t in told])
+            sent = [t.to(run.device) for t in told]
+            told = run.average([t * run.world_size if run.rank == 0 else torch.zeros_like(t) for t in sent])
         self.policy = dict(zip(policy, told[1:], strict=True))
         return dict(zip(names, told[0].tolist(), strict=True))
 

@@ -1,3 +1,4 @@
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier
@@ -57,7 +58,8 @@ def _quick_policy(request, monkeypatch):
         assert localities.ratios.shape == (count, cells)
         draw = generator(seed)
         fared = {"policy_return": 1.0, "random_return": 0.5, "policy_steps": 2.0, "random_steps": 3.0}
-        return {name: t + 0.1 * torch.randn(t.shape, generator=draw) for name, t in weights.items()}, fared
+        learned = {name: t + 0.1 * torch.randn(t.shape, generator=draw) for name, t in weights.items()}
+        return dict(reversed(learned.items())), fared  # in another order, as RLlib's is
 
     if "slow" not in request.keywords:
         monkeypatch.setattr("methods.environments.locality_ppo.improved", drifted)
@@ -494,3 +496,14 @@ def test_both_stages_with_ppo_go_on_from_any_epoch():
     assert torch.equal(resumed.unseen_scores(x), whole.unseen_scores(x))
     trace = whole.trace(x, "all")
     assert trace.cells.sort(dim=1).values.diff(dim=1).min() > 0
+
+
+def test_a_member_that_diverged_late_does_not_stop_the_others():
+    task, *_ = make_task()
+    run = OneEpoch(1)
+    learner = Learner(Member(task, config(sampler="policy", epochs=2, policy_epochs=1), 0), run)
+    learner.train_epoch()
+    with torch.no_grad():
+        next(learner.network.last.parameters()).fill_(torch.inf)
+    losses = learner.train_epoch()
+    assert math.isnan(losses["policy_return"])
