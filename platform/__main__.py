@@ -4,7 +4,7 @@ from platform.cli import console
 
 VERBS = {
     "data": "import a published layout as a data folder, look at one, or simulate one",
-    "features": "train an extractor on raw skeletons, write its features into a data folder",
+    "features": "train an extractor on raw skeletons, write its features into a data folder; I3D features of videos",
     "train": "train a method and test it, over seeds",
     "tune": "search a method's hyperparameters, then test the best configuration",
     "compare": "tables of what was tested beside the papers', tests of significance, ablations, one HTML page",
