@@ -82,7 +82,7 @@ def localities_of(network: LocalityNetwork, pictures: Tensor, text: Tensor) -> L
         ratios=ratios,
         labels=labels,
         global_probability=believed.gather(1, labels[:, None])[:, 0],
-        joint=lambda sequence: (network.joint_of_sequence(sequence) @ text.T).softmax(dim=1),
+        joint=lambda sequence: (network.joint_attributes(network.fc_j1(sequence)) @ text.T).softmax(dim=1),
     )
 
 

@@ -40,7 +40,7 @@ first of them trains the policy.
 
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
 
@@ -100,9 +100,15 @@ class ERPCNetConfig(MethodConfig):
     decay_epochs: int = Field(30, ge=1, description="after which it is a tenth, and then again (Section Experiments)")
     momentum: float = Field(0.9, ge=0, lt=1, description="of SGD (Section Experiments)")
     weight_decay: float = Field(1e-5, ge=0, description="of SGD (Section Experiments)")
+    largest_gradient: float = Field(
+        0.0, ge=0, description="norm to which an iteration's gradient is cut; 0 leaves it (ours; paper: 0)"
+    )
     policy_learning_rate: float = Field(3e-4, gt=0, description="of the policy's Adam (Section Experiments)")
     policy_iterations: int = Field(2, ge=1, description="of PPO, in each epoch of stage II (not said)")
     policy_episodes: int = Field(128, ge=2, description="pictures of an iteration of PPO, at least (not said)")
+    env_runners: int = Field(
+        0, ge=0, description="processes that play the policy's episodes; only 0, none but this one, repeats its numbers"
+    )
     policy_sigmoid: bool = Field(False, description="end π with a sigmoid (Eq. 15); as logits, nearly uniform cells")
     batch_size: int = Field(32, ge=1, description="pictures an iteration (not said)")
     epochs: int = Field(90, ge=1, description="of both stages (not said)")
@@ -181,11 +187,15 @@ class ERPCNetModel(Model):
         side = self.config.side
         return trace.as_steps(offset_of_centre(squares(x, side).shape[-1], side))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what scoring keeps."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
     def walk(self, x: Tensor) -> Walk:
         """The walks of samples (N, D), all T steps of them; the last x's are kept, since several scores read them."""
-        kept = self._kept
-        if not (kept and kept["x"]() is x):
-            kept |= {"x": weakref.ref(x), "walk": self._walks(x)}
+        kept, version = self._kept, None if x.is_inference() else x._version
+        if not (kept and kept["x"]() is x and kept["version"] == version):
+            kept |= {"x": weakref.ref(x), "version": version, "walk": self._walks(x)}
         return kept["walk"]
 
     def with_classes(self, names: Sequence[str], semantics: Tensor) -> Self:

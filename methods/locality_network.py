@@ -150,10 +150,6 @@ class LocalityNetwork(nn.Module):
         """ā_j, (…, A), of e_j (…, H)."""
         return self._dropped(self.fc_j2(self._dropped(embeddings)))
 
-    def joint_of_sequence(self, sequence: Tensor) -> Tensor:
-        """ā_j, (N, A), of embeddings in a row that is filled with zeros, (N, (T + 1)·E)."""
-        return self.joint_attributes(self.fc_j1(sequence))
-
     def terms(self, pictures: Tensor, labels: Tensor, text: Tensor, chosen: Tensor | None) -> tuple[Tensor, Tensor]:
         """L_g, L_l, L_j and L_m, (4,) or L_g alone, (1,); and which samples the union recognises, (N,) bool.
 

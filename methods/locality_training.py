@@ -1,16 +1,18 @@
 """How one member of ERPCNet is trained: its network by stochastic gradient descent, then its policy by PPO."""
 
+import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 
 from methods.locality_network import (
-    LocalityNetwork,
     augmented,
     centred,
     fresh_network,
@@ -133,6 +135,8 @@ class Learner:
                 self.optimiser.zero_grad()
                 terms.sum().backward()
                 run.average([p.grad for p in network.parameters() if p.grad is not None])
+                if config.largest_gradient:
+                    clip_grad_norm_(network.parameters(), config.largest_gradient)
                 self.optimiser.step()
                 totals += torch.cat([terms.detach(), right.float().mean()[None]])
         if world > 1:  # each worker's batch normalisation has seen its own share
@@ -167,13 +171,16 @@ class Learner:
                     learning_rate=config.policy_learning_rate,
                     episodes=config.policy_episodes,
                     envs=min(32, config.policy_episodes),
+                    env_runners=config.env_runners,
                     sigmoid_head=config.policy_sigmoid,
                 )
             known = (localities.embeddings, localities.ratios, localities.global_probability)
             if all(bool(values.isfinite().all()) for values in known):  # else it has diverged, and nothing can be drawn
-                learned, found = improved(policy, localities, options, seed)
+                played = self._on_cpu(localities) if config.env_runners else localities
+                learned, found = improved(policy, played, options, seed)
                 policy = {name: learned[name].to(run.device) for name in policy}  # every worker's order is this one
-                values = [*(found[name] for name in names[:-1]), self._accuracy(policy, localities)]
+                if all(bool(t.isfinite().all()) for t in policy.values()):
+                    values = [*(found[name] for name in names[:-1]), self._accuracy(policy, localities)]
         told = [torch.tensor(values, dtype=torch.float64), *(t.clone() for t in policy.values())]
         if run.world_size > 1:
             sent = [t.to(run.device) for t in told]
@@ -187,12 +194,14 @@ class Learner:
 
         if self.localities is not None:
             return self.localities
-        network, labels, parts = self.network, self.task.labels.to(self.run.device), []
-        for rows in torch.arange(len(labels)).split(_EMBEDDED_AT_ONCE):
+        network, labels = self.network, self.task.labels.to(self.run.device)
+        count, cells, width = len(labels), network.cells, network.width
+        # places first: of a whole data set they are gigabytes, of which there is room for one copy
+        places, whole, ratios = (self.text.new_empty(count, *size) for size in ((cells, width), (width,), (cells,)))
+        for rows in torch.arange(count).split(_EMBEDDED_AT_ONCE):
             pictures = centred(self.task.features[rows.to(self.task.features.device)], self.config.side)
-            maps, whole = network.embedded(normalised(pictures.to(self.run.device)))
-            parts.append((whole, *network.everywhere(maps)))
-        whole, places, ratios = (torch.cat(part) for part in zip(*parts, strict=True))
+            maps, whole[rows] = network.embedded(normalised(pictures.to(self.run.device)))
+            places[rows], ratios[rows] = network.everywhere(maps)
         believed = (network.global_attributes(whole) @ self.text.T).softmax(dim=1)
         self.localities = Localities(
             global_embeddings=whole,
@@ -200,9 +209,15 @@ class Learner:
             ratios=ratios if self.config.entropy else torch.ones_like(ratios),
             labels=labels,
             global_probability=believed.gather(1, labels[:, None])[:, 0],
-            joint=partial(_believed, self.network, self.text),
+            joint=partial(_believed, network.fc_j1, network.fc_j2, self.text),
         )
         return self.localities
+
+    def _on_cpu(self, localities: "Localities") -> "Localities":
+        """As other processes are sent it, which may have no GPU."""
+        tensors = {f.name: getattr(localities, f.name).cpu() for f in fields(localities) if f.name != "joint"}
+        layers = [copy.deepcopy(layer).cpu() for layer in (self.network.fc_j1, self.network.fc_j2)]
+        return replace(localities, joint=partial(_believed, *layers, self.text.cpu()), **tensors)
 
     def _accuracy(self, policy: dict[str, Tensor], localities: "Localities") -> float:
         """Share of the training pictures that the union recognises among the seen classes, as the walks end."""
@@ -229,10 +244,10 @@ class Learner:
         return squares(self.task.features[rows.to(self.task.features.device)], self.config.side)
 
 
-def _believed(network: LocalityNetwork, text: Tensor, sequence: Tensor) -> Tensor:
-    """(n, S) probabilities of fc_j. text: (S, A); sequence: (n, (T + 1)·E), filled with zeros."""
+def _believed(fc_j1: nn.Linear, fc_j2: nn.Linear, text: Tensor, sequence: Tensor) -> Tensor:
+    """(n, S) probabilities of fc_j, no dropout in it. text: (S, A); sequence: (n, (T + 1)·E), filled with zeros."""
     with torch.no_grad():
-        return (network.joint_of_sequence(sequence.to(text)) @ text.T).softmax(dim=1)
+        return (fc_j2(fc_j1(sequence.to(text))) @ text.T).softmax(dim=1)
 
 
 @contextmanager

@@ -132,7 +132,7 @@ def test_losses_are_those_of_the_equations(every_prefix):
         for t in range(1, 4):
             sequence = torch.cat([e_g, *localities[:t], torch.zeros((3 - t) * len(e_g))])
             a_j.append(net.fc_j2(net.fc_j1(sequence)))
-            torch.testing.assert_close(net.joint_of_sequence(sequence[None])[0], a_j[-1])
+            torch.testing.assert_close(net.joint_attributes(net.fc_j1(sequence[None]))[0], a_j[-1])
         a_m = torch.stack([a_g, *a_l]).max(dim=0).values
         asked = a_j if every_prefix else a_j[-1:]
         expected[0] += cross_entropy(a_g, y)

@@ -8,7 +8,7 @@ from platform.errors import InputError
 
 NAMES = ["002.owl", "001.gull", "004.crow", "003.wren"]  # label order, which is not the order of the ids
 LABELS = np.repeat(np.arange(4), 4)
-_THEIRS = "/BS/them/work/data/CUB_200_2011/images"
+_THEIRS = "/elsewhere/CUB_200_2011/images"
 
 
 def cells(values):
