@@ -18,11 +18,17 @@ from methods.environments.locality_policy import LocalityPolicy, first_weights
 from methods.environments.returns import returns_of
 from methods.environments.running import connected, trained
 
-__all__ = ["LocalityPPOOptions", "LocalityPolicy", "first_weights", "improved"]
+__all__ = ["PLACES", "LocalityPPOOptions", "LocalityPolicy", "first_weights", "improved"]
 
+PLACES = {  # see `as_rllib`
+    "encoder_1": "encoder_1.{}",
+    "encoder_2": "encoder_2.{}",
+    "policy": "policy.{}",
+    "value": "value.{}",
+    "gru_in": "gru.{}_ih_l0",
+    "gru_hidden": "gru.{}_hh_l0",
+}
 _MINIBATCH = 16  # episodes
-_LAYERS = ("encoder_1", "encoder_2", "policy", "value")
-_GATES = {"gru_in": "ih", "gru_hidden": "hh"}  # ours to PyTorch's, of the input and of the hidden state
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ def improved(
     """
     connected()
     config = _configured(weights, localities, options, seed)
-    learned = _as_ours(trained(config, _as_rllib(weights), options.iterations))
+    learned = trained(config, weights, PLACES, options.iterations)
     return learned, _fared(learned, localities, options, seed)
 
 
@@ -144,25 +150,3 @@ def _first_choices(policy: LocalityPolicy, places: int, cells: int) -> Callable[
 def _random_choices(cells: int, draw: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
     """Observations (places, E + G) to cells (places,), any free one as likely as any other."""
     return lambda observations: (observations[:, -cells:] * draw.uniform(0.5, 1, (len(observations), cells))).argmax(1)
-
-
-def _as_rllib(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    state = {}
-    for name in _LAYERS:
-        state[f"{name}.weight"] = weights[name].T.contiguous().cpu()
-        state[f"{name}.bias"] = weights[f"{name}_bias"][0].cpu()
-    for ours, theirs in _GATES.items():
-        state[f"gru.weight_{theirs}_l0"] = weights[ours].T.contiguous().cpu()
-        state[f"gru.bias_{theirs}_l0"] = weights[f"{ours}_bias"][0].cpu()
-    return state
-
-
-def _as_ours(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    weights = {}
-    for name in _LAYERS:
-        weights[name] = state[f"{name}.weight"].T.contiguous()
-        weights[f"{name}_bias"] = state[f"{name}.bias"][None]
-    for ours, theirs in _GATES.items():
-        weights[ours] = state[f"gru.weight_{theirs}_l0"].T.contiguous()
-        weights[f"{ours}_bias"] = state[f"gru.bias_{theirs}_l0"][None]
-    return weights

@@ -16,13 +16,13 @@ from methods.environments.centroids import CentroidsVectorEnv, Clustering
 from methods.environments.returns import returns_of
 from methods.environments.running import connected, trained
 
-_PLACES = {  # our layers to RLlib's modules
-    "policy_1": "encoder.actor_encoder.net.mlp.0",
-    "policy_2": "encoder.actor_encoder.net.mlp.2",
-    "policy_3": "pi.net.mlp.0",
-    "value_1": "encoder.critic_encoder.net.mlp.0",
-    "value_2": "encoder.critic_encoder.net.mlp.2",
-    "value_3": "vf.net.mlp.0",
+_PLACES = {  # see `as_rllib`
+    "policy_1": "encoder.actor_encoder.net.mlp.0.{}",
+    "policy_2": "encoder.actor_encoder.net.mlp.2.{}",
+    "policy_3": "pi.net.mlp.0.{}",
+    "value_1": "encoder.critic_encoder.net.mlp.0.{}",
+    "value_2": "encoder.critic_encoder.net.mlp.2.{}",
+    "value_3": "vf.net.mlp.0.{}",
 }
 _ENVS = 32  # side by side; each step is one tensor operation for all of them
 
@@ -79,7 +79,7 @@ def improved(
         )
         .debugging(seed=seed, log_level="ERROR")
     )
-    learned = _as_ours(trained(config, _as_rllib(weights), options.iterations))
+    learned = trained(config, weights, _PLACES, options.iterations)
     env = CentroidsVectorEnv(clustering, _ENVS, options.horizon, alpha=alpha)
     width = clustering.points.shape[1]
     nearest = slice(width, width + len(clustering.centroids))  # where an observation holds the distances
@@ -99,19 +99,3 @@ def _first_choices(weights: Mapping[str, Tensor], observations: np.ndarray) -> n
         hidden = hidden @ weights[f"policy_{number}"] + weights[f"policy_{number}_bias"]
         hidden = hidden.tanh() if number < 3 else hidden
     return hidden.argmax(dim=1).numpy()
-
-
-def _as_rllib(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    state = {}
-    for ours, theirs in _PLACES.items():
-        state[f"{theirs}.weight"] = weights[ours].T.contiguous().cpu()
-        state[f"{theirs}.bias"] = weights[f"{ours}_bias"][0].cpu()
-    return state
-
-
-def _as_ours(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    weights = {}
-    for ours, theirs in _PLACES.items():
-        weights[ours] = state[f"{theirs}.weight"].T.contiguous()
-        weights[f"{ours}_bias"] = state[f"{theirs}.bias"][None]
-    return weights

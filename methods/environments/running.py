@@ -25,8 +25,11 @@ def connected() -> None:
         runtime.connect(None)
 
 
-def trained(config: "PPOConfig", state: Mapping[str, Tensor], iterations: int) -> dict[str, Tensor]:
-    """A module's state after so many iterations, from another. state: by RLlib's names; others keep their start."""
+def trained(
+    config: "PPOConfig", weights: Mapping[str, Tensor], places: Mapping[str, str], iterations: int
+) -> dict[str, Tensor]:
+    """Weights after so many iterations, from others; what a module has besides keeps its start. As for `as_rllib`."""
+    state = as_rllib(weights, places)
     with _quiet(), undisturbed():
         algorithm = config.build_algo()
         try:
@@ -37,10 +40,31 @@ def trained(config: "PPOConfig", state: Mapping[str, Tensor], iterations: int) -
             for _ in range(iterations):
                 algorithm.train()
             found = algorithm.learner_group.foreach_learner(_module_state)
-            return next(iter(found)).get()
+            return as_ours(next(iter(found)).get(), places)
         finally:
             algorithm.stop()
             shutil.rmtree(algorithm.logdir, ignore_errors=True)  # an empty folder in the user's home, for each call
+
+
+def as_rllib(weights: Mapping[str, Tensor], places: Mapping[str, str]) -> dict[str, Tensor]:
+    """A module's state. weights: (rows, columns), and `NAME_bias` (1, columns).
+
+    places: our layers to RLlib's names, with `{}` where those say `weight` or `bias`.
+    """
+    state = {}
+    for ours, theirs in places.items():
+        state[theirs.format("weight")] = weights[ours].T.contiguous().cpu()
+        state[theirs.format("bias")] = weights[f"{ours}_bias"][0].cpu()
+    return state
+
+
+def as_ours(state: Mapping[str, Tensor], places: Mapping[str, str]) -> dict[str, Tensor]:
+    """The inverse of `as_rllib`."""
+    weights = {}
+    for ours, theirs in places.items():
+        weights[ours] = state[theirs.format("weight")].T.contiguous()
+        weights[f"{ours}_bias"] = state[theirs.format("bias")][None]
+    return weights
 
 
 @contextmanager

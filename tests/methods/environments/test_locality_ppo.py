@@ -8,14 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from methods.environments.localities import Localities, LocalitiesVectorEnv
-from methods.environments.locality_ppo import (
-    LocalityPolicy,
-    LocalityPPOOptions,
-    _as_ours,
-    _as_rllib,
-    first_weights,
-    improved,
-)
+from methods.environments.locality_ppo import PLACES, LocalityPolicy, LocalityPPOOptions, first_weights, improved
+from methods.environments.running import as_ours, as_rllib
 from platform.population.draws import generator
 
 pytestmark = pytest.mark.slow
@@ -92,8 +86,8 @@ def test_the_plain_policy_is_rllibs_module(weights, sigmoid_head):
         action_space=gym.spaces.Discrete(CELLS),
         model_config={"encoder": 64, "hidden": 32, "sigmoid_head": sigmoid_head, "max_seq_len": STEPS + 1},
     )
-    module.load_state_dict(_as_rllib(weights))
-    assert all(torch.equal(w, weights[name]) for name, w in _as_ours(module.state_dict()).items())
+    module.load_state_dict(as_rllib(weights, PLACES))
+    assert all(torch.equal(w, weights[name]) for name, w in as_ours(module.state_dict(), PLACES).items())
     draw = generator(0, "seen")
     seen = torch.randn(7, STEPS, WIDTH, generator=draw)
     mask = torch.rand(7, STEPS, CELLS, generator=draw) > 0.3
