@@ -38,14 +38,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import log_softmax, normalize, one_hot, pad
 
-from methods.clustering import (
-    distances,
-    first_centroids,
-    netvlad,
-    observed,
-    reinforcement,
-    represented,
-)
+from methods.clustering import distances, first_centroids, netvlad, observed, preferences, reinforcement, represented
 from methods.compatibility import CompatibilityConfig, CompatibilityModel, CompatibilityPopulation, check_members
 from platform.errors import InputError
 from platform.method import Member, Method, Run
@@ -56,7 +49,6 @@ from platform.zeroshot.metrics import purity
 from platform.zeroshot.task import Task
 
 _RETURNS = ("policy_return", "nearest_return", "random_return")
-_POLICY = ("policy_1", "policy_2", "policy_3")
 _BLOCK = 1024  # samples that are scored at a time
 # Points that the centroids start from, at most: twenty thousand tell where a few clusters lie as well as all do, and
 # k-means holds three copies of its points, which of 100,000 with 16,384 dimensions would be 20 GB.
@@ -174,13 +166,10 @@ class _Network:
 
     def choices(self, points: Tensor, d: Tensor, belief: Tensor, scales: Tensor) -> Tensor:
         """(…, N) centroids that the trained policy chooses. Shapes as for `observed`; d: (…, N, K)."""
-        hidden = observed(points, d.nan_to_num(posinf=0.0), belief, scales)
-        for name in _POLICY[:2]:
-            hidden = self.layer(name, hidden).tanh()
-        preferred = self.layer(_POLICY[2], hidden)
-        return (
-            preferred if self.exists is None else preferred.masked_fill(~self.exists[..., None, :], -torch.inf)
-        ).argmax(-1)
+        preferred = preferences(self.weights, observed(points, d.nan_to_num(posinf=0.0), belief, scales))
+        if self.exists is not None:
+            preferred = preferred.masked_fill(~self.exists[..., None, :], -torch.inf)
+        return preferred.argmax(dim=-1)
 
     def _convolved(self, name: str, x: Tensor) -> Tensor:
         """Kernel 3 along the vector, zeros beyond its ends. x: (…, N, W, channels); gives (…, N, W, others)."""

@@ -3,7 +3,7 @@
 Points and centroids have the same leading axes (a population's members, a vectorised environment's places, or none).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -105,3 +105,14 @@ def observed(points: Tensor, d: Tensor, belief: Tensor, scales: Tensor) -> Tenso
     points: (…, W); d: (…, K); belief: (…, S), probabilities of the seen classes; scales: (…, 2), of points and of d.
     """
     return torch.cat([points / scales[..., :1], d / scales[..., 1:], belief], dim=-1)
+
+
+def preferences(weights: Mapping[str, Tensor], observations: Tensor) -> Tensor:
+    """(…, N, K): how much a policy prefers each centroid, as logits. observations: (…, N, W + K + S).
+
+    weights: `policy_1` … `policy_3`, (…, rows, columns), and their biases (…, 1, columns).
+    """
+    hidden = observations
+    for name in ("policy_1", "policy_2"):
+        hidden = (hidden @ weights[name] + weights[f"{name}_bias"]).tanh()
+    return hidden @ weights["policy_3"] + weights["policy_3_bias"]

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import gymnasium as gym
-import numpy as np
 import torch
 from torch import Tensor
 
+from methods.clustering import preferences
 from methods.environments.centroids import CentroidsVectorEnv, Clustering
 from methods.environments.returns import returns_of
 from methods.environments.running import connected, trained
@@ -84,18 +84,9 @@ def improved(
     width = clustering.points.shape[1]
     nearest = slice(width, width + len(clustering.centroids))  # where an observation holds the distances
     choosers = {
-        "policy_return": lambda observations: _first_choices(learned, observations),
-        "nearest_return": lambda observations: observations[:, nearest].argmin(axis=1),
+        "policy_return": lambda seen: preferences(learned, torch.from_numpy(seen)).argmax(dim=1).numpy(),
+        "nearest_return": lambda seen: seen[:, nearest].argmin(axis=1),
         "random_return": None,
     }
     means = {name: returns_of(env, choose, seed)[0].mean() for name, choose in choosers.items()}
     return learned, {name: float(mean) / options.horizon for name, mean in means.items()}
-
-
-def _first_choices(weights: Mapping[str, Tensor], observations: np.ndarray) -> np.ndarray:
-    """(n,) the centroids that the policy prefers. observations: (n, W + K + S)."""
-    hidden = torch.from_numpy(observations)
-    for number in (1, 2, 3):
-        hidden = hidden @ weights[f"policy_{number}"] + weights[f"policy_{number}_bias"]
-        hidden = hidden.tanh() if number < 3 else hidden
-    return hidden.argmax(dim=1).numpy()
