@@ -152,16 +152,7 @@ class _Network:
     def classified(self, omega: Tensor) -> Tensor:
         """V(ω), (…, N, T). omega: (…, N, W)."""
         if self.config.channels:
-            x = omega[..., None]
-            for name in ("conv_1", "conv_2"):
-                x = self._convolved(name, x)
-                x = x.relu() if name == "conv_1" else x
-                if (
-                    self.config.clustering == "netvlad" and self.exists is not None
-                ):  # a member has nothing beyond its own
-                    own = self.exists.repeat_interleave(omega.shape[-1] // self.exists.shape[-1], dim=-1)
-                    x = x * own[..., None, :, None]
-            omega = x[..., 0]
+            omega = self._convolved("conv_2", self._convolved("conv_1", omega[..., None]).relu())[..., 0]
         return self.layer("classify_2", self.layer("classify_1", omega).relu())
 
     def choices(self, points: Tensor, d: Tensor, belief: Tensor, scales: Tensor) -> Tensor:
@@ -175,7 +166,11 @@ class _Network:
         """Kernel 3 along the vector, zeros beyond its ends. x: (…, N, W, channels); gives (…, N, W, others)."""
         padded = pad(x, (0, 0, 1, 1))
         taps = torch.cat([padded[..., :-2, :], x, padded[..., 2:, :]], dim=-1)
-        return self.layer(name, taps.flatten(-3, -2)).unflatten(-2, x.shape[-3:-1])
+        found = self.layer(name, taps.flatten(-3, -2)).unflatten(-2, x.shape[-3:-1])
+        if self.config.clustering == "netvlad" and self.exists is not None:  # ω ends with a member's own centroids
+            own = self.exists.repeat_interleave(x.shape[-2] // self.exists.shape[-1], dim=-1)  # (…, W)
+            found = found * own[..., None, :, None]
+        return found
 
 
 @dataclass(frozen=True)
