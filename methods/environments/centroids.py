@@ -16,16 +16,14 @@ step in −1 … 1 in place of the r (z − p_j) of Eq. 5.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from methods.clustering import distances, observed, reinforcement, represented
+from methods.environments.episodes import Episodes, OneEpisode, SeveralEpisodes
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +48,10 @@ class Clustering:
         return torch.stack([rows.std(), distances(rows, self.centroids).mean()]).clamp_min(1e-6)
 
 
-class _Episodes:
-    """Several episodes side by side, each with centroids of its own; one tensor operation serves all of them."""
+class _Episodes(Episodes):
+    """Each with centroids of its own."""
+
+    truncated = True
 
     def __init__(self, clustering: Clustering, count: int, horizon: int, continuous: bool, alpha: float) -> None:
         self.clustering, self.count, self.horizon = clustering, count, horizon
@@ -67,13 +67,14 @@ class _Episodes:
         self.centroids = clustering.centroids.repeat(count, 1, 1)  # (count, K, W)
         self.rows = torch.zeros(count, horizon, dtype=torch.long)
         self.step = torch.zeros(count, dtype=torch.long)
+        self.ended = np.zeros(count, bool)
 
     def begin(self, which: np.ndarray, draw: np.random.Generator) -> None:
-        """New episodes at some places. which: (count,) bool."""
         own = torch.from_numpy(np.flatnonzero(which))
         self.rows[own] = torch.from_numpy(draw.integers(len(self.clustering.labels), size=(len(own), self.horizon)))
         self.centroids[own.to(self.centroids.device)] = self.clustering.centroids
         self.step[own] = 0
+        self.ended[which] = False
 
     def observe(self) -> np.ndarray:
         """(count, W + K + S) float32, of the points that come next; what `act` needs is kept."""
@@ -100,6 +101,7 @@ class _Episodes:
             self.centroids += self.alpha * reinforcement(points, self.centroids, chosen, d, right, z)
         belief, _ = self._classified()
         self.step += 1
+        self.ended = (self.step >= self.horizon).numpy()
         return torch.where(belief.argmax(dim=1) == self.labels, 1.0, -1.0).double().cpu().numpy()
 
     def _classified(self) -> tuple[Tensor, Tensor]:
@@ -111,11 +113,7 @@ class _Episodes:
         return belief, d[:, 0]
 
 
-class CentroidsEnv(gym.Env):
-    """One episode at a time."""
-
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (Gymnasium's own declaration)
-
+class CentroidsEnv(OneEpisode):
     def __init__(
         self,
         clustering: Clustering,
@@ -124,26 +122,10 @@ class CentroidsEnv(gym.Env):
         alpha: float = 0.1,
         render_mode: None = None,
     ) -> None:
-        self.episodes = _Episodes(clustering, 1, horizon, continuous, alpha)
-        self.observation_space, self.action_space = self.episodes.observation_space, self.episodes.action_space
-        self.render_mode = render_mode
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        super().reset(seed=seed)
-        self.episodes.begin(np.ones(1, bool), self.np_random)
-        return self.episodes.observe()[0], {}
-
-    def step(self, action: int | np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
-        reward = float(self.episodes.act(np.asarray(action)[None])[0])
-        ended = bool(self.episodes.step[0] >= self.episodes.horizon)
-        return self.episodes.observe()[0], reward, False, ended, {}
+        super().__init__(_Episodes(clustering, 1, horizon, continuous, alpha), render_mode)
 
 
-class CentroidsVectorEnv(VectorEnv):
-    """Several episodes with every step; one that has ended begins anew with the next step, as is Gymnasium's custom."""
-
-    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
-
+class CentroidsVectorEnv(SeveralEpisodes):
     def __init__(
         self,
         clustering: Clustering,
@@ -153,23 +135,4 @@ class CentroidsVectorEnv(VectorEnv):
         alpha: float = 0.1,
         render_mode: None = None,
     ) -> None:
-        self.episodes, self.num_envs = _Episodes(clustering, num_envs, horizon, continuous, alpha), num_envs
-        self.single_observation_space = self.episodes.observation_space
-        self.single_action_space = self.episodes.action_space
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self.render_mode, self.ended = render_mode, np.zeros(num_envs, bool)
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        super().reset(seed=seed)
-        self.episodes.begin(np.ones(self.num_envs, bool), self.np_random)
-        self.ended[:] = False
-        return self.episodes.observe(), {}
-
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
-        rewards = self.episodes.act(actions)
-        begun = self.ended.copy()
-        rewards[begun] = 0.0
-        self.episodes.begin(begun, self.np_random)
-        self.ended = (self.episodes.step >= self.episodes.horizon).numpy()
-        return self.episodes.observe(), rewards, np.zeros(self.num_envs, bool), self.ended.copy(), {}
+        super().__init__(_Episodes(clustering, num_envs, horizon, continuous, alpha), render_mode)

@@ -17,15 +17,13 @@ cells' order and from the last one on to the first.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from methods.environments.episodes import Episodes, OneEpisode, SeveralEpisodes
 from methods.localities import reward
 
 
@@ -51,8 +49,8 @@ class Localities:
         return self
 
 
-class _Episodes:
-    """Several episodes side by side; one tensor operation serves all of them."""
+class _Episodes(Episodes):
+    truncated = False
 
     def __init__(self, localities: Localities, count: int, sigma: float, steps: int) -> None:
         _, cells, width = localities.embeddings.shape
@@ -72,7 +70,6 @@ class _Episodes:
         self.ended = np.zeros(count, bool)
 
     def begin(self, which: np.ndarray, draw: np.random.Generator) -> None:
-        """New episodes at some places. which: (count,) bool."""
         own = torch.from_numpy(np.flatnonzero(which)).to(self.rows.device)
         rows = torch.from_numpy(draw.integers(len(self.localities.labels), size=len(own))).to(self.rows.device)
         self.rows[own], self.step[own], self.free[own], self.chosen[own] = rows, 0, True, 0.0
@@ -99,49 +96,13 @@ class _Episodes:
             return paid.double().cpu().numpy()
 
 
-class LocalitiesEnv(gym.Env):
-    """One episode at a time."""
-
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (Gymnasium's own declaration)
-
+class LocalitiesEnv(OneEpisode):
     def __init__(self, localities: Localities, sigma: float, steps: int, render_mode: None = None) -> None:
-        self.episodes = _Episodes(localities, 1, sigma, steps)
-        self.observation_space, self.action_space = self.episodes.observation_space, self.episodes.action_space
-        self.render_mode = render_mode
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        super().reset(seed=seed)
-        self.episodes.begin(np.ones(1, bool), self.np_random)
-        return self.episodes.observe()[0], {}
-
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
-        paid = float(self.episodes.act(np.asarray(action)[None])[0])
-        return self.episodes.observe()[0], paid, bool(self.episodes.ended[0]), False, {}
+        super().__init__(_Episodes(localities, 1, sigma, steps), render_mode)
 
 
-class LocalitiesVectorEnv(VectorEnv):
-    """Several episodes with every step; one that has ended begins anew with the next step, as is Gymnasium's custom."""
-
-    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
-
+class LocalitiesVectorEnv(SeveralEpisodes):
     def __init__(
         self, localities: Localities, num_envs: int = 1, *, sigma: float, steps: int, render_mode: None = None
     ) -> None:
-        self.episodes, self.num_envs = _Episodes(localities, num_envs, sigma, steps), num_envs
-        self.single_observation_space = self.episodes.observation_space
-        self.single_action_space = self.episodes.action_space
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self.render_mode = render_mode
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
-        super().reset(seed=seed)
-        self.episodes.begin(np.ones(self.num_envs, bool), self.np_random)
-        return self.episodes.observe(), {}
-
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
-        begun = self.episodes.ended.copy()
-        rewards = self.episodes.act(actions)
-        rewards[begun] = 0.0
-        self.episodes.begin(begun, self.np_random)
-        return self.episodes.observe(), rewards, self.episodes.ended.copy(), np.zeros(self.num_envs, bool), {}
+        super().__init__(_Episodes(localities, num_envs, sigma, steps), render_mode)
