@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 
 from methods.clustering import distances, observed, reinforcement, represented
-from methods.environments.episodes import Episodes, OneEpisode, SeveralEpisodes
+from methods.environments.episodes import Episodes, OneEpisode, SeveralEpisodes, Unchanging
 
 
 @dataclass(frozen=True, eq=False)
-class Clustering:
+class Clustering(Unchanging):
     """What the environment is made of. points: (N, W), ψ; labels: (N,) in 0 … S − 1; centroids: (K, W).
 
     classify: ω (…, W) to probabilities (…, S) of the seen classes.
@@ -37,10 +37,6 @@ class Clustering:
     labels: Tensor
     centroids: Tensor
     classify: Callable[[Tensor], Tensor]
-
-    def __deepcopy__(self, memo: object) -> "Clustering":
-        """Itself: Gymnasium copies what an environment is made with, and nothing here ever changes."""
-        return self
 
     def scales(self) -> Tensor:
         """(2,): by which points, and distances to the centroids, are divided where they are observed."""

@@ -1,12 +1,19 @@
 """Episodes side by side, and the two ways in which Gymnasium plays them: one at a time, or several with every step."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
+
+
+class Unchanging:
+    """What an environment is made of: Gymnasium copies it, and gets it itself, since nothing here ever changes."""
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
 
 class Episodes(ABC):

@@ -23,12 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from methods.environments.episodes import Episodes, OneEpisode, SeveralEpisodes
+from methods.environments.episodes import Episodes, OneEpisode, SeveralEpisodes, Unchanging
 from methods.localities import reward
 
 
 @dataclass(frozen=True, eq=False)
-class Localities:
+class Localities(Unchanging):
     """What the environment is made of: all that stage I fixed, computed once, all on one device.
 
     global_embeddings: (N, E); embeddings: (N, G, E), of every cell; ratios: (N, G), β of Eq. 7, ones without guidance;
@@ -43,10 +43,6 @@ class Localities:
     labels: Tensor
     global_probability: Tensor
     joint: Callable[[Tensor], Tensor]
-
-    def __deepcopy__(self, memo: object) -> "Localities":
-        """Itself: Gymnasium copies what an environment is made with, and nothing here ever changes."""
-        return self
 
 
 class _Episodes(Episodes):
