@@ -29,7 +29,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], record: Mapping[
     copies = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
-    with _whole(path) as partial:
+    with writing(path.parent), whole(path) as partial:
         save_file(copies, partial, metadata={"record": json.dumps(record)})
 
 
@@ -43,7 +43,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | No
 
 def write_json(path: Path, value: object) -> None:
     """Write JSON to a temporary name, then rename."""
-    with _whole(path) as partial:
+    with writing(path.parent), whole(path) as partial:
         partial.write_text(json.dumps(value, indent=1, default=str) + "\n")
 
 
@@ -57,17 +57,16 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def whole(path: Path) -> Iterator[Path]:
     """A temporary name for a file that becomes `path` once it is written, and is gone where it cannot be."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with writing(path.parent):
-        try:
-            yield partial
-            partial.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                partial.unlink()
-            raise
+    try:
+        yield partial
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
 
 
 @contextmanager

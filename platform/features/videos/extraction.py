@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from platform.features.videos.extra import needed
 from platform.features.videos.flow import flow_method
 from platform.features.videos.i3d import I3D, POOLED, pooled, read_i3d
 from platform.features.videos.inputs import SHORTEST, Stream, network_inputs
-from platform.training.checkpoints import held, write_json
+from platform.training.checkpoints import held, whole, write_json
 from platform.training.devices import device_of
 
 SUFFIXES = (".avi", ".mp4", ".mkv", ".webm", ".mov", ".mpg")
@@ -228,22 +227,12 @@ class _Extracting:
             return str(error)
         with torch.inference_mode():
             found = [pooled(network.features(inputs[s].to(self.device))) for s, network in self.networks.items()]
-        _write_whole(feature_path(self.out, video), torch.cat(found, dim=1)[0].float().cpu().numpy())
-        return None
-
-
-def _write_whole(path: Path, features: np.ndarray) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with _writable(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("wb") as file:
+        path, features = feature_path(self.out, video), torch.cat(found, dim=1)[0].float().cpu().numpy()
+        with _writable(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole(path) as partial, partial.open("wb") as file:
                 np.save(file, features, allow_pickle=False)
-            partial.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                partial.unlink()
-            raise
+        return None
 
 
 @contextmanager
