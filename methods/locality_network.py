@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy, dropout
 from methods.localities import all_crops, boxes, cells, crops, entropy_ratio, entropy_ratios
 from platform.errors import InputError
 from platform.population.draws import generator
+from platform.zeroshot.task import pictures_of
 
 if TYPE_CHECKING:
     from methods.erpcnet import ERPCNetConfig
@@ -239,13 +240,12 @@ def normalised(pictures: Tensor) -> Tensor:
 
 def squares(features: Tensor, side: int) -> Tensor:
     """(N, 3, S, S) pictures of features (N, 3·S·S). Raises InputError where they are none, or smaller than `side`."""
-    stored = round((features.shape[1] / 3) ** 0.5)
-    if features.dtype != torch.uint8 or 3 * stored**2 != features.shape[1]:
+    if (pictures := pictures_of(features)) is None:
         kind = str(features.dtype).removeprefix("torch.")
         raise InputError(f"features of type {kind}, {features.shape[1]} wide, are no square pictures in uint8")
-    if side > stored:
+    if side > (stored := pictures.shape[-1]):
         raise InputError(f"side={side}: larger than the stored pictures, {stored}×{stored}; use {stored} or less")
-    return features.view(-1, 3, stored, stored)
+    return pictures
 
 
 def centred(features: Tensor, side: int) -> Tensor:

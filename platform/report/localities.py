@@ -8,7 +8,7 @@ from torch import Tensor
 
 from platform.method import Model
 from platform.zeroshot.steps import Steps
-from platform.zeroshot.task import Samples
+from platform.zeroshot.task import Samples, pictures_of
 
 _SHOWN = 4  # pictures
 _SIDE = 128  # pixels of a shown picture, at most: they stand in the page itself
@@ -47,7 +47,7 @@ def looking(model: Model, unseen: Samples) -> Looking | None:
         return None
     labels = unseen.labels - len(model.seen)
     failed = torch.bincount(steps.failures(labels), minlength=steps.predictions.shape[1])[1:]
-    pictures = _squares(unseen.features)
+    pictures = pictures_of(unseen.features)
     rows = [] if pictures is None else telling(steps, labels)
     return Looking(
         accuracies=steps.accuracies(labels).numpy(),
@@ -80,14 +80,6 @@ def _looked_at(picture: Tensor, steps: Steps, row: int, label: int, names: tuple
         right=(predictions == label).numpy(),
         true=names[label],
         predicted=names[int(predictions[-1])],
-    )
-
-
-def _squares(features: Tensor) -> Tensor | None:
-    """(N, 3, S, S) pictures of features (N, 3 · S · S) uint8; None where they are none."""
-    side = round((features.shape[1] / 3) ** 0.5)
-    return (
-        features.view(-1, 3, side, side) if features.dtype == torch.uint8 and 3 * side**2 == features.shape[1] else None
     )
 
 

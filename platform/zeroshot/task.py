@@ -65,6 +65,13 @@ class Samples:
         return Samples(self.features[mask], self.labels[mask], None if self.logits is None else self.logits[mask])
 
 
+def pictures_of(features: Tensor) -> Tensor | None:
+    """(N, 3, S, S) of a task's features, (N, 3 · S · S) uint8; None where they are no square pictures."""
+    side = round((features.shape[1] / 3) ** 0.5)
+    square = features.dtype == torch.uint8 and 3 * side**2 == features.shape[1]
+    return features.view(-1, 3, side, side) if square else None
+
+
 def hold_out(
     task: Task, pseudo_unseen: Sequence[str], seen_fraction: float, draw: torch.Generator
 ) -> tuple[Task, Samples]:
