@@ -84,6 +84,7 @@ def _configured(weights: Mapping[str, Tensor], localities: Localities, options: 
         .framework("torch")
         .env_runners(
             num_env_runners=options.env_runners,
+            num_cpus_per_env_runner=0,  # they play while the learner waits, so that one more CPU each need not be free
             num_envs_per_env_runner=options.envs,
             gym_env_vectorize_mode=gym.VectorizeMode.VECTOR_ENTRY_POINT,
             rollout_fragment_length=fragment,

@@ -29,7 +29,17 @@ def trained(
     config: "PPOConfig", weights: Mapping[str, Tensor], places: Mapping[str, str], iterations: int
 ) -> dict[str, Tensor]:
     """Weights after so many iterations, from others; what a module has besides keeps its start. As for `as_rllib`."""
+    import ray
+
     state = as_rllib(weights, places)
+    if config.num_env_runners and ray.util.get_current_placement_group():
+        # RLlib takes a group that it finds, as in a worker of Ray Train, for one with a bundle for each of its processes
+        elsewhere = ray.remote(num_cpus=0, scheduling_strategy="DEFAULT")(_iterated)
+        return as_ours(ray.get(elsewhere.remote(config, state, iterations)), places)
+    return as_ours(_iterated(config, state, iterations), places)
+
+
+def _iterated(config: "PPOConfig", state: Mapping[str, Tensor], iterations: int) -> dict[str, Tensor]:
     with _quiet(), undisturbed():
         algorithm = config.build_algo()
         try:
@@ -40,7 +50,7 @@ def trained(
             for _ in range(iterations):
                 algorithm.train()
             found = algorithm.learner_group.foreach_learner(_module_state)
-            return as_ours(next(iter(found)).get(), places)
+            return next(iter(found)).get()
         finally:
             algorithm.stop()
             shutil.rmtree(algorithm.logdir, ignore_errors=True)  # an empty folder in the user's home, for each call

@@ -4,7 +4,10 @@ from dataclasses import replace
 import gymnasium as gym
 import numpy as np
 import pytest
+import ray
 import torch
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch import Tensor, nn
 
 from methods.environments.localities import Localities, LocalitiesVectorEnv
@@ -110,3 +113,16 @@ def test_other_processes_may_play(localities, weights):
     learned, returns = improved(weights, localities, options, seed=1)
     assert all(learned[name].isfinite().all() and not torch.equal(learned[name], w) for name, w in weights.items())
     assert returns["policy_steps"] == STEPS
+
+
+def test_other_processes_may_play_for_a_worker_of_ray_train(localities, weights):
+    """Such a worker stands in a placement group, which is not for RLlib to use."""
+    connected()
+    group = placement_group([{"CPU": 1}])
+    options = replace(OPTIONS, iterations=1, envs=8, episodes=16, env_runners=1)
+    worker = ray.remote(improved).options(scheduling_strategy=PlacementGroupSchedulingStrategy(group))
+    try:
+        learned, _ = ray.get(worker.remote(weights, localities, options, seed=1))
+    finally:
+        remove_placement_group(group)
+    assert all(learned[name].isfinite().all() and not torch.equal(learned[name], w) for name, w in weights.items())
