@@ -9,6 +9,7 @@ import copy
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -301,6 +302,10 @@ def _load(network: nn.Module, path: Path, name: str) -> None:
         missing, unexpected = network.load_state_dict(own, strict=False)
     except FileNotFoundError:
         raise InputError(f"weights={path}: there is no such file; give one, `imagenet` or `none`") from None
+    except UnpicklingError:  # torch's own message is long, in colour, and advises to run what is in the file
+        raise InputError(
+            f"weights={path}: truncated, or holds more than tensors, a whole module perhaps; save its `state_dict()`"
+        ) from None
     except Exception as error:  # whatever a file that is no state dict, or another network's, leads the readers to
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"weights={path}: not the weights of {name}: {reason}") from None

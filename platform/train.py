@@ -102,7 +102,9 @@ def carry_out(experiment: "Experiment", folder: Path, workers: int, address: str
             outcomes += together
     except KeyboardInterrupt:
         tracker.finish("KILLED")
-        cli.stopped(f"python -m platform.train --resume {folder}")
+        again = f" --workers {workers}" if workers > 1 else ""  # other workers would draw other numbers
+        again += f" --address {address}" if address is not None else ""
+        cli.stopped(f"python -m platform.train --resume {folder}{again}")
     except BaseException:
         tracker.finish("FAILED")
         raise
@@ -132,8 +134,7 @@ def _outcomes(
         from platform.training.workers import train_on_workers
 
         runtime.connect(address)
-        _, gpus = runtime.resources()
-        return train_on_workers(experiment, folder, workers, gpus=1.0 if gpus >= workers else 0.0)
+        return train_on_workers(experiment, folder, workers, runtime.gpus_of_each(workers, address))
     if as_json:
         return train(experiment, folder, lambda *said: cli.event("epoch", _epoch(*said)))
     with Progress(console=cli.console, transient=True) as progress:

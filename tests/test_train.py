@@ -14,8 +14,11 @@ from verbs import (
     write_small_dataset,
 )
 
+from platform import runtime
 from platform.datasets.text import ClassText
+from platform.errors import InputError
 from platform.training.trainable import Experiment, read_outcomes
+from platform.training.workers import train_on_workers
 from platform.zeroshot.problem import ProblemOptions
 
 
@@ -158,13 +161,14 @@ def test_a_training_that_is_killed_goes_on_to_the_same_outcome(prepared, runs):
 
 
 @pytest.mark.slow
-def test_ctrl_c_says_how_to_go_on(prepared):
+@pytest.mark.parametrize("workers", ["", " --workers 2"])
+def test_ctrl_c_says_how_to_go_on(prepared, workers):
     _, folder = prepared
-    process = started("train", "--resume", folder)
+    process = started("train", "--resume", folder, *workers.split())
     wait_for((folder / "validation-0.safetensors").exists, process)
     process.send_signal(signal.SIGINT)
     _, errors = ended(process, code=130)
-    assert errors == f"stopped; go on with: python -m platform.train --resume {folder}\n"
+    assert errors == f"stopped; go on with: python -m platform.train --resume {folder}{workers}\n"
     assert tracked_runs(folder)[0].info.status == "KILLED"
 
 
@@ -190,6 +194,35 @@ def test_two_workers_give_the_same_metrics_every_time(small_dataset, runs):
     ((one,), (other,)) = outcomes
     assert {**one, "seconds": 0} == {**other, "seconds": 0}
     assert one["test"]["clean"]["zsl"] > 0.5  # two unseen classes
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_stopped_after")
+def test_what_is_wrong_in_a_worker_is_raised_here(prepared, tmp_path):
+    runtime.connect()
+    experiment, folder = prepared
+    gone = experiment.problem.model_copy(update={"dataset": tmp_path / "gone"})
+    with pytest.raises(InputError, match="gone is no data folder"):
+        train_on_workers(experiment.model_copy(update={"problem": gone}), folder, 2, gpus=0.0)
+    assert [path.name for path in folder.iterdir()] == ["experiment.json"]
+
+
+def test_more_workers_than_cpus_are_refused(prepared, monkeypatch):
+    _, folder = prepared
+    monkeypatch.setattr("platform.runtime.connect", lambda address: None)
+    monkeypatch.setattr("platform.runtime.resources", lambda: (2.0, 0.0))
+    code, _, errors = invoked("train", "--resume", folder, "--workers", 3)
+    assert code == 2
+    assert errors == "error: --workers 3: this machine has 2 CPUs, and each worker takes one\n"
+
+
+@pytest.mark.parametrize(
+    ("workers", "address", "resources", "gpus"),
+    [(2, None, (2.0, 1.0), 0.0), (2, None, (1.0, 2.0), 1.0), (8, "auto", (2.0, 4.0), 0.0)],
+)
+def test_workers_take_a_gpu_each_or_none(workers, address, resources, gpus, monkeypatch):
+    monkeypatch.setattr("platform.runtime.resources", lambda: resources)
+    assert runtime.gpus_of_each(workers, address) == gpus
 
 
 @pytest.mark.parametrize(

@@ -161,8 +161,7 @@ def _train(training: "Training", folder: Path, workers: int, address: str | None
                 from platform.features.workers import train_on_workers
 
                 runtime.connect(address)
-                _, gpus = runtime.resources()
-                found = train_on_workers(training, folder, workers, 1.0 if gpus >= workers else 0.0)
+                found = train_on_workers(training, folder, workers, runtime.gpus_of_each(workers, address))
             elif as_json:
                 found = train_here(training, folder, _events)
             else:

@@ -8,6 +8,7 @@ from typing import Any
 from platform.errors import InputError
 from platform.features.saved import SavedExtractor
 from platform.features.training import Training, train
+from platform.runtime import torch_trainer
 
 _REASON = "why-it-ended.txt"
 
@@ -20,10 +21,9 @@ def train_on_workers(training: Training, folder: Path, workers: int, gpus: float
     again from the last checkpoint.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
 
     try:
-        TorchTrainer(
+        torch_trainer()(
             _work,
             train_loop_config={"training": training.model_dump_json(), "folder": str(folder.resolve())},
             scaling_config=ScalingConfig(

@@ -426,10 +426,20 @@ def test_weights_come_from_a_file_but_for_its_classifier(tmp_path):
     torch.save({n: t for n, t in state.items() if n != "features.3.squeeze.bias"}, tmp_path / "weights.pt")
     with pytest.raises(InputError, match=r"not the weights of squeezenet1_1: `features.3.squeeze.bias` is not there"):
         network(weights=str(tmp_path / "weights.pt"))
-    (tmp_path / "weights.pt").write_bytes(b"nonsense")
+    whole = squeezenet1_1(weights=None)
+    for write in (lambda: torch.save(whole, tmp_path / "weights.pt"), lambda: _write_nonsense(tmp_path / "weights.pt")):
+        write()
+        with pytest.raises(InputError, match=r"weights\.pt: truncated, or holds more than tensors") as caught:
+            network(weights=str(tmp_path / "weights.pt"))
+        assert str(caught.value).isprintable()
+    _write_nonsense(tmp_path / "weights.safetensors")
     with pytest.raises(InputError, match="not the weights of squeezenet1_1") as caught:
-        network(weights=str(tmp_path / "weights.pt"))
+        network(weights=str(tmp_path / "weights.safetensors"))
     assert "\n" not in str(caught.value)
+
+
+def _write_nonsense(path):
+    path.write_bytes(b"nonsense")
 
 
 def test_presets_are_configurations():

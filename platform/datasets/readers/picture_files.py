@@ -67,6 +67,8 @@ def classes_of(pictures: PictureFiles) -> tuple[Mapping[str, str], Sequence[str]
 def _files(source: Path) -> list[str]:
     if source.is_dir():
         return [p.relative_to(source).as_posix() for p in source.rglob("*") if p.is_file()]
+    if not source.exists():
+        raise InputError(f"{source}: no such file or folder")
     try:
         with zipfile.ZipFile(source) as archive:
             return [member.filename for member in archive.infolist() if not member.is_dir()]

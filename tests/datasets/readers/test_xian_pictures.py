@@ -126,6 +126,8 @@ def test_what_does_not_fit_is_refused(folder, damage, message):
 def test_options_of_pictures_need_pictures(folder):
     with pytest.raises(InputError, match="--size is of pictures: give --images too"):
         read("xian", folder, ImportOptions(size=16))
+    with pytest.raises(InputError, match="pictures: no such file or folder"):
+        with_pictures(folder, images="pictures")
     with pytest.raises(InputError, match="--workers is of pictures: give --images too"):
         read("xian", folder, ImportOptions(workers=1))
     np.savez(folder / "own.npz", features=np.ones((16, 2)), labels=LABELS)
