@@ -20,8 +20,8 @@ silent or says two things, this is our choice, and why:
 - All steps of a batch go through C_l at once, so that its batch normalisation sees them together. Batch normalisation
   is trained as usual; blocks that `frozen_blocks` keeps as they are also keep their statistics.
 - Augmentation is a random resized crop and a flip, in training; the middle of the picture in stage II and in testing.
-- Epochs, batch size and the share of the two stages are not said. Until stage II begins, a model visits T cells at
-  random, as PCNet does, so an epoch chosen before it has no policy.
+- Epochs, batch size and the share of the two stages are not said. Validation chooses among the epochs of stage II:
+  until it begins, a model visits T cells at random, as PCNet does.
 - π's outputs are the logits of the cells, without the sigmoid that Eq. 15 ends it with: between 0 and 1 they could
   prefer one cell to another by a factor e at most (`policy_sigmoid=true` keeps it).
 - Inference (Section "Training and Inference"): ā = ā_j,t + ā_g, with the walk that ends where the reward reaches σ. The
@@ -122,6 +122,11 @@ class ERPCNetConfig(MethodConfig):
     def network_epochs(self) -> int:
         """Of stage I."""
         return self.epochs - (self.policy_epochs if self.sampler == "policy" else 0)
+
+    @property
+    def first_epoch(self) -> int:
+        """Of stage II, before which a model is PCNet's."""
+        return self.network_epochs if self.sampler == "policy" else 0
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,11 @@ class MethodConfig(BaseModel):
     )
     temperature_scaling: bool = Field(True, description="choose the gate's temperature (SynSE, Section 2.6), else 1")
 
+    @property
+    def first_epoch(self) -> int:
+        """The first one, from 0, after which a model is the method's own, and may be chosen."""
+        return 0
+
 
 @dataclass(frozen=True)
 class Member:

@@ -33,7 +33,7 @@ def trained(
 
     state = as_rllib(weights, places)
     if config.num_env_runners and ray.util.get_current_placement_group():
-        # RLlib takes a group that it finds, as in a worker of Ray Train, for one with a bundle for each of its processes
+        # RLlib takes any group that it finds, as in a worker of Ray Train, for one with bundles for its processes
         elsewhere = ray.remote(num_cpus=0, scheduling_strategy="DEFAULT")(_iterated)
         return as_ours(ray.get(elsewhere.remote(config, state, iterations)), places)
     return as_ours(_iterated(config, state, iterations), places)

@@ -23,22 +23,25 @@ Keeper = Callable[[History], Sequence[int]]  # a course's history to the members
 _WRITING_SHARE = 0.05  # of the time, at most, goes into checkpoints
 
 
-def best_epoch(groups: Sequence[Sequence[int]], metric: str) -> Keeper:
-    """Keep the models of a group of members where their mean of `metric` is the highest so far."""
+def best_epoch(groups: Sequence[Sequence[int]], metric: str, first: int = 0) -> Keeper:
+    """Keep the models of a group of members where their mean of `metric` is the highest so far, as `epoch_of_best`."""
 
     def wanted(history: History) -> list[int]:
-        return [m for group in groups if epoch_of_best(history, group, metric) == len(history) - 1 for m in group]
+        return [
+            m for group in groups if epoch_of_best(history, group, metric, first) == len(history) - 1 for m in group
+        ]
 
     return wanted
 
 
-def epoch_of_best(history: History, group: Sequence[int], metric: str) -> int:
+def epoch_of_best(history: History, group: Sequence[int], metric: str, first: int = 0) -> int:
     """The first epoch at which the mean of `metric` is the highest, over those of a group that are finite.
 
+    first: those before it count only while there is no other, as at an early rung of a search.
     Where one has diverged on the way, an epoch is compared with the best before it: the only one whose models are kept.
     """
-    diverged, best = {m for m in group if not is_finite(history[-1], m)}, 0
-    for epoch in range(1, len(history)):
+    diverged, best = {m for m in group if not is_finite(history[-1], m)}, first if first < len(history) else 0
+    for epoch in range(best + 1, len(history)):
         counted = [m for m in group if m not in diverged or is_finite(history[epoch], m)] or group
         if sum(history[epoch][m][metric] for m in counted) > sum(history[best][m][metric] for m in counted):
             best = epoch

@@ -204,7 +204,7 @@ class _ValidationStage:
             [Member(self.folds[split][fold].task, config, seed) for split, seed, fold in self.members],
             config.epochs - 1,
             self._evaluate,
-            {"best": best_epoch(list(self.together.values()), "zsl")},
+            {"best": best_epoch(list(self.together.values()), "zsl", config.first_epoch)},
         )
 
     def _evaluate(self, member: int, model: Model) -> dict[str, float]:
@@ -227,9 +227,10 @@ class _ValidationStage:
         if any(part.isnan().any() for seen, unseen, _ in held_out for part in (seen, unseen)):
             return None  # the last step overflowed: no loss has shown it
         epochs = [_mean([epoch[m] for m in group]) for epoch in course.history]
-        epoch = epoch_of_best(course.history, self.together[split], "zsl")
+        config = course.members[0].config
+        epoch = epoch_of_best(course.history, self.together[split], "zsl", config.first_epoch)
         zero_shot = {name: epochs[epoch][name] for name in ("zsl", "zsl_per_sample")}
-        combination, joint = combined(course.members[0].config, held_out)
+        combination, joint = combined(config, held_out)
         return Validation(epochs, epoch, {**zero_shot, **joint}, combination, held_out)
 
 
@@ -252,7 +253,7 @@ def test(
     def course(number: int, candidate: Candidate, validation: Validation) -> Course:
         keepers = {"clean": chosen_epoch([validation.epoch])}
         if leaking:
-            keepers["released"] = best_epoch([[0]], "zsl_per_sample")
+            keepers["released"] = best_epoch([[0]], "zsl_per_sample", candidate.config.first_epoch)
         return Course(
             str(number),
             [Member(folds[candidate.split].task, candidate.config, candidate.seed)],

@@ -148,6 +148,13 @@ def test_a_group_is_kept_at_its_best_mean(course, watch):
     assert epoch_of_best(fitted.history, [0, 1], "score") == 2
 
 
+@pytest.mark.parametrize(("first", "best"), [(0, 1), (1, 1), (2, 3), (EPOCHS, 1)])
+def test_epochs_before_the_first_count_only_while_there_is_no_other(course, watch, first, best):
+    fitted = course(keepers={"best": best_epoch([[0]], "score", first)})
+    watch(fitted).fit()
+    assert round(epoch_of(fitted.kept["best"][0], 1)) == best == epoch_of_best(fitted.history, [0], "score", first)
+
+
 @pytest.mark.parametrize("at", range(EPOCHS))
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_group_of_which_one_diverges_is_kept_at_the_epoch_that_is_said(course, watch, seed, at):

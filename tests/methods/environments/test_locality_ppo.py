@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from methods.environments.localities import Localities, LocalitiesVectorEnv
 from methods.environments.locality_ppo import PLACES, LocalityPolicy, LocalityPPOOptions, first_weights, improved
-from methods.environments.running import as_ours, as_rllib
+from methods.environments.running import as_ours, as_rllib, connected
 from platform.population.draws import generator
 
 pytestmark = pytest.mark.slow
