@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from platform import cli, options
+from platform.configuration import assignments
 from platform.datasets.folder import Dataset
 from platform.errors import InputError
 
@@ -83,6 +84,7 @@ def tune(
             trials,
             sampler,
             options.base_values(method, preset, assigned),
+            assignments(assigned or []),
             small=dataset is None,
             problem=problem,
             protocol=options.protocol_options(protocol, folds),
@@ -112,11 +114,15 @@ def _created(
     trials: str | None,
     sampler: str | None,
     base: Mapping[str, Any],
+    assigned: Mapping[str, Any],
     small: bool,
     warm_start: str | None,
     **asked: Any,
 ) -> "Search":
-    """A new search's folder. Everything that a user can get wrong is checked before it is made."""
+    """A new search's folder. Everything that a user can get wrong is checked before it is made.
+
+    assigned: those of `base` that --set gave; of a preset's values a stage may sample some, which then are its own.
+    """
     from platform.method import load_method
     from platform.runtime import ROOT
     from platform.search.earlier import earlier_trials
@@ -130,7 +136,7 @@ def _created(
     space_file = space_file or ROOT / "search_spaces" / f"{name}.yaml"
     space = read_space(space_file, load_method(method).Config)
     for stage in space.stages:
-        if fixed_twice := sorted(set(base) & set(stage.sampled)):
+        if fixed_twice := sorted(set(assigned) & set(stage.sampled)):
             raise InputError(
                 f"{fixed_twice[0]}: stage `{stage.name}` of {space_file.name} samples it; use another --space"
             )

@@ -31,6 +31,8 @@ def space(tmp_path):
         (["--pack", "many"], "--pack many: expected auto"),
         (["--splits", "one,seen"], "--splits one,seen: expected different names separated by commas, and no --split"),
         (["--warm-start", "before"], "no search's folder, MLflow experiment or run in"),
+        # a preset's batch_size, which the space samples, is not what is wrong
+        (["--preset", "pku51-random", "--warm-start", "before"], "no search's folder, MLflow experiment or run in"),
         (["--warm-start", "."], "--warm-start .: no search stands there"),
         (["--protocol", "released"], "--protocol released: expected clean, or both"),
         (["--device", "gpu"], "device `gpu`: expected auto, cpu, cuda or cuda:N"),
