@@ -1,10 +1,14 @@
 """Give samples a class, among names that the model was never trained on if you like.
 
 `python -m platform.predict MODEL FEATURES.npy --classes "wave with both hands, jump on one leg"`
+`python -m platform.predict MODEL PICTURE.jpg`, or a folder of pictures, for a model that was trained on pixels
 """
 
+import math
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -12,13 +16,21 @@ import typer
 from platform import cli, options
 from platform.errors import InputError
 
+if TYPE_CHECKING:
+    from platform.zeroshot.normaliser import Normaliser
+
 app = cli.application(__doc__)
 
 
 @app.command(no_args_is_help=True)
 def predict(
     model: Annotated[Path, typer.Argument(help="folder of a model, such as RUN/models/0-clean", metavar="MODEL")],
-    features: Annotated[Path, typer.Argument(help="(N, D) features or uint8 pixels, .npy", metavar="FEATURES")],
+    samples: Annotated[
+        Path,
+        typer.Argument(
+            help="(N, D) features or uint8 pixels, .npy; or a picture, or a folder or .zip of them", metavar="SAMPLES"
+        ),
+    ],
     classes: Annotated[str | None, typer.Option(help="new unseen classes, by name, separated by commas")] = None,
     generalised: Annotated[bool, typer.Option(help="choose among the seen classes too")] = False,
     as_json: options.Json = False,
@@ -27,7 +39,6 @@ def predict(
     import torch
 
     from platform.datasets.folder import Dataset
-    from platform.datasets.readers.arrays import load_npy
     from platform.datasets.text import ClassText, encode_names
     from platform.training.saved_models import load_model
     from platform.zeroshot.normaliser import Normaliser
@@ -46,24 +57,53 @@ def predict(
         semantics = encode_names(text.encoder, names, text, known=lambda: Dataset(folder))
         trained = trained.with_classes(names, torch.from_numpy(semantics))
     normaliser = Normaliser.from_record(record["normaliser"])
-    values = load_npy(features)
-    if values.ndim != 2 or values.shape[1] != len(normaliser.shift):
-        raise InputError(f"{features}: shape {values.shape}, expected (samples, {len(normaliser.shift)})")
-    if values.dtype.kind not in "fiu":
-        raise InputError(f"{features}: holds {values.dtype}, expected numbers")
-    if normaliser.pixels and values.dtype != np.uint8:
-        raise InputError(f"{features}: holds {values.dtype}; the model was trained on pixels, expected uint8")
+    values, pictures = _values(samples, normaliser)
     x = torch.from_numpy(np.array(values, dtype=np.uint8 if normaliser.pixels else np.float32))
     if not normaliser.pixels and not (finite := x.isfinite().all(dim=1)).all():
-        raise InputError(f"{features}: row {int(finite.int().argmin())} holds NaN or infinity; it must be finite")
+        raise InputError(f"{samples}: row {int(finite.int().argmin())} holds NaN or infinity; it must be finite")
     scores = trained.scores(normaliser(x)) if generalised else trained.unseen_scores(normaliser(x))
     names = (*trained.seen, *trained.unseen) if generalised else trained.unseen
     probabilities, chosen = scores.softmax(dim=1).max(dim=1)
     for row, (probability, index) in enumerate(zip(probabilities.tolist(), chosen.tolist(), strict=True)):
+        sample = {"row": row} | ({"picture": pictures[row]} if pictures else {})
         if as_json:
-            cli.event("prediction", {"row": row, "class": names[index], "probability": round(probability, 4)})
-        else:
-            print(f"{row}\t{names[index]}\t{probability:.3f}")  # for other programs: rich would turn tabs to spaces
+            cli.event("prediction", {**sample, "class": names[index], "probability": round(probability, 4)})
+        else:  # for other programs: rich would turn tabs to spaces
+            print(f"{pictures[row] if pictures else row}\t{names[index]}\t{probability:.3f}")
+
+
+def _values(samples: Path, normaliser: "Normaliser") -> tuple[np.ndarray, Sequence[str]]:
+    """(N, D) features or pixels, and the pictures' names where they are pictures."""
+    from platform.datasets.readers.arrays import load_npy
+
+    width = len(normaliser.shift)
+    if samples.suffix != ".npy" and normaliser.pixels:
+        return _pixels(samples, math.isqrt(width // 3))
+    values = load_npy(samples)
+    if values.ndim != 2 or values.shape[1] != width:
+        raise InputError(f"{samples}: shape {values.shape}, expected (samples, {width})")
+    if values.dtype.kind not in "fiu":
+        raise InputError(f"{samples}: holds {values.dtype}, expected numbers")
+    if normaliser.pixels and values.dtype != np.uint8:
+        raise InputError(f"{samples}: holds {values.dtype}; the model was trained on pixels, expected uint8")
+    return values, ()
+
+
+def _pixels(source: Path, side: int) -> tuple[np.ndarray, Sequence[str]]:
+    """As they were imported for training; those that cannot be read are told and left out."""
+    from platform.datasets.readers.odd_files import OddFiles
+    from platform.datasets.readers.picture_files import SUFFIXES, list_pictures
+    from platform.datasets.readers.pixels import read_pixels
+
+    odd = OddFiles("pictures")
+    if source.suffix.lower() in SUFFIXES and source.is_file():
+        source, names = source.parent, [source.name]
+    else:
+        names = list_pictures(source).names
+    pixels = read_pixels(source, names, side, 0, odd)
+    for note in odd.notes():
+        print(note, file=sys.stderr)
+    return pixels.pictures.values, [name for name, kept in zip(names, pixels.kept, strict=True) if kept]
 
 
 if __name__ == "__main__":

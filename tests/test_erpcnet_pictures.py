@@ -36,10 +36,10 @@ def _imported(folder, unseen):
     """A data folder of Xian et al.'s files and pictures: a class's colour with noise, and its attributes tell it."""
     classes = {**COLOURS, **dict(unseen)}
     draw, labels = np.random.default_rng(0), np.repeat(np.arange(len(classes)), EACH)
-    paths = [f"/BS/them/images/{name}/p{i}.jpg" for name in classes for i in range(EACH)]
+    paths = [f"/elsewhere/images/{name}/p{i}.jpg" for name in classes for i in range(EACH)]
     for path, label in zip(paths, labels, strict=True):
         pixels = draw.integers(0, 60, (SIDE, SIDE + 20, 3)) + 190 * np.array(list(classes.values())[label])
-        ours = folder / "them" / "/".join(path.split("/")[3:])
+        ours = folder / "them" / path.removeprefix("/elsewhere/")
         ours.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels.astype(np.uint8)).save(ours)
     own, last = labels < len(COLOURS), np.arange(len(labels)) % EACH == EACH - 1
@@ -76,6 +76,15 @@ def test_a_resnet_101_learns_from_xians_inputs_and_takes_other_classes(tmp_path)
     said = events(output, "prediction")
     assert len(said) == 2 * EACH
     assert {prediction["class"] for prediction in said} <= {name for name, _ in UNSEEN[0]}
+
+    folder_of_jays = birds.parent / "them/images/006.jay"
+    (folder_of_jays / "torn.jpg").write_bytes((folder_of_jays / "p0.jpg").read_bytes()[:200])
+    code, output, errors = invoked("predict", model, folder_of_jays, "--json")
+    assert (code, errors) == (0, "1 pictures left out (truncated or damaged): torn.jpg\n")
+    pictured = {prediction["picture"]: prediction["class"] for prediction in events(output, "prediction")}
+    assert list(pictured) == [f"p{i}.jpg" for i in range(EACH)]
+    jays = [said[place] for place, row in enumerate(rows) if dataset.labels[row] == len(COLOURS)]
+    assert list(pictured.values()) == [prediction["class"] for prediction in jays]
 
     for asked in ((), ("--dataset", others)):
         code, output, errors = invoked("evaluate", model, *asked, "--json")
