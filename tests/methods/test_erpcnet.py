@@ -1,4 +1,5 @@
 import math
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier
@@ -455,6 +456,15 @@ def test_boxes_are_where_the_cells_are_in_the_picture():
     assert patches.boxes(torch.tensor([[3]])).tolist() == [[[20, 20, 60, 60]]]
 
 
+def test_a_model_that_has_scored_can_be_sent_and_sees_samples_change():
+    task, x = make_task()
+    _, (model,) = fitted([Member(task, config(), 0)])
+    scores = model.unseen_scores(x)
+    assert torch.equal(pickle.loads(pickle.dumps(model)).unseen_scores(x), scores)
+    x[0] = 255 - x[0]
+    assert not torch.equal(model.unseen_scores(x)[0], scores[0])
+
+
 def test_what_one_asks_of_a_model_does_not_depend_on_what_was_asked_before():
     task, x = make_task()
     _, (model,) = fitted([Member(task, config(epochs=2), 0)], 2)
@@ -489,6 +499,27 @@ def test_the_learning_rate_falls_and_fresh_layers_have_their_own():
     assert rates == [pytest.approx([3e-2, 1e-2]), pytest.approx([3e-3, 1e-3])]
     trained = {id(p) for group in learner.optimiser.param_groups for p in group["params"]}
     assert trained == {id(p) for name, p in learner.network.named_parameters() if not name.startswith("before.")}
+
+
+def test_gradients_are_cut_where_that_is_asked():
+    task, _ = make_task()
+    start, steps = dict(network(sampler="random").named_parameters()), {}
+    for largest in (0.0, 1e-3):
+        own = config(sampler="random", momentum=0.0, weight_decay=0.0, batch_size=16, largest_gradient=largest)
+        learner = Learner(Member(task, own, 0), OneEpoch())
+        learner.train_epoch()
+        moved = [(p - start[name]).norm() for name, p in learner.network.named_parameters()]
+        steps[largest] = torch.stack(moved).norm().item() / own.learning_rate
+    assert steps[1e-3] == pytest.approx(1e-3, rel=0.01)
+    assert steps[0.0] > 1e-2
+
+
+@pytest.mark.slow
+def test_the_policys_episodes_may_be_played_elsewhere():
+    task, _ = make_task()
+    run, (model,) = fitted([Member(task, config(epochs=2, policy_epochs=1, policy_episodes=8, env_runners=1), 0)], 2)
+    assert model.policy
+    assert run.losses[1][0]["policy_return"] > 0
 
 
 @pytest.mark.slow
