@@ -26,9 +26,9 @@ from torch import Tensor
 
 from benchmarks.record import keep
 from methods.environments.localities import Localities, LocalitiesEnv, LocalitiesVectorEnv
-from methods.environments.locality_policy import first_weights
 from methods.erpcnet import ERPCNetConfig, ERPCNetModel
 from methods.locality_network import LocalityNetwork, fresh_network, normalised
+from methods.locality_policy import first_weights
 from platform.training.devices import device_of
 
 SEEN, UNSEEN, TEXT = 40, 10, 85
@@ -295,9 +295,8 @@ def main() -> None:
     names = ("backbone", "side", "kernel", "stride", "steps")
     maps = ERPCNetConfig(weights="none", **{name: getattr(asked, name) for name in names})
     network = fresh_network(maps, TEXT, 0)
-    cells, cut_side = network.cells, network.cut_side
-    # patches cover what the kernel does, laid over the picture: 80 of 224 pixels for 5 of 14
-    image = maps.model_copy(update={"crops": IMAGE, "patch": maps.kernel * (maps.side // cut_side)})
+    cells, map_side = network.cells, network.map_side
+    image = maps.model_copy(update={"crops": IMAGE, "patch": int(maps.kernel * maps.side / map_side)})
     draw = torch.Generator().manual_seed(0)
     shape = (asked.pictures, 3, maps.side, maps.side)
     pictures = torch.randint(256, shape, generator=draw, dtype=torch.uint8).to(device)
@@ -311,7 +310,7 @@ def main() -> None:
         rows,
         [
             f"Medians of {asked.repeats} rounds, ratios within a round; threads: {asked.threads}. {maps.backbone}, "
-            f"{maps.side} pixels, {asked.pictures} pictures, T = {maps.steps}; maps {cut_side} × {cut_side}, kernel "
+            f"{maps.side} pixels, {asked.pictures} pictures, T = {maps.steps}; maps {map_side} × {map_side}, kernel "
             f"{maps.kernel}, stride {maps.stride}: {cells} cells; patches of the image: {image.patch} pixels.",
             "Steps of the environment: above 1 is faster. Times: below 1 is faster, and of the embedding it is the "
             "number of steps a picture after which it has paid for itself.",

@@ -22,11 +22,18 @@ silent or says two things, this is our choice, and why:
 - Augmentation is a random resized crop and a flip, in training; the middle of the picture in stage II and in testing.
 - Epochs, batch size and the share of the two stages are not said. Validation chooses among the epochs of stage II:
   until it begins, a model visits T cells at random, as PCNet does.
+- PPO is RLlib's: advantages are standardised over a batch, an episode that an iteration cuts off goes on in the value
+  of its state, and four passes over an iteration in minibatches of 16 episodes stand where nothing is said. Adam starts
+  anew in each epoch, which sees policy_iterations · policy_episodes pictures, not all.
+- Every r_t is positive and r ≥ σ ends an episode, so that Eq. 9 also pays for staying unsure: a return above a random
+  policy's is to be read beside the steps taken.
 - π's outputs are the logits of the cells, without the sigmoid that Eq. 15 ends it with: between 0 and 1 they could
   prefer one cell to another by a factor e at most (`policy_sigmoid=true` keeps it).
 - Inference (Section "Training and Inference"): ā = ā_j,t + ā_g, with the walk that ends where the reward reaches σ. The
   predicted label, which stands there for the truth, and the softmax are over the classes that are asked for: the
-  unseen ones in ZSL, all in GZSL. The policy takes its likeliest cell.
+  unseen ones in ZSL, all in GZSL, there before δ is taken. The policy takes its likeliest cell.
+- Table 2's rows share all but what they are named for; GlobalNet and PCNet train their network for all of `epochs`,
+  where RPCNet and ERPCNet give the last `policy_epochs` to the policy.
 - PCNet (`sampler=random`) always takes T steps, drawn by the model's seed and the sample's place among those scored.
 - HardNet (`crops=image`): a second backbone on patches of the picture that lie as the cells do; the paper's may lie
   anywhere. β is then of the picture's own numbers.
@@ -58,6 +65,7 @@ from methods.locality_network import (
     offset_of_centre,
     squares,
 )
+from methods.locality_policy import LocalityPolicy
 from methods.locality_training import Learner
 from methods.locality_walks import Trace, Walk, by_policy, drawn_cells, in_turn, walked
 from platform.errors import InputError
@@ -85,8 +93,8 @@ class ERPCNetConfig(MethodConfig):
     kernel: int = Field(5, ge=1, description="k of the partial convolution (Appendix B)")
     stride: int = Field(3, ge=1, description="q, between neighbouring cells (Appendix B)")
     padding: int = Field(0, ge=0, description="p of the partial convolution (14 × 14 maps give 4 × 4 cells: 0)")
-    patch: int = Field(
-        80, ge=1, description="side of a patch in pixels; crops=image (Efficiency of partial convolution)"
+    patch: int | None = Field(
+        None, ge=1, description="side of a patch in pixels, crops=image; as a cell's if absent (paper: 80 of 224)"
     )
     steps: int = Field(6, ge=1, description="T, most localities of a picture; 10 for AwA2 (Section Experiments)")
     sigma: float = Field(0.5, gt=0, description="σ, reward at which a walk ends; in 0.1 … 1.1 (Appendix A; Fig. 5)")
@@ -107,7 +115,7 @@ class ERPCNetConfig(MethodConfig):
     policy_iterations: int = Field(2, ge=1, description="of PPO, in each epoch of stage II (not said)")
     policy_episodes: int = Field(128, ge=2, description="pictures of an iteration of PPO, at least (not said)")
     env_runners: int = Field(
-        0, ge=0, description="processes that play the policy's episodes; only 0, none but this one, repeats its numbers"
+        0, ge=0, description="processes that play episodes, each sent all localities; 0, this one, repeats its numbers"
     )
     policy_sigmoid: bool = Field(False, description="end π with a sigmoid (Eq. 15); as logits, nearly uniform cells")
     batch_size: int = Field(32, ge=1, description="pictures an iteration (not said)")
@@ -266,9 +274,7 @@ class ERPCNetModel(Model):
         return network_of(self.config, self.semantics.shape[1], self.weights).requires_grad_(False).eval()
 
     @cached_property
-    def _policy(self) -> Any:
-        from methods.environments.locality_ppo import LocalityPolicy
-
+    def _policy(self) -> LocalityPolicy:
         return LocalityPolicy(self.policy, self.config.policy_sigmoid)
 
     @cached_property

@@ -6,6 +6,7 @@ locality may lie, T the most steps, and H the width between the two layers of fc
 """
 
 import copy
+import math
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -64,7 +65,9 @@ class LocalityNetwork(nn.Module):
         channels, width = _widths(self.last)
         self.width, self.semantics = width, semantics
         self.fc_g = nn.Linear(width, semantics)
-        self.grid, self.cut_side = (0, 0), config.side
+        with torch.no_grad():
+            self.map_side = _shape_only(self.before, config.side).shape[-1]  # of e^{n−1}
+        self.grid = (0, 0)
         if config.sampler != "none":
             self.grid = self._grid()
             if config.crops == "maps":
@@ -127,7 +130,7 @@ class LocalityNetwork(nn.Module):
 
     def boxes(self, chosen: Tensor) -> Tensor:
         """Cells (N, T) as left, top, right and bottom in the picture, (N, T, 4) pixels."""
-        sides = [(side, side) for side in (self.cut_side, self.config.side)]
+        sides = [(side, side) for side in (self._cut_side, self.config.side)]
         return boxes(chosen.flatten(), *sides, *self._window).view(*chosen.shape, 4)
 
     def global_attributes(self, whole: Tensor) -> Tensor:
@@ -181,21 +184,24 @@ class LocalityNetwork(nn.Module):
         return name.startswith(("fc_", "partial."))
 
     @property
+    def _cut_side(self) -> int:
+        """Of what localities are cut from."""
+        return self.map_side if self.config.crops == "maps" else self.config.side
+
+    @property
     def _window(self) -> tuple[int, int, int]:
         """Kernel, stride and padding of what is cut, in pixels of what it is cut from."""
         config = self.config
         if config.crops == "maps":
             return config.kernel, config.stride, config.padding
-        scale = config.patch / config.kernel  # so that patches lie as the kernels' regions do
-        return config.patch, max(1, round(config.stride * scale)), round(config.padding * scale)
+        # so that patches lie as the kernels' regions do; rounded so that there is room for as many
+        scale = config.patch / config.kernel if config.patch else config.side / self.map_side
+        patch = config.patch or int(config.kernel * scale)
+        return patch, max(1, int(config.stride * scale)), math.ceil(config.padding * scale)
 
     def _grid(self) -> tuple[int, int]:
-        """Rows and columns of cells; keeps the side of what they are cut from."""
-        config, (kernel, stride, padding) = self.config, self._window
-        if config.crops == "maps":
-            with torch.no_grad():
-                self.cut_side = _shape_only(self.before, config.side).shape[-1]
-        side = self.cut_side
+        """Rows and columns of cells."""
+        config, (kernel, stride, padding), side = self.config, self._window, self._cut_side
         if side + 2 * padding < kernel:
             name = "kernel" if config.crops == "maps" else "patch"
             raise InputError(f"{name}={kernel}: larger than the {side}×{side} of what it is cut from")

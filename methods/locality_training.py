@@ -20,6 +20,7 @@ from methods.locality_network import (
     normalised,
     squares,
 )
+from methods.locality_policy import LocalityPolicy, first_weights
 from methods.locality_walks import Walk, by_policy, walked
 from platform.method import Member, Model, Run
 from platform.population.draws import generator, shuffled_rows
@@ -34,8 +35,8 @@ _EMBEDDED_AT_ONCE = 64  # pictures
 class Learner:
     """A member's network, optimiser and policy, and how far it is.
 
-    A member whose losses are no longer finite is left as it is. Stage II needs every training picture's localities;
-    they are computed once, and again after a restart.
+    A member whose losses are no longer finite is left as it is. Stage II needs every training picture's localities,
+    N·G·E numbers for each member; they are computed once, and again after a restart, or where members leave or join.
     """
 
     def __init__(self, member: Member, run: Run) -> None:
@@ -146,11 +147,7 @@ class Learner:
 
     def _train_policy(self) -> dict[str, float]:
         """An epoch of stage II: the policy learns where to look; everything else stays as it is."""
-        from methods.environments.locality_ppo import (
-            LocalityPPOOptions,
-            first_weights,
-            improved,
-        )  # Ray stands behind it
+        from methods.environments.locality_ppo import LocalityPPOOptions, improved  # Ray stands behind it
 
         config, run, network = self.config, self.run, self.network.eval().requires_grad_(False)
         self.fixed = self.fixed or network.state_dict()
@@ -174,8 +171,7 @@ class Learner:
                     env_runners=config.env_runners,
                     sigmoid_head=config.policy_sigmoid,
                 )
-            known = (localities.embeddings, localities.ratios, localities.global_probability)
-            if all(bool(values.isfinite().all()) for values in known):  # else it has diverged, and nothing can be drawn
+            if self._is_finite(localities):  # else it has diverged, and no action can be drawn
                 played = self._on_cpu(localities) if config.env_runners else localities
                 learned, found = improved(policy, played, options, seed)
                 policy = {name: learned[name].to(run.device) for name in policy}  # every worker's order is this one
@@ -213,6 +209,14 @@ class Learner:
         )
         return self.localities
 
+    def _is_finite(self, localities: "Localities") -> bool:
+        """Whether all that rewards are made of is; fc_j's outputs are tried at the full length of each picture."""
+        known = [localities.embeddings, localities.ratios, localities.global_probability]
+        for rows in torch.arange(len(localities.labels)).split(1024):
+            whole, places = localities.global_embeddings[rows, None], localities.embeddings[rows, : self.config.steps]
+            known.append(localities.joint(torch.cat([whole, places], dim=1).flatten(1)))
+        return all(bool(values.isfinite().all()) for values in known)
+
     def _on_cpu(self, localities: "Localities") -> "Localities":
         """As other processes are sent it, which may have no GPU."""
         tensors = {f.name: getattr(localities, f.name).cpu() for f in fields(localities) if f.name != "joint"}
@@ -231,8 +235,6 @@ class Learner:
         return right / len(localities.labels)
 
     def _walk_of(self, rows: Tensor, policy: dict[str, Tensor], localities: "Localities") -> Walk:
-        from methods.environments.locality_ppo import LocalityPolicy
-
         def look(chosen: Tensor) -> tuple[Tensor, Tensor]:
             return localities.embeddings[rows, chosen], localities.ratios[rows, chosen]
 

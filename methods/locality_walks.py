@@ -6,17 +6,14 @@ while the reward that ends a walk does (Eq. 6). T, G, E, A and H as in `methods.
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from methods.locality_network import LocalityNetwork
+from methods.locality_policy import LocalityPolicy
 from platform.population.draws import generator
 from platform.zeroshot.steps import Steps
-
-if TYPE_CHECKING:
-    from methods.environments.locality_ppo import LocalityPolicy
 
 Chooser = Callable[[int, Tensor, Tensor], Tensor]  # step, embedding (N, E), visited (N, G) bool to cells (N,)
 Look = Callable[[Tensor], tuple[Tensor, Tensor]]  # cells (N,) to ē_l (N, E) and β (N,)
@@ -122,14 +119,14 @@ def walked(network: LocalityNetwork, whole: Tensor, look: Look, choose: Chooser,
     )
 
 
-def by_policy(policy: "LocalityPolicy", count: int, device: torch.device) -> Chooser:
+def by_policy(policy: LocalityPolicy, count: int, device: torch.device) -> Chooser:
     """The policy's likeliest cells among those not visited yet."""
     hidden = policy.start(count, device)
 
     def choose(_: int, embedding: Tensor, visited: Tensor) -> Tensor:
         nonlocal hidden
         logits, hidden = policy.logits(embedding, ~visited, hidden)
-        return logits.masked_fill(visited, -torch.inf).argmax(dim=1)
+        return logits.argmax(dim=1)
 
     return choose
 

@@ -16,6 +16,7 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help="folder of a model, such as RUN/models/0-clean", metavar="MODEL")],
     dataset: Annotated[Path | None, typer.Option(help="data folder; the one it was trained on if absent")] = None,
     split: Annotated[str | None, typer.Option(help="class split; the model's own if absent")] = None,
+    device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
     """Test a trained model on the test partition of a data folder.
@@ -25,7 +26,7 @@ def evaluate(
     from platform.training.tested import model_and_samples
     from platform.zeroshot.evaluation import all_metrics
 
-    trained, samples, record = model_and_samples(model, dataset, split)
+    trained, samples, record = model_and_samples(model, dataset, split, device)
     asked = record["problem"]
     metrics = all_metrics(trained, samples)
     if as_json:

@@ -33,6 +33,7 @@ def predict(
     ],
     classes: Annotated[str | None, typer.Option(help="new unseen classes, by name, separated by commas")] = None,
     generalised: Annotated[bool, typer.Option(help="choose among the seen classes too")] = False,
+    device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
     """Give samples a class. Features must come from the extractor that the model was trained on."""
@@ -40,10 +41,12 @@ def predict(
 
     from platform.datasets.folder import Dataset
     from platform.datasets.text import ClassText, encode_names
+    from platform.training.devices import device_of
     from platform.training.saved_models import load_model
     from platform.zeroshot.normaliser import Normaliser
 
-    trained, record = load_model(model)
+    place = device_of(device)
+    trained, record = load_model(model, place)
     if classes is not None:
         names = [name.strip() for name in classes.split(",") if name.strip()]
         if len(names) < 2:
@@ -61,7 +64,8 @@ def predict(
     x = torch.from_numpy(np.array(values, dtype=np.uint8 if normaliser.pixels else np.float32))
     if not normaliser.pixels and not (finite := x.isfinite().all(dim=1)).all():
         raise InputError(f"{samples}: row {int(finite.int().argmin())} holds NaN or infinity; it must be finite")
-    scores = trained.scores(normaliser(x)) if generalised else trained.unseen_scores(normaliser(x))
+    x = normaliser(x).to(place)
+    scores = trained.scores(x) if generalised else trained.unseen_scores(x)
     names = (*trained.seen, *trained.unseen) if generalised else trained.unseen
     probabilities, chosen = scores.softmax(dim=1).max(dim=1)
     for row, (probability, index) in enumerate(zip(probabilities.tolist(), chosen.tolist(), strict=True)):

@@ -14,11 +14,9 @@ import torch
 from torch import Tensor
 
 from methods.environments.localities import Localities, LocalitiesVectorEnv
-from methods.environments.locality_policy import LocalityPolicy, first_weights
 from methods.environments.returns import returns_of
 from methods.environments.running import connected, trained
-
-__all__ = ["PLACES", "LocalityPPOOptions", "LocalityPolicy", "first_weights", "improved"]
+from methods.locality_policy import LocalityPolicy
 
 PLACES = {  # see `as_rllib`
     "encoder_1": "encoder_1.{}",

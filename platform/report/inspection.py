@@ -60,15 +60,15 @@ def inspect(model: Model, samples: Samples) -> Inspection:
     return Inspection(
         class_names=names,
         seen=seen,
-        labels=samples.labels.numpy(),
+        labels=samples.labels.numpy(force=True),
         unseen_accuracies={
             names[label]: right[unseen.labels == label].double().mean().item()
             for label in unseen.labels.unique().tolist()
         },
-        confusion=confusion.view(len(names), len(names)).numpy(),
-        curve=tuple(side.numpy() for side in seen_unseen_curve(curve, samples.labels, seen)),
+        confusion=confusion.view(len(names), len(names)).numpy(force=True),
+        curve=tuple(side.numpy(force=True) for side in seen_unseen_curve(curve, samples.labels, seen)),
         ausuc=area_under_seen_unseen_curve(curve, samples.labels, seen),
-        latents={name: values.numpy() for name, values in model.latents(samples.features).items()},
-        clusters={name: chosen.numpy() for name, chosen in model.clusters(samples.features).items()},
+        latents={name: values.numpy(force=True) for name, values in model.latents(samples.features).items()},
+        clusters={name: chosen.numpy(force=True) for name, chosen in model.clusters(samples.features).items()},
         looking=looks,
     )

@@ -50,8 +50,8 @@ def looking(model: Model, unseen: Samples) -> Looking | None:
     pictures = pictures_of(unseen.features)
     rows = [] if pictures is None else telling(steps, labels)
     return Looking(
-        accuracies=steps.accuracies(labels).numpy(),
-        failures=failed.numpy(),
+        accuracies=steps.accuracies(labels).numpy(force=True),
+        failures=failed.numpy(force=True),
         pictures=tuple(_looked_at(pictures[row], steps, row, int(labels[row]), model.unseen) for row in rows),
     )
 
@@ -75,9 +75,9 @@ def _looked_at(picture: Tensor, steps: Steps, row: int, label: int, names: tuple
     return LookedAt(
         picture=_small(picture),
         stored=picture.shape[-1],
-        boxes=steps.boxes[row, :taken].numpy(),
-        confidences=steps.confidences[row, : taken + 1].numpy(),
-        right=(predictions == label).numpy(),
+        boxes=steps.boxes[row, :taken].numpy(force=True),
+        confidences=steps.confidences[row, : taken + 1].numpy(force=True),
+        right=(predictions == label).numpy(force=True),
         true=names[label],
         predicted=names[int(predictions[-1])],
     )
@@ -87,4 +87,4 @@ def _small(picture: Tensor) -> np.ndarray:
     """(side, side, 3) uint8 of (3, S, S), each pixel the mean of those that it stands for."""
     side = min(picture.shape[-1], _SIDE)
     scaled = torch.nn.functional.interpolate(picture[None].float(), size=(side, side), mode="area")[0]
-    return scaled.round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return scaled.round().to(torch.uint8).permute(1, 2, 0).numpy(force=True)

@@ -228,7 +228,8 @@ class _ByMail:
         self.sent = 0
 
     def is_rung(self, config: MethodConfig, epochs: int) -> bool:
-        return self.halving is not None and epochs in self.halving.rungs(config.epochs)
+        first = config.first_epoch  # before which nothing is said of what the configurations differ in
+        return self.halving is not None and epochs - first in self.halving.rungs(config.epochs - first)
 
     def exchange(
         self, ended: Mapping[str, Validations], waiting: Mapping[str, Validations]

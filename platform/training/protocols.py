@@ -271,10 +271,14 @@ def test(
             tests.append(None)
             continue
         models = {p: fitted.kept[p][0].joined_by(validation.combination) for p in options.protocols}
-        trained_on = folds[candidate.split].task.samples().to(place.device)
+        trained_on = folds[candidate.split].task.samples()
         tested = samples[candidate.split]
         metrics = {
-            p: {**all_metrics(model, tested), **step_metrics(model, tested), **cluster_metrics(model, trained_on)}
+            p: {
+                **all_metrics(model, tested),
+                **step_metrics(model, tested),
+                **cluster_metrics(model, trained_on, place.device),
+            }
             for p, model in models.items()
         }
         tests.append(Test([epoch[0] for epoch in fitted.history], metrics, models))

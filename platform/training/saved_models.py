@@ -40,8 +40,8 @@ def save_model(method_name: str, model: Model, folder: Path, record: Mapping[str
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def load_model(folder: Path) -> tuple[Model, dict[str, Any]]:
-    """The model of a folder, and the record saved with it. Raises InputError where there is none."""
+def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Model, dict[str, Any]]:
+    """The model of a folder, on a device, and the record saved with it. Raises InputError where there is none."""
     if not (folder / "model.json").exists():
         raise InputError(f"{folder} holds no model: it has no model.json")
     saved = json.loads((folder / "model.json").read_text())
@@ -53,4 +53,4 @@ def load_model(folder: Path) -> tuple[Model, dict[str, Any]]:
         values["combination"] = kind(**fields)
     values["seen"], values["unseen"] = tuple(values["seen"]), tuple(values["unseen"])
     kind = Ensemble if saved["kind"] == "ensemble" else load_method(saved["method"]).Model
-    return kind.from_state(load_file(folder / "model.safetensors"), values), saved["record"]
+    return kind.from_state(load_file(folder / "model.safetensors", device=str(device)), values), saved["record"]

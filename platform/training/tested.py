@@ -8,6 +8,7 @@ import torch
 from platform.datasets.folder import Dataset
 from platform.errors import InputError
 from platform.method import Model
+from platform.training.devices import device_of
 from platform.training.saved_models import load_model
 from platform.zeroshot.normaliser import Normaliser
 from platform.zeroshot.problem import ProblemOptions, class_semantics_of
@@ -15,14 +16,17 @@ from platform.zeroshot.task import Samples
 
 
 def model_and_samples(
-    folder: Path, dataset: Path | None = None, split: str | None = None
+    folder: Path, dataset: Path | None = None, split: str | None = None, device: str = "auto"
 ) -> tuple[Model, Samples, dict]:
     """The model of a folder, the test partition of a data folder, and the model's record with the problem asked for.
+
+    Both are on the device, which is named as for `device_of`.
 
     dataset, split: the model's own by default; with another split the model is given that split's unseen classes.
     Raises InputError where one of them was trained on, or the samples do not fit.
     """
-    model, record = load_model(folder)
+    place = device_of(device)
+    model, record = load_model(folder, place)
     asked = ProblemOptions(**record["problem"])
     asked = asked.model_copy(update={"dataset": dataset or asked.dataset, "split": split or asked.split})
     opened = Dataset(asked.dataset)
@@ -53,4 +57,4 @@ def model_and_samples(
         columns = [opened.class_names.index(name) for name in model.seen if name in opened.class_names]
         logits = torch.from_numpy(opened.logits[rows][:, columns])
     samples = Samples(normaliser(torch.from_numpy(features)), torch.from_numpy(labels[rows]), logits)
-    return model, samples, {**record, "problem": asked.model_dump(mode="json")}
+    return model, samples.to(place), {**record, "problem": asked.model_dump(mode="json")}

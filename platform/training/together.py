@@ -9,8 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from platform.method import Method, load_method
 from platform.training.checkpoints import read_checkpoint
+from platform.training.devices import device_of
 from platform.training.ensembles import Ensemble, held_out_together
 from platform.training.protocols import HeldOut, combined
 from platform.training.saved_models import load_model, save_model
@@ -61,11 +64,14 @@ def _joined(experiment: Experiment, split: str, name: str, parts: Sequence[Part]
     """An ensemble's outcome, its models saved."""
     combination, validation = _validated(load_method(experiment.method), parts)
     fold = load_problem(experiment.problem.model_copy(update={"split": split})).final()
+    # here, and not where it was trained: a cluster's driver may have no GPU
+    device = device_of(experiment.device if torch.cuda.is_available() else "auto")
+    samples = fold.samples.to(device)
     tests, models = {}, {}
     for protocol in parts[0][1].models:
-        single = [load_model(folder / outcome.models[protocol])[0] for folder, outcome in parts]
+        single = [load_model(folder / outcome.models[protocol], device)[0] for folder, outcome in parts]
         together = Ensemble.of(experiment.method, single).joined_by(combination)
-        tests[protocol] = all_metrics(together, fold.samples)
+        tests[protocol] = all_metrics(together, samples)
         models[protocol] = f"models/{split}-{name}-{protocol}".replace(" ", "-").replace(":", "-")
         record = {"protocol": protocol, **record_of_fold(experiment, fold, split)}
         save_model(experiment.method, together, folder / models[protocol], record)

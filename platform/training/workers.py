@@ -10,6 +10,7 @@ from platform.runtime import torch_trainer
 from platform.training.trainable import Experiment, Outcome, read_outcomes, train
 
 _REASON = "why-it-ended.txt"
+_PATIENCE = 24 * 3600  # seconds; the others wait while the first worker evaluates, or plays a policy's episodes
 
 
 def train_on_workers(experiment: Experiment, folder: Path, workers: int, gpus: float) -> list[Outcome]:
@@ -20,6 +21,7 @@ def train_on_workers(experiment: Experiment, folder: Path, workers: int, gpus: f
     InputError where a worker did.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig
 
     reason = folder / _REASON
     reason.unlink(missing_ok=True)
@@ -30,6 +32,7 @@ def train_on_workers(experiment: Experiment, folder: Path, workers: int, gpus: f
             scaling_config=ScalingConfig(
                 num_workers=workers, use_gpu=gpus > 0, resources_per_worker={"GPU": gpus} if gpus else {"CPU": 1}
             ),
+            torch_config=TorchConfig(timeout_s=_PATIENCE),
             run_config=RunConfig(
                 name="train",
                 storage_path=str((folder / "ray-train").resolve()),

@@ -41,11 +41,14 @@ def seen_alone(model: Model, samples: Samples) -> dict[str, float]:
     return {"seen_alone": per_class_accuracy(predicted, seen.labels)}
 
 
-def cluster_metrics(model: Model, samples: Samples) -> dict[str, float]:
-    """`purity_NAME` and `class_purity_NAME` of the model's own clusters, where it has some; see `purity`."""
-    parts, metrics = [model.clusters(x) for x in samples.features.split(_CLUSTERED_AT_ONCE)], {}
+def cluster_metrics(model: Model, samples: Samples, device: torch.device) -> dict[str, float]:
+    """`purity_NAME` and `class_purity_NAME` of the model's own clusters, where it has some; see `purity`.
+
+    device: the model's, to which samples go part by part, since the pictures of a data set are gigabytes.
+    """
+    parts, metrics = [model.clusters(x.to(device)) for x in samples.features.split(_CLUSTERED_AT_ONCE)], {}
     for name in parts[0]:
-        chosen = torch.cat([part[name] for part in parts])
+        chosen = torch.cat([part[name] for part in parts]).to(samples.labels.device)
         metrics[f"purity_{name}"], metrics[f"class_purity_{name}"] = purity(chosen, samples.labels)
     return metrics
 

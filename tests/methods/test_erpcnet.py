@@ -10,8 +10,10 @@ from test_jpose import OneEpoch
 from torch.nn.functional import conv2d, log_softmax
 
 from methods import erpcnet
+from methods.environments.localities import LocalitiesVectorEnv
 from methods.erpcnet import ERPCNetConfig
 from methods.locality_network import augmented, centred, fresh_network, normalised, squares
+from methods.locality_policy import first_weights
 from methods.locality_training import Learner
 from methods.locality_walks import Walk, in_turn, walked
 from platform.errors import InputError
@@ -29,7 +31,6 @@ SMALL = {
     "smallest_crop": 0.5,
     "kernel": 2,
     "stride": 1,
-    "patch": 40,
     "steps": 3,
     "sigma": 0.8,
     "joint_hidden": 6,
@@ -308,12 +309,20 @@ def test_members_train_one_after_the_other_as_they_would_alone():
         assert all(torch.equal(alone.weights[name], tensor) for name, tensor in model.weights.items())
 
 
-def test_data_parallel_workers_stay_together():
+def test_data_parallel_workers_share_batches_and_stay_together(monkeypatch):
     task, _ = make_task()
     own = config(backbone="resnet18", frozen_blocks=4, kernel=1, steps=2, epochs=2)
     # workers are threads here, with one generator of torch's between them: both are given the same start
     member = Member(task, own, 0, Learner(Member(task, own, 0), OneEpoch()).state())
     given, barrier = [None, None], Barrier(2, timeout=60)
+
+    taken, pictures = [[], []], Learner._pictures
+
+    def noted(learner, rows):
+        taken[learner.run.rank].append(rows)
+        return pictures(learner, rows)
+
+    monkeypatch.setattr(Learner, "_pictures", noted)
 
     class Worker(OneEpoch):
         world_size = 2
@@ -339,6 +348,8 @@ def test_data_parallel_workers_stay_together():
     assert any(name.startswith("policy.") for name in state)
     for name, tensor in state.items():
         assert torch.equal(tensor, other[name]), name
+    assert [len(rows) for rows in taken[0]] == [len(rows) for rows in taken[1]] == [4, 4]
+    assert torch.cat(taken[0] + taken[1]).sort().values.tolist() == list(range(16))
 
 
 def test_a_model_is_not_changed_by_the_epochs_after_it():
@@ -360,7 +371,7 @@ def test_a_trace_tells_steps_and_boxes():
     assert trace.boxes.shape == (6, 3, 4)
     assert trace.log_probabilities.shape == (6, 4, UNSEEN)
     steps = model.steps(x)
-    assert 1 <= steps.average <= 3
+    assert set(steps.taken.tolist()) <= {1, 2, 3}
     scores = model.unseen_scores(x)
     assert torch.equal(steps.held()[:, -1], scores.argmax(dim=1))
     at_the_stop = steps.confidences[torch.arange(6), steps.taken]
@@ -443,9 +454,69 @@ def _write_nonsense(path):
     path.write_bytes(b"nonsense")
 
 
-def test_presets_are_configurations():
-    for preset in erpcnet.method.presets:
-        erpcnet.method.configure({}, preset)
+@pytest.mark.parametrize(
+    ("preset", "sigma", "steps", "dropout"),
+    [("cub", 0.5, 6, 0.5), ("sun", 0.7, 6, 0.0), ("apy", 1.1, 6, 0.5), ("awa2", 0.5, 10, 0.0), ("small", 0.5, 4, 0.0)],
+)
+def test_presets_are_the_papers_choices(preset, sigma, steps, dropout):
+    own = erpcnet.method.configure({}, preset)
+    assert (own.sigma, own.steps, own.dropout) == (sigma, steps, dropout)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"side": 224, "kernel": 5, "stride": 3},
+        {"side": 128, "kernel": 3, "stride": 2},
+        {"side": 96, "kernel": 2, "stride": 1, "backbone": "squeezenet1_0"},  # maps of 5 × 5
+        {"side": 100, "kernel": 3, "stride": 2, "padding": 1},
+    ],
+)
+def test_patches_of_the_image_lie_as_the_cells_do(values):
+    kinds = {"backbone": "resnet18", **values}
+    maps, image = (network(crops=crops, **kinds) for crops in ("maps", "image"))
+    assert maps.grid == image.grid
+    corner = torch.tensor([[maps.cells - 1]])
+    torch.testing.assert_close(image.boxes(corner), maps.boxes(corner), atol=0.03 * values["side"], rtol=0.0)
+
+
+@pytest.mark.parametrize("entropy", [True, False])
+def test_an_episode_pays_what_its_picture_is_worth(entropy):
+    task, _ = make_task()
+    learner = Learner(Member(task, config(entropy=entropy), 0), OneEpoch())
+    learner.train_epoch()
+    net = learner.network.eval().requires_grad_(False)
+    env = LocalitiesVectorEnv(learner._everywhere(), 8, sigma=9.0, steps=3)
+    env.reset(seed=0)
+    rows, cells = env.episodes.rows.clone(), torch.tensor([[0, 3, 2]]).expand(8, 3)
+    paid = torch.stack([torch.from_numpy(env.step(cells[:, step].numpy())[1]) for step in range(3)], dim=1)
+    maps, whole = net.embedded(normalised(centred(task.features[rows], net.config.side)))
+    walk = walked(net, whole, lambda chosen: net.looked(maps, chosen), in_turn(cells))
+    joint, alone = ((a @ learner.text.T).softmax(dim=-1) for a in (walk.joint_attributes, walk.global_attributes))
+    own, labels = torch.arange(8), task.labels[rows]
+    worth = joint[own, :, labels] + alone[own, labels][:, None]
+    torch.testing.assert_close(paid.float(), worth * walk.ratios if entropy else worth)
+    assert (walk.ratios != 1).any()
+
+
+def test_the_accuracy_of_stage_two_is_that_of_the_model():
+    task, _ = make_task()
+    learner = Learner(Member(task, config(), 0), OneEpoch())
+    learner.train_epoch()
+    net = learner.network.eval().requires_grad_(False)
+    learner.policy = first_weights(net.width, net.cells, generator(0, "policy"))
+    found = learner.model(erpcnet.ERPCNetModel).seen_scores(task.features).argmax(dim=1)
+    accuracy = (found == task.labels).double().mean().item()
+    assert learner._accuracy(learner.policy, learner._everywhere()) == pytest.approx(accuracy)
+
+
+def test_a_member_whose_joint_layers_overflow_has_diverged():
+    task, _ = make_task()
+    learner = Learner(Member(task, config(epochs=2), 0), OneEpoch())
+    learner.train_epoch()
+    with torch.no_grad():
+        learner.network.fc_j2.weight.fill_(torch.inf)
+    assert math.isnan(learner.train_epoch()["policy_return"])
 
 
 def test_boxes_are_where_the_cells_are_in_the_picture():

@@ -44,5 +44,5 @@ def test_it_recognises_actions_that_it_never_saw(tmp_path):
     metrics = all_metrics(model.joined_by(Stacking(0.0)), problem.samples)
     assert metrics["zsl"] > 2 / len(model.unseen)
     assert seen_alone(model, problem.samples)["seen_alone"] > 0.7
-    purities = cluster_metrics(model, problem.task.samples())
+    purities = cluster_metrics(model, problem.task.samples(), torch.device("cpu"))
     assert purities["class_purity_after"] > 0.7 > purities["purity_after"]  # six clusters of fourteen classes

@@ -25,5 +25,7 @@ def test_erpcnets_rows_differ_in_what_the_paper_leaves_out():
         ("policy", True),
     ]
     assert list(rows) == ["GlobalNet", "PCNet", "RPCNet", "ERPCNet"]
-    assert [row.fields["crops"] for row in ablations()["erpcnet-fig4"].rows] == ["image", "maps"]
-    assert [row.fields["sigma"] for row in ablations()["erpcnet-fig5"].rows] == [0.1, 0.3, 0.5, 0.7, 0.9, 1.1]
+    assert [row.fields["crops"] for row in ablations()["erpcnet-hardnet"].rows] == ["image", "maps"]
+    thresholds = ablations()["erpcnet-fig5"].rows
+    assert [row.fields["sigma"] for row in thresholds] == [0.1, 0.3, 0.5, 0.7, 0.9, 1.1]
+    assert all(row.fields["entropy"] and row.fields["crops"] == "maps" for row in thresholds)

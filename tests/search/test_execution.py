@@ -6,7 +6,8 @@ import torch
 from verbs import SMALL_FIELDS
 
 from platform.datasets.text import ClassText
-from platform.search.execution import Answer, Job, Resources, execute
+from platform.method import MethodConfig
+from platform.search.execution import Answer, Job, Resources, _ByMail, execute
 from platform.search.halving import Halving
 from platform.training.protocols import ProtocolOptions
 from platform.training.trainable import Experiment, train
@@ -54,6 +55,14 @@ def make_job(small_dataset, tmp_path):
         return Job(key, experiment, tmp_path / key)
 
     return make
+
+
+@pytest.mark.parametrize(("first", "rungs"), [(0, [4, 13]), (30, [33])])
+def test_rungs_stand_among_the_epochs_that_may_be_chosen(make_job, monkeypatch, first, rungs):
+    monkeypatch.setattr(MethodConfig, "first_epoch", first)
+    desk = _ByMail(make_job("pack").experiment, Halving(), None)
+    config = desk.method.configure({"epochs": 40})
+    assert [epochs for epochs in range(1, 41) if desk.is_rung(config, epochs)] == rungs
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch import Tensor, nn
 
 from methods.environments.localities import Localities, LocalitiesVectorEnv
-from methods.environments.locality_ppo import PLACES, LocalityPolicy, LocalityPPOOptions, first_weights, improved
+from methods.environments.locality_ppo import PLACES, LocalityPPOOptions, _configured, improved
 from methods.environments.running import as_ours, as_rllib, connected
+from methods.locality_policy import LocalityPolicy, first_weights
 from platform.population.draws import generator
 
 pytestmark = pytest.mark.slow
@@ -106,6 +107,13 @@ def test_the_plain_policy_is_rllibs_module(weights, sigmoid_head):
         torch.testing.assert_close(logits, found[Columns.ACTION_DIST_INPUTS][:, step])
         torch.testing.assert_close(hidden @ weights["value"] + weights["value_bias"], values[:, step, None])
     torch.testing.assert_close(hidden, found[Columns.STATE_OUT]["hidden"])
+
+
+def test_ppo_is_the_papers(localities, weights):
+    own = _configured(weights, localities, LocalityPPOOptions(1, STEPS, sigma=0.5), seed=0)  # Section Experiments
+    assert (own.lr, own.gamma, own.clip_param) == (3e-4, 0.99, 0.2)
+    assert (own.vf_loss_coeff, own.entropy_coeff, own.lambda_) == (0.5, 0.01, 1.0)
+    assert not own.use_kl_loss
 
 
 def test_other_processes_may_play(localities, weights):
