@@ -3,6 +3,7 @@
 # ruff: noqa: RUF013 (the options' types stand in platform/options.py)
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -300,7 +301,8 @@ def _ablation(
     if lacking:
         cli.say("--run trains and tests what is missing")
     table = ablation_table(plan, wanted, results, splits, find_published(name), per_sample)
-    return table, [r for one in wanted for r in tests_of(one, results) if r.data.split in splits]
+    own = [replace(r, row=one.row.name) for one in wanted for r in tests_of(one, results) if r.data.split in splits]
+    return table, own
 
 
 def _train(

@@ -206,7 +206,7 @@ def by_seed_and_split(
 def row_names(results: Sequence[Result]) -> list[str]:
     """What each result's row is called: the method, and by which fields its configuration differs from its others.
 
-    What searches chose, perhaps differently on each data set, is one row.
+    What searches chose, perhaps differently on each data set, is one row. An ablation's rows have their own names.
     """
     given: dict[str, list[Mapping[str, object]]] = {}
     for r in results:
@@ -216,6 +216,9 @@ def row_names(results: Sequence[Result]) -> list[str]:
     searched = {r.method for r in results if r.searched}
     names = []
     for r in results:
+        if r.row:
+            names.append(r.row)
+            continue
         configs = given[r.method]
         differing = sorted(
             n for n in {n for c in configs for n in c} if any(c.get(n) != configs[0].get(n) for c in configs)

@@ -38,7 +38,7 @@ class Result:
 
     kind: `single`, or what predicts together, as `ensemble of 3 seeds`; metrics: accuracies in [0, 1]; searched:
     whether a search chose the configuration; run: of `train` or `tune`; started: in seconds since 1970; model: its
-    folder, or where MLflow keeps it, empty where it was not kept.
+    folder, or where MLflow keeps it, empty where it was not kept; row: its name in an ablation's table.
     """
 
     method: str
@@ -52,6 +52,7 @@ class Result:
     run: str
     started: float
     model: str = ""
+    row: str = ""
 
 
 def results_of_folders(paths: Iterable[Path]) -> list[Result]:

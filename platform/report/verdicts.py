@@ -3,7 +3,7 @@
 import math
 import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from platform.errors import InputError
 from platform.report.comparison import (
@@ -36,12 +36,9 @@ def significance_table(
     splits = {place[:2] for own in values.values() for place in own}
     if len(splits) >= _ENOUGH_SPLITS:
         values = {label: _mean_by_split(own) for label, own in values.items()}
-    methods = {label: re.split("[ ,]", label)[0] for label in values}
-    if against is not None and short(against) not in methods.values():
-        raise InputError(f"--against {against}: was not tested; there is {', '.join(sorted(set(methods.values())))}")
+    own = list(values) if against is None else _named(against, values)
     if len(values) < 2:
         return None
-    own = [label for label in values if against is None or methods[label] == short(against)]
     reference = max(own, key=lambda label: statistics.fmean(values[label].values()))
     headings = ("difference", "95 % interval", "pairs", "p", "p (Holm)")
     columns = tuple(("", heading) for heading in headings)
@@ -60,6 +57,16 @@ def significance_table(
     )
     title = f"{HEADINGS[metric]}: against {reference}, {protocol} protocol"
     return Table(f"significance-{protocol}", title, ("method", "protocol"), columns, tuple(rows), notes)
+
+
+def _named(against: str, labels: Collection[str]) -> list[str]:
+    """Those of a method, or of an ablation's row. Raises InputError where there is none."""
+    for name in (against, short(against)):  # a row's name may have a full stop
+        for end in (", ", " "):  # all of the name, or what it begins with
+            if own := [label for label in labels if label.startswith(name + end)]:
+                return own
+    known = sorted({re.split(" \\(|, ", label)[0] for label in labels})
+    raise InputError(f"--against {against}: was not tested; there is {', '.join(known)}")
 
 
 def purity_table(results: Sequence[Result]) -> Table | None:

@@ -35,6 +35,7 @@ class StoreUnavailable(InputError):
 def open_store(home: Path) -> "MlflowClient":
     """A client of the store, whose database exists from now on. Raises InputError where it cannot be opened."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # where `--json` promises only events
     # ours is the patience (`retried`), which looks for what was made before an answer was lost; MLflow's own would send
     # the request again, and make a second run

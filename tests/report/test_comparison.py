@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from made_up import result
 
@@ -118,6 +120,7 @@ def test_configurations_given_by_hand_are_rows_named_by_what_differs():
     searched = [result("a", 0.5, config={"beta": 3, "z": z}, split=f"ru{z}") for z in (5, 9)]
     assert row_names([*results, *searched])[2:] == ["a (searched)", "a (searched)"]
     assert row_names(searched) == ["a", "a"]
+    assert row_names([replace(results[0], row="w/o b"), results[1]])[0] == "w/o b"
     assert row_names([*searched, results[0]])[2] == "a (not searched)"
 
 
