@@ -36,6 +36,8 @@ def significance_table(
     splits = {place[:2] for own in values.values() for place in own}
     if len(splits) >= _ENOUGH_SPLITS:
         values = {label: _mean_by_split(own) for label, own in values.items()}
+    if not values:  # of this protocol
+        return None
     own = list(values) if against is None else _named(against, values)
     if len(values) < 2:
         return None

@@ -51,6 +51,7 @@ def test_a_row_of_an_ablation_can_be_tested_against(against):
     table = significance_table(results, "zsl", against, per_sample=False, protocol="clean")
     assert table.title.startswith(f"ZSL: against {against}, ")
     assert len(table.rows) == 2
+    assert significance_table([], "zsl", against, per_sample=False, protocol="released") is None
 
 
 def test_steps_are_counted_where_there_are_some():
