@@ -3,12 +3,8 @@
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from platform.errors import InputError
-
-if TYPE_CHECKING:
-    from ray.train.torch import TorchTrainer
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -58,27 +54,3 @@ def resources() -> tuple[float, float]:
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return sum(node.get("CPU", 0.0) for node in nodes), sum(node.get("GPU", 0.0) for node in nodes)
-
-
-def gpus_of_each(workers: int, address: str | None) -> float:
-    """GPUs of each data-parallel worker: one, or none where there are too few for all, which then take a CPU each.
-
-    Raises InputError where this machine has too few CPUs: Ray would wait for more, which a cluster may still get.
-    """
-    cpus, gpus = resources()
-    if gpus >= workers:
-        return 1.0
-    if address is None and cpus < workers:
-        raise InputError(f"--workers {workers}: this machine has {int(cpus)} CPUs, and each worker takes one")
-    return 0.0
-
-
-def torch_trainer() -> "type[TorchTrainer]":
-    """Ray Train's, but that Ctrl-C is the verb's to answer: Ray's own handler would end the process with 0."""
-    from ray.train.torch import TorchTrainer
-
-    class Trainer(TorchTrainer):
-        def _register_sigint_handler(self, controller: object) -> None:
-            pass
-
-    return Trainer

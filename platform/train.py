@@ -131,10 +131,11 @@ def _outcomes(
 
     if workers > 1 or address is not None:
         from platform import runtime
+        from platform.data_parallel import gpus_of_each
         from platform.training.workers import train_on_workers
 
         runtime.connect(address)
-        return train_on_workers(experiment, folder, workers, runtime.gpus_of_each(workers, address))
+        return train_on_workers(experiment, folder, workers, gpus_of_each(workers, address))
     if as_json:
         return train(experiment, folder, lambda *said: cli.event("epoch", _epoch(*said)))
     with Progress(console=cli.console, transient=True) as progress:

@@ -15,6 +15,7 @@ from verbs import (
 )
 
 from platform import runtime
+from platform.data_parallel import gpus_of_each
 from platform.datasets.text import ClassText
 from platform.errors import InputError
 from platform.training.trainable import Experiment, read_outcomes
@@ -222,7 +223,7 @@ def test_more_workers_than_cpus_are_refused(prepared, monkeypatch):
 )
 def test_workers_take_a_gpu_each_or_none(workers, address, resources, gpus, monkeypatch):
     monkeypatch.setattr("platform.runtime.resources", lambda: resources)
-    assert runtime.gpus_of_each(workers, address) == gpus
+    assert gpus_of_each(workers, address) == gpus
 
 
 @pytest.mark.parametrize(

@@ -158,10 +158,11 @@ def _train(training: "Training", folder: Path, workers: int, address: str | None
         with held(folder):
             if workers > 1 or address is not None:
                 from platform import runtime
+                from platform.data_parallel import gpus_of_each
                 from platform.features.workers import train_on_workers
 
                 runtime.connect(address)
-                found = train_on_workers(training, folder, workers, runtime.gpus_of_each(workers, address))
+                found = train_on_workers(training, folder, workers, gpus_of_each(workers, address))
             elif as_json:
                 found = train_here(training, folder, _events)
             else:

@@ -1,0 +1,86 @@
+"""One piece of work on several data-parallel workers of Ray Train."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from platform import runtime
+from platform.errors import InputError
+
+if TYPE_CHECKING:
+    from ray.train.torch import TorchTrainer
+
+Work = Callable[[str, Path, int, int], None]  # what is asked for, folder, rank, count of workers
+_REASON = "why-it-ended.txt"
+_PATIENCE = 24 * 3600  # seconds; the others wait while the first worker evaluates, or plays a policy's episodes
+
+
+def gpus_of_each(workers: int, address: str | None) -> float:
+    """GPUs of each worker: one, or none where there are too few for all, which then take a CPU each.
+
+    Raises InputError where this machine has too few CPUs: Ray would wait for more, which a cluster may still get.
+    """
+    cpus, gpus = runtime.resources()
+    if gpus >= workers:
+        return 1.0
+    if address is None and cpus < workers:
+        raise InputError(f"--workers {workers}: this machine has {int(cpus)} CPUs, and each worker takes one")
+    return 0.0
+
+
+def on_workers(work: Work, asked: str, folder: Path, workers: int, gpus: float) -> None:
+    """Each of several workers does the same, with its own rank; what it finds, it writes into the folder.
+
+    work: a function of a module. `folder` must be one that all workers reach. A lost worker starts the group again, so
+    that work is to go on from what it has written. Raises InputError where a worker did. Ray must be connected.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig
+
+    folder = folder.resolve()
+    (reason := folder / _REASON).unlink(missing_ok=True)
+    try:
+        _trainer()(
+            _guarded,
+            train_loop_config={"work": work, "asked": asked, "folder": str(folder)},
+            scaling_config=ScalingConfig(
+                num_workers=workers, use_gpu=gpus > 0, resources_per_worker={"GPU": gpus} if gpus else {"CPU": 1}
+            ),
+            torch_config=TorchConfig(timeout_s=_PATIENCE),
+            run_config=RunConfig(
+                name="train",
+                storage_path=str(folder / "ray-train"),
+                failure_config=FailureConfig(max_failures=3),
+            ),
+        ).fit()
+    finally:
+        shutil.rmtree(folder / "ray-train", ignore_errors=True)
+    if reason.exists():
+        said = reason.read_text()
+        reason.unlink()
+        raise InputError(said)
+
+
+def _guarded(config: Mapping[str, Any]) -> None:
+    from ray import train as ray_train
+
+    context, folder = ray_train.get_context(), Path(config["folder"])
+    if (folder / _REASON).exists():
+        return  # started again after the error below, which would only come again
+    try:
+        config["work"](config["asked"], folder, context.get_world_rank(), context.get_world_size())
+    except InputError as error:
+        (folder / _REASON).write_text(str(error))
+        raise  # a worker that has not met it may wait for this one: Ray ends them all
+
+
+def _trainer() -> "type[TorchTrainer]":
+    """Ray Train's, but that Ctrl-C is the verb's to answer: Ray's own handler would end the process with 0."""
+    from ray.train.torch import TorchTrainer
+
+    class Trainer(TorchTrainer):
+        def _register_sigint_handler(self, controller: object) -> None:
+            pass
+
+    return Trainer
