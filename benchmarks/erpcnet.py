@@ -296,7 +296,8 @@ def main() -> None:
     maps = ERPCNetConfig(weights="none", **{name: getattr(asked, name) for name in names})
     network = fresh_network(maps, TEXT, 0)
     cells, map_side = network.cells, network.map_side
-    image = maps.model_copy(update={"crops": IMAGE, "patch": int(maps.kernel * maps.side / map_side)})
+    image = maps.model_copy(update={"crops": IMAGE})
+    patch = fresh_network(image, TEXT, 0)._window[0]
     draw = torch.Generator().manual_seed(0)
     shape = (asked.pictures, 3, maps.side, maps.side)
     pictures = torch.randint(256, shape, generator=draw, dtype=torch.uint8).to(device)
@@ -311,7 +312,7 @@ def main() -> None:
         [
             f"Medians of {asked.repeats} rounds, ratios within a round; threads: {asked.threads}. {maps.backbone}, "
             f"{maps.side} pixels, {asked.pictures} pictures, T = {maps.steps}; maps {map_side} × {map_side}, kernel "
-            f"{maps.kernel}, stride {maps.stride}: {cells} cells; patches of the image: {image.patch} pixels.",
+            f"{maps.kernel}, stride {maps.stride}: {cells} cells; patches of the image: {patch} pixels.",
             "Steps of the environment: above 1 is faster. Times: below 1 is faster, and of the embedding it is the "
             "number of steps a picture after which it has paid for itself.",
             "The paper's setting is ResNet101 at 224 pixels, kernel 5, stride 3, T = 6 or 10.",

@@ -6,7 +6,6 @@ locality may lie, T the most steps, and H the width between the two layers of fc
 """
 
 import copy
-import math
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -195,9 +194,9 @@ class LocalityNetwork(nn.Module):
         if config.crops == "maps":
             return config.kernel, config.stride, config.padding
         # so that patches lie as the kernels' regions do; rounded so that there is room for as many
-        scale = config.patch / config.kernel if config.patch else config.side / self.map_side
-        patch = config.patch or int(config.kernel * scale)
-        return patch, max(1, int(config.stride * scale)), math.ceil(config.padding * scale)
+        pixels, places = (config.patch, config.kernel) if config.patch else (config.side, self.map_side)
+        patch, stride = (length * pixels // places for length in (config.kernel, config.stride))
+        return patch, max(1, stride), -(-config.padding * pixels // places)
 
     def _grid(self) -> tuple[int, int]:
         """Rows and columns of cells."""

@@ -54,6 +54,7 @@ class Learner:
         self.policy = {name: t.to(run.device) for name, t in _named(state, "policy").items()} if state else {}
         self.optimiser = self._optimiser(_named(state, "momentum") if state else {})
         self.localities: Localities | None = None
+        self.finite = True  # whether all that rewards are made of is
         self.fixed: dict[str, Tensor] | None = None  # the network's weights, once they no longer change
 
     def train_epoch(self) -> dict[str, float]:
@@ -171,7 +172,7 @@ class Learner:
                     env_runners=config.env_runners,
                     sigmoid_head=config.policy_sigmoid,
                 )
-            if self._is_finite(localities):  # else it has diverged, and no action can be drawn
+            if self.finite:  # else it has diverged, and no action can be drawn
                 played = self._on_cpu(localities) if config.env_runners else localities
                 learned, found = improved(policy, played, options, seed)
                 policy = {name: learned[name].to(run.device) for name in policy}  # every worker's order is this one
@@ -207,14 +208,14 @@ class Learner:
             global_probability=believed.gather(1, labels[:, None])[:, 0],
             joint=partial(_believed, network.fc_j1, network.fc_j2, self.text),
         )
+        self.finite = all(self._is_finite(self.localities, rows) for rows in torch.arange(count).split(1024))
         return self.localities
 
-    def _is_finite(self, localities: "Localities") -> bool:
-        """Whether all that rewards are made of is; fc_j's outputs are tried at the full length of each picture."""
-        known = [localities.embeddings, localities.ratios, localities.global_probability]
-        for rows in torch.arange(len(localities.labels)).split(1024):
-            whole, places = localities.global_embeddings[rows, None], localities.embeddings[rows, : self.config.steps]
-            known.append(localities.joint(torch.cat([whole, places], dim=1).flatten(1)))
+    def _is_finite(self, localities: "Localities", rows: Tensor) -> bool:
+        """Whether all that some pictures' rewards are made of is; fc_j is tried at its full length."""
+        whole, places = localities.global_embeddings[rows, None], localities.embeddings[rows]
+        joint = localities.joint(torch.cat([whole, places[:, : self.config.steps]], dim=1).flatten(1))
+        known = (places, localities.ratios[rows], localities.global_probability[rows], joint)
         return all(bool(values.isfinite().all()) for values in known)
 
     def _on_cpu(self, localities: "Localities") -> "Localities":

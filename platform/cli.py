@@ -42,8 +42,10 @@ def run(app: typer.Typer, name: str) -> None:
         sys.exit(2)
 
 
-def stopped(resume: str) -> NoReturn:
-    """Say how to go on, and end the process as Ctrl-C does."""
+def stopped(resume: str, workers: int = 1, address: str | None = None) -> NoReturn:
+    """Say how to go on, on as many workers, and end the process as Ctrl-C does."""
+    resume += f" --workers {workers}" if workers > 1 else ""  # other workers would draw other numbers
+    resume += f" --address {address}" if address is not None else ""
     say(f"stopped; go on with: {resume}")
     raise typer.Exit(130)
 

@@ -37,7 +37,7 @@ def compare(
         "zsl"
     ),
     against: Annotated[
-        str | None, typer.Option(help="method that others are tested against; the best if absent")
+        str | None, typer.Option(help="method, or row of --table, that others are tested against; the best if absent")
     ] = None,
     papers: Annotated[str, typer.Option(help="papers' tables to show, as in sadvae-3,synse-2; none, or auto")] = "auto",
     figures: Annotated[bool, typer.Option(help="draw figures of the models")] = True,
@@ -80,7 +80,7 @@ def compare(
             results = _run_missing(table, problems, values, on, range(seeds), results, runs, folds, device, as_json)
         shown, found = _ablation(table, problems, values, on, range(seeds), results, per_sample)
         found = [r for r in found if protocol in ("both", r.protocol)]
-        drawn = _figures(found, runs) if figures else {}
+        drawn = _figures(found, runs, device) if figures else {}
         beside = _verdicts(found, metric, against, per_sample)
         _end([shown, *beside], found, runs, f"compare {table}", drawn, _citations(found), as_json)
         return
@@ -88,7 +88,7 @@ def compare(
     found, aside = _latest(chosen)
     named = [published_table(name) for name in _names(papers)] if papers not in ("auto", "none") else None
     tables = _tables(found, metric, against, per_sample, papers, named)
-    drawn = _figures(found, runs) if figures else {}
+    drawn = _figures(found, runs, device) if figures else {}
     if aside and not as_json:
         cli.say(f"older runs of the same method and data are left out: {', '.join(aside)}; name them to compare them")
     _end(tables, found, runs, "compare", drawn, _citations(found), as_json)
@@ -116,10 +116,10 @@ def _list_tables() -> None:
 
     for table in published_tables():
         said = " (--table runs it)" if table.key in ablations() else ""
-        cli.console.print(f"{table.key:<12} {table.reference}: {table.title}{said}", soft_wrap=True, highlight=False)
+        cli.console.print(f"{table.key:<16} {table.reference}: {table.title}{said}", soft_wrap=True, highlight=False)
     for plan in ablations().values():
         if plan.title:
-            cli.console.print(f"{plan.table:<12} {plan.title} (--table runs it)", soft_wrap=True, highlight=False)
+            cli.console.print(f"{plan.table:<16} {plan.title} (--table runs it)", soft_wrap=True, highlight=False)
 
 
 def _results(sources: Sequence[str], runs: Path, ablation: bool) -> "list[Result]":
@@ -198,9 +198,12 @@ def _tables(
 
 def _verdicts(results: "Sequence[Result]", metric: str, against: str | None, per_sample: bool) -> "list[Table]":
     """Tests of significance under each protocol, purity where there are clusters, and looks where there are steps."""
-    from platform.report.verdicts import purity_table, significance_table, steps_table
+    from platform.report.verdicts import names_of, purity_table, significance_table, steps_table
 
     single = [r for r in results if r.kind == "single"]
+    if against is not None and not any(against in names_of(r) for r in single):
+        known = sorted({names_of(r)[0] for r in single})
+        raise InputError(f"--against {against}: was not tested; there is {', '.join(known)}")
     tables = [
         significance_table([r for r in single if r.protocol == protocol], metric, against, per_sample, protocol)
         for protocol in ("clean", "released")
@@ -208,10 +211,10 @@ def _verdicts(results: "Sequence[Result]", metric: str, against: str | None, per
     return [table for table in (*tables, purity_table(single), steps_table(single)) if table is not None]
 
 
-def _figures(results: "Sequence[Result]", runs: Path) -> dict[str, str]:
+def _figures(results: "Sequence[Result]", runs: Path, device: str) -> dict[str, str]:
     from platform.report.drawing import figures_of
 
-    return figures_of(results, runs, cli.say)
+    return figures_of(results, runs, cli.say, device)
 
 
 def _citations(results: "Sequence[Result]") -> dict[str, str]:

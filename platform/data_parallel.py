@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 Work = Callable[[str, Path, int, int], None]  # what is asked for, folder, rank, count of workers
 _REASON = "why-it-ended.txt"
-_PATIENCE = 24 * 3600  # seconds; the others wait while the first worker evaluates, or plays a policy's episodes
+_PATIENCE = 4 * 3600  # seconds; the others wait while the first worker evaluates, or plays a policy's episodes
 
 
 def gpus_of_each(workers: int, address: str | None) -> float:
@@ -56,10 +57,10 @@ def on_workers(work: Work, asked: str, folder: Path, workers: int, gpus: float) 
         ).fit()
     finally:
         shutil.rmtree(folder / "ray-train", ignore_errors=True)
-    if reason.exists():
-        said = reason.read_text()
-        reason.unlink()
-        raise InputError(said)
+        if reason.exists():  # also where the workers were lost too often before
+            said = reason.read_text()
+            reason.unlink()
+            raise InputError(said)
 
 
 def _guarded(config: Mapping[str, Any]) -> None:
@@ -71,8 +72,10 @@ def _guarded(config: Mapping[str, Any]) -> None:
     try:
         config["work"](config["asked"], folder, context.get_world_rank(), context.get_world_size())
     except InputError as error:
-        (folder / _REASON).write_text(str(error))
-        raise  # a worker that has not met it may wait for this one: Ray ends them all
+        with suppress(OSError):  # a folder that cannot be written to may be what is wrong
+            (folder / _REASON).write_text(str(error))
+        # a worker that has not met it may wait for this one: Ray ends them all, and can read a plain exception
+        raise RuntimeError(str(error)) from None
 
 
 def _trainer() -> "type[TorchTrainer]":

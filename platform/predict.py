@@ -5,7 +5,6 @@
 """
 
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -81,7 +80,9 @@ def _values(samples: Path, normaliser: "Normaliser") -> tuple[np.ndarray, Sequen
     from platform.datasets.readers.arrays import load_npy
 
     width = len(normaliser.shift)
-    if samples.suffix != ".npy" and normaliser.pixels:
+    if samples.suffix.lower() != ".npy":
+        if not normaliser.pixels:
+            raise InputError(f"{samples}: the model was trained on features; give them as a .npy file")
         return _pixels(samples, math.isqrt(width // 3))
     values = load_npy(samples)
     if values.ndim != 2 or values.shape[1] != width:
@@ -100,13 +101,15 @@ def _pixels(source: Path, side: int) -> tuple[np.ndarray, Sequence[str]]:
     from platform.datasets.readers.pixels import read_pixels
 
     odd = OddFiles("pictures")
-    if source.suffix.lower() in SUFFIXES and source.is_file():
+    if source.is_file() and source.suffix.lower() != ".zip":
+        if source.suffix.lower() not in SUFFIXES:
+            raise InputError(f"{source}: expected .npy, .zip, a folder, or a picture: {', '.join(SUFFIXES)}")
         source, names = source.parent, [source.name]
     else:
         names = list_pictures(source).names
     pixels = read_pixels(source, names, side, 0, odd)
     for note in odd.notes():
-        print(note, file=sys.stderr)
+        cli.say(note)
     return pixels.pictures.values, [name for name, kept in zip(names, pixels.kept, strict=True) if kept]
 
 

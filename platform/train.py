@@ -102,9 +102,7 @@ def carry_out(experiment: "Experiment", folder: Path, workers: int, address: str
             outcomes += together
     except KeyboardInterrupt:
         tracker.finish("KILLED")
-        again = f" --workers {workers}" if workers > 1 else ""  # other workers would draw other numbers
-        again += f" --address {address}" if address is not None else ""
-        cli.stopped(f"python -m platform.train --resume {folder}{again}")
+        cli.stopped(f"python -m platform.train --resume {folder}", workers, address)
     except BaseException:
         tracker.finish("FAILED")
         raise

@@ -1,7 +1,10 @@
 """A method that learns from pixels, from the data folder to the verbs."""
 
+import zipfile
+
 import numpy as np
 import pytest
+from PIL import Image
 from verbs import events, invoked
 
 from platform.datasets.contents import ClassInfo, ClassSplit, Contents, FeatureArray
@@ -65,6 +68,42 @@ def test_pixels_are_given_a_class_and_nothing_else_is(model, pictures, tmp_path)
     code, _, errors = invoked("predict", model, tmp_path / "numbers.npy")
     assert code == 2
     assert "numbers.npy: holds float32; the model was trained on pixels, expected uint8" in errors
+
+
+def test_pictures_are_given_a_class_wherever_they_stand(model, pictures, tmp_path):
+    dataset, folder = Dataset(pictures), tmp_path / "pictures"
+    (folder / "below").mkdir(parents=True)
+    names = {"a.png": "wave", "below/b.PNG": "hop"}
+    for name, kind in names.items():
+        row = int(np.flatnonzero(dataset.labels == CLASSES.index(kind))[0])
+        Image.fromarray(dataset.features("pixels")[row].reshape(3, 2, 2).transpose(1, 2, 0)).save(folder / name)
+    (folder / "notes.txt").write_text("of no interest")
+    (folder / "torn.png").write_bytes(b"no picture")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for name in (*names, "torn.png"):
+            archive.write(folder / name, name)
+    for source, expected in ((folder, names), (tmp_path / "all.zip", names), (folder / "a.png", {"a.png": "wave"})):
+        code, output, errors = invoked("predict", model, source, "--json", "--generalised")
+        assert code == 0, errors
+        assert {said["picture"]: said["class"] for said in events(output, "prediction")} == expected
+        assert ("torn.png" in errors) == (source.name != "a.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("torn.png", "no readable picture; 1 pictures left out (no pictures, whatever their suffix): torn.png"),
+        ("notes.txt", "notes.txt: expected .npy, .zip, a folder, or a picture: .jpg"),
+        ("gone", "gone: no such file or folder"),
+    ],
+)
+def test_what_is_no_picture_is_told(model, tmp_path, name, message):
+    if name != "gone":
+        (tmp_path / name).write_bytes(b"no picture")
+    code, _, errors = invoked("predict", model, tmp_path / name)
+    assert code == 2
+    assert message in errors
+    assert errors.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from methods.environments.randomness import undisturbed
@@ -33,13 +34,14 @@ def trained(
 
     state = as_rllib(weights, places)
     if config.num_env_runners and ray.util.get_current_placement_group():
-        # RLlib takes any group that it finds, as in a worker of Ray Train, for one with bundles for its processes
+        # RLlib takes any group that it finds, as in a worker of Train or Tune, for one with bundles for its processes
         elsewhere = ray.remote(num_cpus=0, scheduling_strategy="DEFAULT")(_iterated)
-        return as_ours(ray.get(elsewhere.remote(config, state, iterations)), places)
-    return as_ours(_iterated(config, state, iterations), places)
+        return as_ours(ray.get(elsewhere.remote(config, state, iterations, torch.get_num_threads())), places)
+    return as_ours(_iterated(config, state, iterations, torch.get_num_threads()), places)
 
 
-def _iterated(config: "PPOConfig", state: Mapping[str, Tensor], iterations: int) -> dict[str, Tensor]:
+def _iterated(config: "PPOConfig", state: Mapping[str, Tensor], iterations: int, threads: int) -> dict[str, Tensor]:
+    torch.set_num_threads(threads)
     with _quiet(), undisturbed():
         algorithm = config.build_algo()
         try:

@@ -170,7 +170,7 @@ def _train(training: "Training", folder: Path, workers: int, address: str | None
                     found = train_here(training, folder, _bars(progress))
     except KeyboardInterrupt:
         tracker.finish("KILLED")
-        cli.stopped(f"python -m platform.features train --resume {folder}")
+        cli.stopped(f"python -m platform.features train --resume {folder}", workers, address)
     except BaseException:
         tracker.finish("FAILED")
         raise

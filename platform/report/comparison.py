@@ -196,11 +196,16 @@ def by_seed_and_split(
 ) -> dict[str, dict[tuple[str, str, int], float]]:
     """Each row's values by data set, split and seed, in percent: what paired tests compare."""
     found: dict[str, dict[tuple[str, str, int], float]] = {}
-    for name, r in zip(row_names(results), results, strict=True):
-        label = ", ".join((name, r.data.features, r.data.text))
+    for label, r in zip(row_labels(results), results, strict=True):
         place = (r.data.name, r.data.split, r.seed)
         found.setdefault(label, {})[place] = 100 * r.metrics[_metric(metric, per_sample)]
     return found
+
+
+def row_labels(results: Sequence[Result]) -> list[str]:
+    """What a row is called where there is one column for it: with its features and texts."""
+    named = zip(row_names(results), results, strict=True)
+    return [", ".join((name, r.data.features, r.data.text)) for name, r in named]
 
 
 def row_names(results: Sequence[Result]) -> list[str]:

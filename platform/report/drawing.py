@@ -27,7 +27,9 @@ _BETAS = ("beta_x", "beta_y")
 _FEWEST_POINTS = 3  # pairs of betas from which on their sensitivity is drawn
 
 
-def figures_of(results: Sequence[Result], runs: Path, say: Callable[[str], None]) -> dict[str, str]:
+def figures_of(
+    results: Sequence[Result], runs: Path, say: Callable[[str], None], device: str = "auto"
+) -> dict[str, str]:
     """SVG by caption: of each row's first seed, single models under the clean protocol, on the split that most have.
 
     runs: where the MLflow store stands. A model that was not kept, or whose data folder has gone, is said and left out.
@@ -39,7 +41,7 @@ def figures_of(results: Sequence[Result], runs: Path, say: Callable[[str], None]
         for number, (name, result) in enumerate(chosen[:_MOST]):
             try:
                 folder = _folder(result, runs, Path(scratch) / str(number))
-                model, samples, _ = model_and_samples(folder)
+                model, samples, _ = model_and_samples(folder, device=device)
             except InputError as error:
                 say(f"no figures of {name}: {error}")
                 continue

@@ -1,11 +1,9 @@
 """Tables of what the numbers allow one to say: paired tests between methods, and agreement with papers' rankings."""
 
 import math
-import re
 import statistics
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from platform.errors import InputError
 from platform.report.comparison import (
     HEADINGS,
     Cell,
@@ -13,6 +11,7 @@ from platform.report.comparison import (
     Table,
     by_seed_and_split,
     ranking_agreement,
+    row_labels,
     row_names,
     short,
 )
@@ -30,16 +29,15 @@ def significance_table(
 ) -> Table | None:
     """Every row of one protocol, single models, against `against` (or the best): mean difference and p.
 
-    None where there is only one row. Raises InputError where `against` was not tested.
+    against: a method, or an ablation's row. None where there is only one row, or `against` is none of this protocol.
     """
     values = by_seed_and_split(results, metric, per_sample)
     splits = {place[:2] for own in values.values() for place in own}
     if len(splits) >= _ENOUGH_SPLITS:
         values = {label: _mean_by_split(own) for label, own in values.items()}
-    if not values:  # of this protocol
-        return None
-    own = list(values) if against is None else _named(against, values)
-    if len(values) < 2:
+    labelled = zip(row_labels(results), results, strict=True)
+    own = {label for label, r in labelled if against is None or against in names_of(r)}
+    if len(values) < 2 or not own:
         return None
     reference = max(own, key=lambda label: statistics.fmean(values[label].values()))
     headings = ("difference", "95 % interval", "pairs", "p", "p (Holm)")
@@ -61,14 +59,9 @@ def significance_table(
     return Table(f"significance-{protocol}", title, ("method", "protocol"), columns, tuple(rows), notes)
 
 
-def _named(against: str, labels: Collection[str]) -> list[str]:
-    """Those of a method, or of an ablation's row. Raises InputError where there is none."""
-    for name in (against, short(against)):  # a row's name may have a full stop
-        for end in (", ", " "):  # all of the name, or what it begins with
-            if own := [label for label in labels if label.startswith(name + end)]:
-                return own
-    known = sorted({re.split(" \\(|, ", label)[0] for label in labels})
-    raise InputError(f"--against {against}: was not tested; there is {', '.join(known)}")
+def names_of(result: Result) -> tuple[str, ...]:
+    """By which a user may ask for its row."""
+    return (*([result.row] if result.row else []), short(result.method), result.method)
 
 
 def purity_table(results: Sequence[Result]) -> Table | None:

@@ -50,7 +50,7 @@ class SearchOptions(BaseModel):
     method: str
     problem: ProblemOptions
     protocol: ProtocolOptions
-    base: dict[str, Any]  # fields that --set and --preset gave, in every trial
+    base: dict[str, Any]  # fields that --set and --preset gave, in every trial; a stage may sample the preset's
     trials: list[int]  # one a stage
     sampler: str
     seed: int

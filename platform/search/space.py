@@ -85,7 +85,7 @@ class Dimension(BaseModel):
 
 
 class Stage(BaseModel):
-    """One stage: `fixed` fields, which --set and earlier stages' best values override, and `sampled` ones.
+    """One stage: `fixed` fields, which --set, --preset and earlier stages' best values override, and `sampled` ones.
 
     points: values of sampled fields to try first, one trial each; fields that a point leaves out are sampled.
     """

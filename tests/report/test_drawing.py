@@ -36,7 +36,7 @@ def test_models_that_look_step_by_step_share_the_figures_of_their_steps(tmp_path
     x = torch.randint(0, 2, (12, 3 * 4**2), generator=draw, dtype=torch.uint8)
     model = Looks(seen=("bow", "clap"), unseen=("hop", "wave"), combination=None)
     samples = Samples(x, torch.arange(12) % 4)
-    monkeypatch.setattr("platform.report.drawing.model_and_samples", lambda _: (model, samples, {}))
+    monkeypatch.setattr("platform.report.drawing.model_and_samples", lambda _, device: (model, samples, {}))
     found = figures_of([result(name, 0.5, model=str(tmp_path)) for name in ("a", "b")], tmp_path, print)
     looks = "looks at some pictures of unseen classes"
     assert [caption.removeprefix("clips ru5") for caption in found if "look" in caption] == [
