@@ -78,8 +78,8 @@ def compare(
         on = asked or [problems[0].split]
         if run:
             results = _run_missing(table, problems, values, on, range(seeds), results, runs, folds, device, as_json)
+        results = [r for r in results if protocol in ("both", r.protocol)]
         shown, found = _ablation(table, problems, values, on, range(seeds), results, per_sample)
-        found = [r for r in found if protocol in ("both", r.protocol)]
         drawn = _figures(found, runs, device) if figures else {}
         beside = _verdicts(found, metric, against, per_sample)
         _end([shown, *beside], found, runs, f"compare {table}", drawn, _citations(found), as_json)
