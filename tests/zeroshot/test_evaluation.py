@@ -106,12 +106,12 @@ def test_cluster_metrics_show_a_model_a_few_samples_at_a_time(monkeypatch):
 
     given = Samples(torch.randn(11, 4, generator=torch.Generator().manual_seed(0)), torch.arange(11) % 3)
     clustering = Clusters(("a", "b"), ("x", "y"), None)
-    whole = cluster_metrics(clustering, given)
+    whole = cluster_metrics(clustering, given, torch.device("cpu"))
     assert set(whole) == {f"{kind}_{name}" for kind in ("purity", "class_purity") for name in ("before", "after")}
     monkeypatch.setattr(evaluation, "_CLUSTERED_AT_ONCE", 4)
-    assert cluster_metrics(clustering, given) == whole
+    assert cluster_metrics(clustering, given, torch.device("cpu")) == whole
     assert shown == [11, 4, 4, 3]
-    assert cluster_metrics(model(), given) == {}
+    assert cluster_metrics(model(), given, torch.device("cpu")) == {}
 
 
 def test_step_metrics_are_of_the_unseen_samples_of_a_model_that_takes_steps():

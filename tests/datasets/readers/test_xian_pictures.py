@@ -111,7 +111,7 @@ def _elsewhere(folder):
     ("damage", "message"),
     [
         (_lose_a_class, r"class `003\.wren` has no readable picture; 4 pictures left out, which are not there"),
-        (_elsewhere, "it has `002.owl-old/p0.jpg`, but no end of the path /BS/them"),
+        (_elsewhere, "it has `002.owl-old/p0.jpg`, but no end of the path /elsewhere"),
         (lambda f: write_features(f, image_files=None), r"res101\.mat: no `image_files`; it holds labels"),
         (lambda f: write_features(f, labels=np.ones((3, 1))), "3 labels for 16 rows"),
         (lambda f: write_features(f, features=np.ones((2, 5))), "`features`: 5 rows, expected 16"),
