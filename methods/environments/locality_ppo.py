@@ -17,6 +17,7 @@ from methods.environments.localities import Localities, LocalitiesVectorEnv
 from methods.environments.returns import returns_of
 from methods.environments.running import connected, trained
 from methods.locality_policy import LocalityPolicy
+from methods.locality_walks import by_policy
 
 PLACES = {  # see `as_rllib`
     "encoder_1": "encoder_1.{}",
@@ -135,15 +136,13 @@ def _fared(
 
 def _first_choices(policy: LocalityPolicy, places: int, cells: int) -> Callable[[np.ndarray], np.ndarray]:
     """Observations (places, E + G), step after step from the episodes' first one, to the preferred cells (places,)."""
-    hidden = policy.start(places, "cpu")
+    choose = by_policy(policy, places, torch.device("cpu"))
 
-    def choose(observations: np.ndarray) -> np.ndarray:
-        nonlocal hidden
+    def chosen(observations: np.ndarray) -> np.ndarray:
         seen = torch.from_numpy(observations)
-        logits, hidden = policy.logits(seen[:, :-cells], seen[:, -cells:] > 0.5, hidden)
-        return logits.argmax(dim=1).numpy()
+        return choose(0, seen[:, :-cells], seen[:, -cells:] < 0.5).numpy()
 
-    return choose
+    return chosen
 
 
 def _random_choices(cells: int, draw: np.random.Generator) -> Callable[[np.ndarray], np.ndarray]:
