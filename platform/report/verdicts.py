@@ -36,7 +36,7 @@ def significance_table(
     if len(splits) >= _ENOUGH_SPLITS:
         values = {label: _mean_by_split(own) for label, own in values.items()}
     labelled = zip(row_labels(results), results, strict=True)
-    own = {label for label, r in labelled if against is None or against in names_of(r)}
+    own = dict.fromkeys(label for label, r in labelled if against is None or against in names_of(r))  # in their order
     if len(values) < 2 or not own:
         return None
     reference = max(own, key=lambda label: statistics.fmean(values[label].values()))
@@ -61,7 +61,7 @@ def significance_table(
 
 def names_of(result: Result) -> tuple[str, ...]:
     """By which a user may ask for its row."""
-    return (*([result.row] if result.row else []), short(result.method), result.method)
+    return tuple(name for name in (result.row, short(result.method), result.method) if name)
 
 
 def purity_table(results: Sequence[Result]) -> Table | None:

@@ -20,10 +20,9 @@ def model_and_samples(
 ) -> tuple[Model, Samples, dict]:
     """The model of a folder, the test partition of a data folder, and the model's record with the problem asked for.
 
-    Both are on the device, which is named as for `device_of`.
-
     dataset, split: the model's own by default; with another split the model is given that split's unseen classes.
-    Raises InputError where one of them was trained on, or the samples do not fit.
+    device: of both, as for `device_of`. Raises InputError where one of those classes was trained on, or the samples do
+    not fit.
     """
     place = device_of(device)
     model, record = load_model(folder, place)
