@@ -54,8 +54,9 @@ def compare(
     text: options.Text = "name",
     combine: options.Combine = "mean",
     normalise: options.Normalise = None,
+    unseen_test: options.UnseenTest = None,
     seeds: Annotated[int, typer.Option(min=1, help="with --table: seeds of each row")] = 5,
-    folds: options.Folds = 1,
+    folds: options.Folds = options.FOLDS,
     device: options.Device = "auto",
     runs: options.Runs = Path("runs"),
     as_json: options.Json = False,
@@ -73,7 +74,18 @@ def compare(
         if run and sources:
             raise InputError("--run: what it trains stands in --runs; leave the SOURCES out")
         problems, values = _base(
-            base or [], table, preset, assigned, dataset, asked, features, encoder, text, combine, normalise
+            base or [],
+            table,
+            preset,
+            assigned,
+            dataset,
+            asked,
+            features,
+            encoder,
+            text,
+            combine,
+            normalise,
+            unseen_test,
         )
         on = asked or [problems[0].split]
         if run:
@@ -235,6 +247,7 @@ def _base(
     text: str,
     combine: str,
     normalise: str | None,
+    unseen_test: str | None,
 ) -> "tuple[list[ProblemOptions], dict[str, Mapping[str, Any]]]":
     """The data that an ablation runs on, one a feature set, and the fields that its rows start from, by method."""
     from platform.report.ablations import ablation
@@ -248,13 +261,14 @@ def _base(
         problems = problems or [problem]
     plan = ablation(table)
     for method in {row.method for row in plan.rows}:
-        own = options.base_values(method, preset, assigned) if preset or assigned else {}
+        own = options.base_values(method, preset, assigned, normalise) if preset or assigned or normalise else {}
         values[method] = {**values.get(method, {}), **own}
     if dataset is not None or not problems:
         first = splits[0] if splits else None
         several = _names(features) or [None]
         problems = [
-            options.problem_options(dataset, first, name, encoder, text, combine, normalise) for name in several
+            options.problem_options(dataset, first, name, encoder, text, combine, unseen_test=unseen_test)
+            for name in several
         ]
     elif features is not None:
         problems = [problems[0].model_copy(update={"features": name}) for name in _names(features)]

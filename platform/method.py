@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from platform.configuration import validated
-from platform.datasets.contents import FeatureKind
+from platform.datasets.contents import FeatureKind, Normalisation
 from platform.errors import InputError
-from platform.zeroshot.gate import Combination
+from platform.zeroshot.gate import Combination, GateOptions
 from platform.zeroshot.steps import Steps
 from platform.zeroshot.task import Task
 
@@ -27,10 +27,47 @@ class MethodConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
+    normalise: Literal["auto"] | Normalisation = Field(
+        "auto", description="of the features, fitted on training samples; auto: as the data folder's card says (ours)"
+    )
     combination: Literal["soft", "hard", "stacking"] = Field(
-        "hard", description="what joins seen and unseen scores: soft or hard gate (SynSE, Section 2.6), or stacking"
+        "soft", description="what joins seen and unseen scores: soft or hard gate (SynSE, Section 2.6), or stacking"
+    )
+    gate_inputs: Literal["confidence", "probabilities"] = Field(
+        "confidence",
+        description="what the gate sees: the largest seen log-probability (ours; Hendrycks and Gimpel, 2017), or both "
+        "sides' largest probabilities (SynSE, Section 2.6)",
+    )
+    calibration: Literal["carried", "validated"] = Field(
+        "carried",
+        description="the threshold of gate or stacking on the final model: where the share of held-out seen samples "
+        "that are called seen is that of validation (ours), or validation's number as it is (the papers)",
     )
     temperature_scaling: bool = Field(True, description="choose the gate's temperature (SynSE, Section 2.6), else 1")
+    soft_temperature: bool = Field(
+        True, description="a soft gate joins seen probabilities at its temperature, too (ours), or as they are (SynSE)"
+    )
+    gate_balanced: bool = Field(
+        True, description="both sides weigh the same in the gate's regression (SA-DVAE's code), or samples do (SynSE's)"
+    )
+    gate_chosen_by: Literal["harmonic_mean", "accuracy"] = Field(
+        "harmonic_mean",
+        description="what temperature and threshold maximise on held-out samples: H, or the share of samples on their "
+        "own side (SA-DVAE's code); with calibration=validated",
+    )
+
+    @property
+    def gate_options(self) -> GateOptions:
+        """How its gate is made; combination must be soft or hard."""
+        return GateOptions(
+            kind=self.combination,
+            inputs=self.gate_inputs,
+            temperature_scaling=self.temperature_scaling,
+            tempered=self.soft_temperature,
+            balanced=self.gate_balanced,
+            threshold="free" if self.calibration == "carried" else "listed",
+            chosen_by=self.gate_chosen_by,
+        )
 
     @property
     def first_epoch(self) -> int:

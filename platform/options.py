@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from platform.configuration import assignments
+from platform.datasets import contents as dataset_contents
 from platform.datasets.default import DEFAULT_SPLIT, default_dataset
 from platform.datasets.folder import Dataset
 from platform.datasets.splits import DRAWN_FORMS
@@ -28,13 +29,17 @@ Encoder = Annotated[
 Text = Annotated[str, typer.Option(help="texts of a class: name, verb, noun or description sets, joined by +")]
 Combine = Annotated[str, typer.Option(help="several texts of a class: mean or concatenate")]
 Normalise = Annotated[
-    str | None, typer.Option(help="features: none, standard, minmax or l2; the folder's choice if absent")
+    str | None, typer.Option(help="features: none, scale, standard, minmax or l2; the folder's choice if absent")
+]
+UnseenTest = Annotated[
+    str | None, typer.Option(help="samples of unseen classes to test: all or partition; as the folder says if absent")
 ]
 MaskedFeatures = Annotated[
     str | None, typer.Option(help="feature set of the same clips with frames left out (SMIE); none if absent")
 ]
 Assignments = Annotated[list[str] | None, typer.Option("--set", help="a field's value, FIELD=VALUE; may be repeated")]
 Preset = Annotated[str | None, typer.Option(help="named values from the paper's tables")]
+FOLDS = 3
 Folds = Annotated[int, typer.Option(min=1, help="draws of pseudo-unseen classes that validation averages over")]
 Protocol = Annotated[str, typer.Option(help="of the test: clean, or both with the released, leaking one")]
 Runs = Annotated[Path, typer.Option(help="where runs and MLflow's store stand")]
@@ -50,15 +55,15 @@ def problem_options(
     encoder: str,
     text: str,
     combine: str,
-    normalise: str | None,
     masked_features: str | None = None,
+    unseen_test: str | None = None,
 ) -> "ProblemOptions":
     """Raises InputError where the folder, the split or an option is wrong."""
     from platform.zeroshot.problem import ProblemOptions
 
     for name, value, allowed in (
         ("--combine", combine, ("mean", "concatenate")),
-        ("--normalise", normalise, ("none", "standard", "minmax", "l2")),
+        ("--unseen-test", unseen_test, get_args(dataset_contents.UnseenTest)),
     ):
         if value is not None and value not in allowed:
             raise InputError(f"{name} {value}: expected one of {', '.join(allowed)}")
@@ -68,13 +73,14 @@ def problem_options(
         split=split,
         features=opened.feature_set(features),
         text=ClassText(encoder=encoder, text=text, combine=combine),
-        normalise=normalise,
         masked_features=masked_features and opened.feature_set(masked_features),
+        unseen_test=unseen_test,
     )
 
 
-def check_features(method: str, problem: "ProblemOptions") -> None:
-    """Raise InputError where a method cannot learn from the kind of features that a problem has."""
+def check_features(method: str, problem: "ProblemOptions", normalise: str = "auto") -> None:
+    """Raise InputError where a method cannot learn from the kind of features that a problem has, or they are pictures
+    that should be normalised."""
     from platform.method import load_method
 
     kinds, dataset = load_method(method).learns_from, Dataset(problem.dataset)
@@ -83,6 +89,10 @@ def check_features(method: str, problem: "ProblemOptions") -> None:
         others = [other for other, facts in sets.items() if facts.kind in kinds]
         mended = f"choose --features {' or '.join(others)}" if others else "choose another method or data folder"
         raise InputError(f"{method} learns from {' or '.join(kinds)}, but `{name}` is {sets[name].kind}; {mended}")
+    if sets[name].kind == "pixels" and normalise != "auto":
+        from platform.zeroshot.normaliser import refuse_for_pixels
+
+        refuse_for_pixels(normalise)
 
 
 def dataset_and_split(dataset: Path | None, split: str | None) -> tuple[Dataset, str]:
@@ -121,11 +131,17 @@ def protocol_options(name: str, folds: int) -> "ProtocolOptions":
     return ProtocolOptions(protocols=known[name], folds=folds)
 
 
-def base_values(method: str, preset: str | None, assigned: Sequence[str] | None) -> dict[str, Any]:
-    """The fields that a preset and --set give, checked against the method's Config."""
+def base_values(
+    method: str, preset: str | None, assigned: Sequence[str] | None, normalise: str | None = None
+) -> dict[str, Any]:
+    """The fields that a preset, --set and --normalise give, checked against the method's Config."""
     from platform.method import load_method
 
+    allowed = get_args(dataset_contents.Normalisation)
+    if normalise is not None and normalise not in allowed:
+        raise InputError(f"--normalise {normalise}: expected one of {', '.join(allowed)}")
     loaded, values = load_method(method), assignments(assigned or [])
+    values |= {} if normalise is None else {"normalise": normalise}
     loaded.configure(values, preset)
     return {**(loaded.presets[preset] if preset else {}), **values}
 

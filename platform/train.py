@@ -28,11 +28,12 @@ def train(
     combine: options.Combine = "mean",
     normalise: options.Normalise = None,
     masked_features: options.MaskedFeatures = None,
+    unseen_test: options.UnseenTest = None,
     assigned: options.Assignments = None,
     preset: options.Preset = None,
     seed: Annotated[int, typer.Option(min=0, help="the first seed")] = 0,
     seeds: Annotated[int, typer.Option(min=1, help="how many seeds; they train side by side")] = 1,
-    folds: options.Folds = 1,
+    folds: options.Folds = options.FOLDS,
     protocol: options.Protocol = "both",
     workers: Annotated[int, typer.Option(min=1, help="data-parallel workers of Ray Train; none is started for 1")] = 1,
     device: options.Device = "auto",
@@ -53,12 +54,14 @@ def train(
     elif method is None:
         raise InputError("give a METHOD, such as methods.sadvae, or --resume FOLDER")
     else:
-        problem = options.problem_options(dataset, split, features, encoder, text, combine, normalise, masked_features)
+        problem = options.problem_options(
+            dataset, split, features, encoder, text, combine, masked_features, unseen_test
+        )
         experiment = Experiment(
             method=method,
             problem=problem,
             protocol=options.protocol_options(protocol, folds),
-            configs=(options.base_values(method, preset, assigned),),
+            configs=(options.base_values(method, preset, assigned, normalise),),
             seeds=tuple(range(seed, seed + seeds)),
             test=True,
             device=device,
@@ -81,7 +84,7 @@ def carry_out(experiment: "Experiment", folder: Path, workers: int, address: str
     from platform.zeroshot.problem import load_problem
 
     device_of(experiment.device)
-    options.check_features(experiment.method, experiment.problem)
+    options.check_features(experiment.method, experiment.problem, experiment.configs[0].get("normalise", "auto"))
     for split in experiment.splits or (experiment.problem.split,):  # a user's mistakes show before a folder is made
         load_problem(experiment.problem.model_copy(update={"split": split}))
     folder.mkdir(parents=True, exist_ok=True)

@@ -32,6 +32,7 @@ def tune(
     combine: options.Combine = "mean",
     normalise: options.Normalise = None,
     masked_features: options.MaskedFeatures = None,
+    unseen_test: options.UnseenTest = None,
     space: Annotated[
         Path | None, typer.Option(help="search-space file; METHOD.yaml of search_spaces if absent")
     ] = None,
@@ -42,7 +43,7 @@ def tune(
     seed: Annotated[int, typer.Option(min=0, help="names every random draw of the search")] = 0,
     seeds: Annotated[int, typer.Option(min=1, help="seeds of each trial, which is judged by their mean")] = 1,
     splits: Annotated[str | None, typer.Option(help="class splits of each trial, as in a,b,c; --split is one")] = None,
-    folds: options.Folds = 1,
+    folds: options.Folds = options.FOLDS,
     pack: Annotated[str, typer.Option(help="trials that one process trains side by side: a number, or auto")] = "auto",
     stop_early: Annotated[
         int | None, typer.Option("--stop-early", min=2, help="one trial in so many goes on at each rung; all if absent")
@@ -75,7 +76,7 @@ def tune(
     else:
         several = _splits(split, splits)
         problem = options.problem_options(
-            dataset, several[0], features, encoder, text, combine, normalise, masked_features
+            dataset, several[0], features, encoder, text, combine, masked_features, unseen_test
         )
         search = _created(
             runs,
@@ -83,8 +84,8 @@ def tune(
             space,
             trials,
             sampler,
-            options.base_values(method, preset, assigned),
-            assignments(assigned or []),
+            options.base_values(method, preset, assigned, normalise),
+            assignments(assigned or []) | ({} if normalise is None else {"normalise": normalise}),
             small=dataset is None,
             problem=problem,
             protocol=options.protocol_options(protocol, folds),
@@ -145,7 +146,7 @@ def _created(
         raise InputError(f"--stop-early: {space_file.name} searches {' and '.join(space.metric)}; it takes one metric")
     device_of(asked["device"])
     counts = _trials(trials, [stage.trials for stage in space.stages])
-    options.check_features(method, asked["problem"])
+    options.check_features(method, asked["problem"], base.get("normalise", "auto"))
     for split in asked["splits"]:  # the class text is encoded here, once, and trials read it from the folder
         load_problem(asked["problem"].model_copy(update={"split": split}))
     tags = _tags(method, asked["problem"], asked["splits"])

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict
 
 from platform.errors import InputError
 
-Normalisation = Literal["none", "standard", "minmax", "l2"]
+Normalisation = Literal["none", "scale", "standard", "minmax", "l2"]
 FeatureKind = Literal["numbers", "pixels"]
+UnseenTest = Literal["all", "partition"]  # which samples of unseen classes are tested: see `Contents.unseen_test`
 JointLayout = Literal["kinect_v1", "kinect_v2", "coco_17", "penn_13"]
 # joints and axes of each layout: x, y, z of the Kinects; x, y in pixels and a score (0: not seen) of the others
 JOINTS_AND_AXES: dict[JointLayout, tuple[int, int]] = {
@@ -92,8 +93,10 @@ class Contents:
 
     labels: (N,) indices into `classes`; train: (N,) True in the official training partition; groups: (N,) subject,
     performer or scene, −1 where unknown; logits: (N, C) of a classifier trained on the seen classes, a row of NaN where
-    a sample has none; embeddings: name to (C, T); notes: what the reader found odd or left out, a line each. Raw
-    skeletons may come without features, for an extractor to make them.
+    a sample has none; embeddings: name to (C, T); unseen_test: whether all samples of unseen classes are tested, since
+    none was trained on (Xian et al., 2018; Xu et al., 2017), or only those of the test partition, as the published
+    protocols of a data set have it (None: as its class list says); notes: what the reader found odd or left out, a line
+    each. Raw skeletons may come without features, for an extractor to make them.
     """
 
     name: str
@@ -107,6 +110,7 @@ class Contents:
     ids: Sequence[str] | None = None
     groups: np.ndarray | None = None
     class_list: str | None = None  # the published class order that `classes` follows, for the built-in splits
+    unseen_test: UnseenTest | None = None
     splits: Mapping[str, ClassSplit] = field(default_factory=dict)
     embeddings: Mapping[str, np.ndarray] = field(default_factory=dict)
     logits: np.ndarray | None = None

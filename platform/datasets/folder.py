@@ -34,9 +34,10 @@ from platform.datasets.contents import (
     FeatureArray,
     FeatureKind,
     Normalisation,
+    UnseenTest,
     check_split,
 )
-from platform.datasets.splits import DRAWN_FORMS, drawn_split, is_drawn, published_splits
+from platform.datasets.splits import DRAWN_FORMS, drawn_split, is_drawn, published_splits, published_unseen_test
 from platform.errors import InputError
 
 FORMAT_VERSION = 1
@@ -76,6 +77,7 @@ class Card(BaseModel):
     source: str
     simulated: bool
     class_list: str | None
+    unseen_test: UnseenTest | None = None  # of a card that does not say: as its class list's published protocols do
     samples: int
     train_samples: int
     classes: int
@@ -120,6 +122,21 @@ class Dataset:
         """A feature set as it would be handed over to be written again."""
         facts = self.card.features[self.feature_set(name)]
         return FeatureArray(self.features(name), facts.extractor, facts.normalise, facts.kind)
+
+    @property
+    def unseen_test(self) -> UnseenTest:
+        """Which samples of unseen classes are tested by default."""
+        return self.card.unseen_test or published_unseen_test(self.card.class_list)
+
+    def test_rows(self, labels: np.ndarray, seen_classes: int, unseen_test: UnseenTest | None = None) -> np.ndarray:
+        """(M,) rows to test on: the test partition, and of unseen classes the training partition too where all count.
+
+        labels: (N,) of all samples, the seen classes numbered 0 … seen_classes − 1, −1 where a sample does not count.
+        """
+        tested = ~self.train
+        if (unseen_test or self.unseen_test) == "all":
+            tested = tested | (labels >= seen_classes)
+        return np.flatnonzero(tested & (labels >= 0))
 
     @cached_property
     def logits(self) -> np.ndarray | None:
@@ -244,6 +261,7 @@ def _write_contents(contents: Contents, folder: Path) -> None:
         source=contents.source,
         simulated=contents.simulated,
         class_list=contents.class_list,
+        unseen_test=contents.unseen_test or published_unseen_test(contents.class_list),
         samples=count,
         train_samples=int(np.asarray(contents.train).sum()),
         classes=len(contents.classes),

@@ -124,6 +124,7 @@ def _card(
             "features": {**dataset.card.features, **sets},
             "logits": dataset.card.logits or logits is not None,
             "class_list": dataset.card.class_list if only is None else None,
+            "unseen_test": dataset.unseen_test,
             "checksums": kept | written,
         }
     )

@@ -42,7 +42,7 @@ def _measured(experiment_json: str, cpus: float) -> tuple[int, float, int, float
     experiment = Experiment.model_validate_json(experiment_json)
     method, device = load_method(experiment.method), device_of(experiment.device)
     config = method.configure(experiment.configs[0])
-    task = load_problem(experiment.problem).final().task
+    task = load_problem(experiment.problem).final(config.normalise).task
     batches = math.ceil(len(task.labels) / config.batch_size)
     tried = min(batches, _BATCHES)
     short = _shortened(task, tried * config.batch_size)

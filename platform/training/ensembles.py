@@ -1,4 +1,4 @@
-"""Models that predict together: the mean of their probabilities."""
+"""Models that predict together: the mean of their probabilities, each on features as it was trained on them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,28 +10,36 @@ from torch import Tensor
 
 from platform.method import Model, load_method
 from platform.training.protocols import HeldOut
+from platform.zeroshot.normaliser import Normaliser
 
 
 @dataclass(frozen=True)
 class Ensemble(Model):
-    """Models of one method over the same classes; scores are the logarithm of their probabilities' mean."""
+    """Models of one method over the same classes; scores are the logarithm of their probabilities' mean.
+
+    normalisers: of each part; an ensemble is given features as the data folder has them.
+    """
 
     method: str  # the module's name
     parts: tuple[Model, ...] = field(repr=False)
+    normalisers: tuple[Normaliser, ...] = field(repr=False)
 
     @classmethod
-    def of(cls, method: str, parts: Sequence[Model]) -> Self:
-        return cls(parts[0].seen, parts[0].unseen, None, method, tuple(parts))
+    def of(cls, method: str, parts: Sequence[Model], normalisers: Sequence[Normaliser]) -> Self:
+        return cls(parts[0].seen, parts[0].unseen, None, method, tuple(parts), tuple(normalisers))
 
     def unseen_scores(self, x: Tensor) -> Tensor:
-        return _mean_probability([part.unseen_scores(x) for part in self.parts])
+        return mean_probability([part.unseen_scores(own) for part, own in self._each(x)])
 
     def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
-        return _mean_probability([part.seen_scores(x, logits) for part in self.parts])
+        return mean_probability([part.seen_scores(own, logits) for part, own in self._each(x)])
 
     def sides(self, x: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        seen, unseen = zip(*(part.sides(x, logits) for part in self.parts), strict=True)
-        return _mean_probability(seen), _mean_probability(unseen)
+        seen, unseen = zip(*(part.sides(own, logits) for part, own in self._each(x)), strict=True)
+        return mean_probability(seen), mean_probability(unseen)
+
+    def _each(self, x: Tensor) -> list[tuple[Model, Tensor]]:
+        return [(part, normaliser(x)) for part, normaliser in zip(self.parts, self.normalisers, strict=True)]
 
     def with_classes(self, names: Sequence[str], semantics: Tensor) -> Self:
         parts = tuple(part.with_classes(names, semantics) for part in self.parts)
@@ -40,7 +48,8 @@ class Ensemble(Model):
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         states = [part.state() for part in self.parts]
         tensors = {f"{i}.{name}": tensor for i, (own, _) in enumerate(states) for name, tensor in own.items()}
-        return tensors, {"method": self.method, "parts": [values for _, values in states]}
+        normalisers = [normaliser.record() for normaliser in self.normalisers]
+        return tensors, {"method": self.method, "parts": [values for _, values in states], "normalisers": normalisers}
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Self:
@@ -49,17 +58,19 @@ class Ensemble(Model):
         for i, own in enumerate(values["parts"]):
             mine = {n.removeprefix(f"{i}."): t for n, t in tensors.items() if n.startswith(f"{i}.")}
             parts.append(model.from_state(mine, {**own, **common, "combination": None}))
-        return cls(values["seen"], values["unseen"], values["combination"], values["method"], tuple(parts))
+        normalisers = tuple(Normaliser.from_record(record) for record in values["normalisers"])
+        return cls(values["seen"], values["unseen"], values["combination"], values["method"], tuple(parts), normalisers)
 
 
 def held_out_together(several: Sequence[Sequence[HeldOut]]) -> list[HeldOut]:
     """What an ensemble gives each fold's held-out samples, from what its parts give them."""
     together = []
     for parts in zip(*several, strict=True):
-        seen, unseen = (_mean_probability([part[side] for part in parts]) for side in (0, 1))
+        seen, unseen = (mean_probability([part[side] for part in parts]) for side in (0, 1))
         together.append((seen, unseen, parts[0][2]))
     return together
 
 
-def _mean_probability(scores: Sequence[Tensor]) -> Tensor:
+def mean_probability(scores: Sequence[Tensor]) -> Tensor:
+    """The logarithm of the mean of probabilities whose logarithms are given, each of one shape."""
     return torch.logsumexp(torch.stack(list(scores)), dim=0) - math.log(len(scores))

@@ -48,6 +48,11 @@ def epoch_of_best(history: History, group: Sequence[int], metric: str, first: in
     return best
 
 
+def epoch_kept(keeper: Keeper, history: History, member: int) -> int:
+    """The epoch whose model a keeper holds of a member, which it must have kept at some epoch."""
+    return max(epoch for epoch in range(len(history)) if member in keeper(history[: epoch + 1]))
+
+
 def chosen_epoch(epochs: Sequence[int]) -> Keeper:
     """Keep each member's model of the epoch that was chosen for it."""
     return lambda history: [m for m, epoch in enumerate(epochs) if epoch == len(history) - 1]

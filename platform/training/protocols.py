@@ -21,25 +21,32 @@ from platform.method import Member, Method, MethodConfig, Model
 from platform.training.fitting import (
     Course,
     Fitting,
+    History,
+    Keeper,
     best_epoch,
     chosen_epoch,
-    epoch_of_best,
+    epoch_kept,
     is_finite,
     until_they_end,
 )
+from platform.zeroshot.choosing import Choice, latest_of_equals
 from platform.zeroshot.evaluation import (
     all_metrics,
     cluster_metrics,
     joint_metrics,
     seen_alone,
     step_metrics,
+    zero_shot_by_class,
     zero_shot_metrics,
 )
-from platform.zeroshot.gate import Combination, Stacking, fit_gate, fit_stacking
+from platform.zeroshot.gate import Combination, Stacking, carried, fit_gate, fit_stacking, seen_share
 from platform.zeroshot.problem import Fold, Problem
+from platform.zeroshot.task import Samples
 
 Report = Callable[[str, int, Sequence[Mapping[str, float]]], None]  # stage, epoch, metrics of each member
 HeldOut = tuple[Tensor, Tensor, Tensor]  # (N, S) seen and (N, U) unseen log-probabilities of a fold, and (N,) labels
+Sides = tuple[Tensor, Tensor]  # (M, S) and (M, U) log-probabilities of held-out samples of seen classes
+_OF_CLASS = "zsl of class "  # names an epoch's accuracy on each pseudo-unseen class, from which the epoch is chosen
 
 
 class ProtocolOptions(BaseModel):
@@ -48,7 +55,7 @@ class ProtocolOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     protocols: tuple[Literal["clean", "released"], ...] = ("clean", "released")
-    folds: int = Field(1, ge=1, description="draws of pseudo-unseen classes that validation averages over")
+    folds: int = Field(3, ge=1, description="draws of pseudo-unseen classes that validation averages over")
     seen_fraction: float = Field(0.2, gt=0, lt=1, description="share of the seen samples that validation holds out")
     fold_seed: int = Field(0, ge=0, description="names the draw of the pseudo-unseen classes")
 
@@ -66,23 +73,32 @@ class Candidate:
 class Validation:
     """What validation found for a candidate. epochs: metrics of each epoch, mean over folds; epoch: the chosen one.
 
-    held_out: each fold's scores at that epoch, from which ensembles are joined.
+    seen_share: by which to carry `combination` over to the final model (`platform.zeroshot.gate.carried`); None: it
+    stays as it is. above_chance: whether an epoch's zero-shot accuracy is more than luck; where none is, the last epoch
+    is chosen. held_out: each fold's scores at the chosen epoch, from which ensembles are joined.
     """
 
     epochs: Sequence[Mapping[str, float]]
     epoch: int
     metrics: Mapping[str, float]
     combination: Combination
+    seen_share: float | None = None
+    above_chance: bool = True
     held_out: Sequence[HeldOut] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)
 class Test:
-    """A candidate's test: each protocol's metrics, model and epoch."""
+    """A candidate's test: each protocol's metrics, model and epoch.
+
+    held_out_seen: by protocol, the scores of seen samples that a second fit, without them, gives; from which the
+    combination was carried over. Empty where it was not.
+    """
 
     epochs: Sequence[Mapping[str, float]]
     metrics: Mapping[str, Mapping[str, float]]
     models: Mapping[str, Model]
+    held_out_seen: Mapping[str, Sides] = field(default_factory=dict, repr=False, compare=False)
 
 
 Validations = list[Validation | None]  # of one configuration: split by split, seed by seed; None for one that diverged
@@ -180,37 +196,70 @@ class _ValidationStage:
     def __init__(
         self, problems: Mapping[str, Problem], seeds: Sequence[int], options: ProtocolOptions, place: Workplace
     ) -> None:
-        self.folds: dict[str, list[Fold]] = {
-            split: problem.validation_folds(options.folds, options.seen_fraction, options.fold_seed)
-            for split, problem in problems.items()
-        }
-        self.samples = {split: [f.samples.to(place.device) for f in folds] for split, folds in self.folds.items()}
+        self.problems, self.options, self.device = problems, options, place.device
+        self.prepared: dict[tuple[str, str], tuple[list[Fold], list[Samples]]] = {}
+        counts = {split: len(self.folds(split, "auto")[0]) for split in problems}
         # a course's members: split by split, seed by seed, fold by fold
         self.members = [
-            (split, seed, fold) for split, folds in self.folds.items() for seed in seeds for fold in range(len(folds))
+            (split, seed, fold) for split, count in counts.items() for seed in seeds for fold in range(count)
         ]
-        places = enumerate(self.members)
         self.groups: dict[tuple[str, int], list[int]] = {}
-        self.together: dict[str, list[int]] = {}
-        for m, (split, seed, _) in places:
+        self.together: dict[str, dict[int, list[int]]] = {}
+        for m, (split, seed, fold) in enumerate(self.members):
             self.groups.setdefault((split, seed), []).append(m)
             # the epoch belongs to a configuration: its seeds choose it together, since one seed's few pseudo-unseen
             # samples choose it badly
-            self.together.setdefault(split, []).append(m)
+            self.together.setdefault(split, {}).setdefault(fold, []).append(m)
+
+    def folds(self, split: str, normalise: str) -> tuple[list[Fold], list[Samples]]:
+        """A split's folds as a configuration wants them normalised, and their samples to score on the device."""
+        if (split, normalise) not in self.prepared:
+            options = self.options
+            folds = self.problems[split].validation_folds(
+                options.folds, options.seen_fraction, options.fold_seed, normalise
+            )
+            self.prepared[split, normalise] = folds, [fold.samples.to(self.device) for fold in folds]
+        return self.prepared[split, normalise]
 
     def course(self, key: str, config: MethodConfig) -> Course:
+        normalise = config.normalise
+
+        def evaluated(member: int, model: Model) -> dict[str, float]:
+            split, _, fold = self.members[member]
+            samples = self.folds(split, normalise)[1][fold]
+            metrics, by_class = zero_shot_by_class(model, samples)
+            numbered = {f"{_OF_CLASS}{number}": value for number, value in enumerate(by_class)}
+            return {**metrics, **numbered, **seen_alone(model, samples)}
+
         return Course(
             key,
-            [Member(self.folds[split][fold].task, config, seed) for split, seed, fold in self.members],
+            [Member(self.folds(split, normalise)[0][fold].task, config, seed) for split, seed, fold in self.members],
             config.epochs - 1,
-            self._evaluate,
-            {"best": best_epoch(list(self.together.values()), "zsl", config.first_epoch)},
+            evaluated,
+            {"best": self._keeper(config.first_epoch)},
         )
 
-    def _evaluate(self, member: int, model: Model) -> dict[str, float]:
-        split, _, fold = self.members[member]
-        samples = self.samples[split][fold]
-        return {**zero_shot_metrics(model, samples), **seen_alone(model, samples)}
+    def _keeper(self, first: int) -> Keeper:
+        known: list[list[Tensor]] = []  # epoch by epoch, each member's accuracies: a long history is read once
+
+        def wanted(history: History) -> list[int]:
+            known.extend(_by_class(epoch) for epoch in history[len(known) :])
+            chosen = {split: self._choice(split, history, first, known) for split in self.together}
+            return [m for m, (split, *_) in enumerate(self.members) if chosen[split].place == len(history) - 1]
+
+        return wanted
+
+    def _choice(self, split: str, history: History, first: int, known: Sequence[Sequence[Tensor]]) -> Choice:
+        """By the accuracy on each pseudo-unseen class of each fold, mean over the seeds that are still finite."""
+        units, chances = [], []
+        for members in self.together[split].values():
+            counted = [m for m in members if is_finite(history[-1], m)] or members
+            own = [
+                torch.stack([epoch[m] for epoch in known[: len(history)]]) for m in counted
+            ]  # (epochs, classes) each
+            units.append(torch.stack(own).mean(0))
+            chances.append(1 / own[0].shape[1])
+        return latest_of_equals(torch.cat(units, dim=1).nan_to_num(), sum(chances) / len(chances), first)
 
     def found(self, course: Course) -> Validations:
         """As it stands now: at its end, or at a rung."""
@@ -219,24 +268,26 @@ class _ValidationStage:
     def _of(self, course: Course, split: str, group: Sequence[int]) -> Validation | None:
         if not all(is_finite(course.history[-1], m) for m in group):
             return None
+        config = course.members[0].config
         models = [course.kept["best"][m] for m in group]
         held_out = [
             tuple(part.cpu() for part in (*m.sides(s.features, s.logits), s.labels))
-            for m, s in zip(models, self.samples[split], strict=True)
+            for m, s in zip(models, self.folds(split, config.normalise)[1], strict=True)
         ]  # on the CPU: the gate's many small fits run there
         if any(part.isnan().any() for seen, unseen, _ in held_out for part in (seen, unseen)):
             return None  # the last step overflowed: no loss has shown it
         epochs = [_mean([epoch[m] for m in group]) for epoch in course.history]
-        config = course.members[0].config
-        epoch = epoch_of_best(course.history, self.together[split], "zsl", config.first_epoch)
+        epoch = epoch_kept(course.keepers["best"], course.history, group[0])
+        choice = self._choice(split, course.history, config.first_epoch, [_by_class(e) for e in course.history])
         zero_shot = {name: epochs[epoch][name] for name in ("zsl", "zsl_per_sample")}
-        combination, joint = combined(config, held_out)
-        return Validation(epochs, epoch, {**zero_shot, **joint}, combination, held_out)
+        found = combined(config, held_out)
+        metrics = {**zero_shot, **found.metrics}
+        return Validation(epochs, epoch, metrics, found.combination, found.seen_share, choice.above_chance, held_out)
 
 
 def test(
     method: Method,
-    folds: Mapping[str, Fold],
+    problems: Mapping[str, Problem],
     candidates: Sequence[Candidate],
     validations: Sequence[Validation],
     options: ProtocolOptions,
@@ -244,56 +295,117 @@ def test(
 ) -> list[Test | None]:
     """Fit candidates on all seen classes, side by side, and test each protocol's choice; None for one that diverged.
 
-    folds: by split. The clean protocol's model is the one after the validated epoch; `released` also evaluates every
-    epoch on the unseen test classes and takes the best.
+    problems: by split. The clean protocol's model is the one after the validated epoch; `released` also evaluates every
+    epoch on the unseen test classes and takes the best. Where the combination is to be carried over, a second fit
+    leaves some of the seen samples out, and at the same epoch scores them.
     """
-    samples = {split: fold.samples.to(place.device) for split, fold in folds.items()}
+    prepared: dict[tuple[str, str], _Final] = {}
+    for candidate in candidates:
+        named = candidate.split, candidate.config.normalise
+        prepared.setdefault(named, _Final.of(problems[candidate.split], candidate.config, options, place.device))
+    finals = [prepared[candidate.split, candidate.config.normalise] for candidate in candidates]
     leaking = "released" in options.protocols
 
-    def course(number: int, candidate: Candidate, validation: Validation) -> Course:
-        keepers = {"clean": chosen_epoch([validation.epoch])}
+    def course(number: int, candidate: Candidate, validation: Validation, final: _Final) -> Course:
+        tasks = [final.fold.task]
+        if validation.seen_share is not None and final.held_out is not None:
+            tasks.append(final.held_out.task)
+        keepers = {"clean": chosen_epoch([validation.epoch] * len(tasks))}
         if leaking:
-            keepers["released"] = best_epoch([[0]], "zsl_per_sample", candidate.config.first_epoch)
+            best = best_epoch([[0]], "zsl_per_sample", candidate.config.first_epoch)
+            keepers["released"] = lambda history: list(range(len(tasks))) if best(history) else []
         return Course(
             str(number),
-            [Member(folds[candidate.split].task, candidate.config, candidate.seed)],
+            [Member(task, candidate.config, candidate.seed) for task in tasks],
             candidate.config.epochs - 1 if leaking else validation.epoch,
-            (lambda _, model: zero_shot_metrics(model, samples[candidate.split])) if leaking else None,
+            (lambda member, model: {} if member else zero_shot_metrics(model, final.samples)) if leaking else None,
             keepers,
         )
 
-    pairs = list(zip(candidates, validations, strict=True))
-    courses = [course(i, candidate, validation) for i, (candidate, validation) in enumerate(pairs)]
+    triples = list(zip(candidates, validations, finals, strict=True))
+    courses = [course(i, *triple) for i, triple in enumerate(triples)]
     place.fitting("test", method, courses).fit()
     tests = []
-    for (candidate, validation), fitted in zip(pairs, courses, strict=True):
-        if not is_finite(fitted.history[-1], 0):
+    for (_, validation, final), fitted in zip(triples, courses, strict=True):
+        if not all(is_finite(fitted.history[-1], m) for m in range(len(fitted.members))):
             tests.append(None)
             continue
-        models = {p: fitted.kept[p][0].joined_by(validation.combination) for p in options.protocols}
-        trained_on = folds[candidate.split].task.samples()
-        tested = samples[candidate.split]
+        models, held_out_seen = {}, {}
+        for protocol in options.protocols:
+            model, *others = (fitted.kept[protocol][m] for m in range(len(fitted.members)))
+            combination = validation.combination
+            if others:
+                x = final.held_out.samples.to(place.device)
+                held_out_seen[protocol] = tuple(side.cpu() for side in others[0].sides(x.features, x.logits))
+                combination = carried(combination, validation.seen_share, *held_out_seen[protocol])
+            models[protocol] = model.joined_by(combination)
         metrics = {
-            p: {
-                **all_metrics(model, tested),
-                **step_metrics(model, tested),
-                **cluster_metrics(model, trained_on, place.device),
+            protocol: {
+                **all_metrics(model, final.samples),
+                **step_metrics(model, final.samples),
+                **cluster_metrics(model, final.fold.task.samples(), place.device),
             }
-            for p, model in models.items()
+            for protocol, model in models.items()
         }
-        tests.append(Test([epoch[0] for epoch in fitted.history], metrics, models))
+        tests.append(Test([epoch[0] for epoch in fitted.history], metrics, models, held_out_seen))
     return tests
 
 
-def combined(config: MethodConfig, held_out: Sequence[HeldOut]) -> tuple[Combination, dict[str, float]]:
-    """What joins seen and unseen scores, fitted on all folds together, and the joint metrics that it gives there."""
+@dataclass(frozen=True)
+class _Final:
+    """All seen classes and the test samples, these on the device; and the fold that holds seen samples out."""
+
+    fold: Fold
+    samples: Samples
+    held_out: Fold | None
+
+    @classmethod
+    def of(cls, problem: Problem, config: MethodConfig, options: ProtocolOptions, device: torch.device) -> "_Final":
+        fold = problem.final(config.normalise)
+        held_out = problem.held_out(options.seen_fraction, options.fold_seed, config.normalise)
+        return cls(fold, fold.samples.to(device), held_out)
+
+
+@dataclass(frozen=True)
+class Combined:
+    """What joins seen and unseen scores, and the joint metrics that it gives on held-out samples.
+
+    seen_share: as in `Validation`.
+    """
+
+    combination: Combination
+    metrics: Mapping[str, float]
+    seen_share: float | None
+
+
+def combined(config: MethodConfig, held_out: Sequence[HeldOut]) -> Combined:
+    """The combination that a configuration asks for, fitted on all folds together."""
     seen, unseen, labels = _pooled(held_out)
-    combination, scores, curve = _combine(config, seen, unseen, labels)
-    return combination, joint_metrics(scores, curve, labels, seen.shape[1])
+    classes = seen.shape[1]
+    if min(int((labels < classes).sum()), int((labels >= classes).sum())) < 2:
+        raise InputError(f"{len(labels)} held-out samples are too few to join seen and unseen scores; hold out more")
+    logit = ()  # of a gate, out of fold
+    if config.combination == "joint":  # the method's own scores over all classes, as they are
+        combination = Stacking(0.0)
+    elif config.combination == "stacking":
+        combination = fit_stacking(seen, unseen, labels)
+    else:
+        combination, *logit = fit_gate(config.gate_options, seen, unseen, labels)
+    scores, curve = (give(seen, unseen, *logit) for give in (combination.scores, combination.curve_scores))
+    share = None
+    if config.combination != "joint" and config.calibration == "carried":
+        share = seen_share(combination.margins(seen, unseen, *logit), labels, classes)
+    return Combined(combination, joint_metrics(scores, curve, labels, classes), share)
+
+
+def _by_class(epoch: Sequence[Mapping[str, float]]) -> list[Tensor]:
+    """Each member's accuracies on its pseudo-unseen classes after an epoch."""
+    return [torch.tensor([v for name, v in own.items() if name.startswith(_OF_CLASS)]).double() for own in epoch]
 
 
 def _mean(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: sum(m[name] for m in metrics) / len(metrics) for name in metrics[0]}
+    names = [name for name in metrics[0] if not name.startswith(_OF_CLASS)]
+    return {name: sum(m[name] for m in metrics) / len(metrics) for name in names}
 
 
 def _pooled(scored: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -308,19 +420,3 @@ def _pooled(scored: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Te
 
 def _widened(scores: Tensor, columns: int) -> Tensor:
     return torch.nn.functional.pad(scores, (0, columns - scores.shape[1]), value=-math.inf)
-
-
-def _combine(config: MethodConfig, seen: Tensor, unseen: Tensor, labels: Tensor) -> tuple[Combination, Tensor, Tensor]:
-    """The fitted combination, and the (N, C) scores and curve scores that it gives held-out samples."""
-    classes = seen.shape[1]
-    if min(int((labels < classes).sum()), int((labels >= classes).sum())) < 2:
-        raise InputError(f"{len(labels)} held-out samples are too few to join seen and unseen scores; hold out more")
-    if config.combination == "joint":  # the method's own scores over all classes, as they are
-        scores = torch.cat([seen, unseen], dim=1)
-        return Stacking(0.0), scores, scores
-    if config.combination == "stacking":
-        stacking = fit_stacking(seen, unseen, labels)
-        scores = stacking.scores(seen, unseen)
-        return stacking, scores, scores
-    gate, p_seen = fit_gate(config.combination, seen, unseen, labels, config.temperature_scaling)
-    return gate, gate.scores(seen, unseen, p_seen), gate.curve_scores(seen, unseen, p_seen)

@@ -38,7 +38,7 @@ def model_and_samples(
         model = model.with_classes(unseen, class_semantics_of(opened, asked, unseen))
     number = {name: i for i, name in enumerate([*model.seen, *model.unseen])}
     labels = np.array([number.get(name, -1) for name in opened.class_names])[opened.labels]
-    rows = np.flatnonzero(~opened.train & (labels >= 0))
+    rows = opened.test_rows(labels, len(model.seen), asked.unseen_test)
     features = opened.features(asked.features)[rows]
     normaliser = Normaliser.from_record(record["normaliser"])
     if features.shape[1] != len(normaliser.shift):

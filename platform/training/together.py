@@ -1,10 +1,10 @@
 """Ensembles of what was trained: the seeds of a configuration, or the best configurations of a search.
 
 They cost no training. What joins seen and unseen scores is fitted on the mean of the parts' held-out probabilities, and
-how many configurations predict together is chosen there too.
+carried over on the mean of what they give held-out seen samples; how many configurations predict together is chosen
+there too.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,15 @@ from typing import Any
 import torch
 
 from platform.method import Method, load_method
-from platform.training.checkpoints import read_checkpoint
 from platform.training.devices import device_of
-from platform.training.ensembles import Ensemble, held_out_together
+from platform.training.ensembles import Ensemble, held_out_together, mean_probability
 from platform.training.protocols import HeldOut, combined
 from platform.training.saved_models import load_model, save_model
-from platform.training.trainable import Experiment, Outcome, record_of_fold
-from platform.zeroshot.evaluation import all_metrics, zero_shot_from_scores
-from platform.zeroshot.gate import Combination
+from platform.training.trainable import Experiment, Outcome, read_held_out, record_of_fold
+from platform.zeroshot.choosing import latest_of_equals
+from platform.zeroshot.evaluation import all_metrics, joint_metrics, zero_shot_from_scores
+from platform.zeroshot.gate import carried
+from platform.zeroshot.normaliser import Normaliser
 from platform.zeroshot.problem import load_problem
 
 Part = tuple[Path, Outcome]  # a tested outcome, and the folder that its models stand in
@@ -40,6 +41,7 @@ def best_together(
 ) -> list[Outcome]:
     """The best k of several configurations, with all their seeds, as one model; k by `metric` on pseudo-unseen classes.
 
+    Of numbers k that the folds cannot tell apart it is the largest: more parts vary less.
     ranked: each configuration's folder and outcomes, the best first. Gives one outcome a split.
     """
     method, found = load_method(experiment.method), []
@@ -50,8 +52,9 @@ def best_together(
             several.append(parts)
         if not parts:
             continue
-        values = [_validated(method, parts)[1][metric] if parts else -math.inf for parts in several]
-        best = max(range(len(values)), key=values.__getitem__)
+        sizes = [size for size, parts in enumerate(several) if parts]
+        by_fold = torch.tensor([_by_fold(method, several[size], metric) for size in sizes], dtype=torch.float64)
+        best = sizes[latest_of_equals(by_fold).place]
         found.append(_joined(experiment, split, f"best {best + 1}", several[best], folder))
     return found
 
@@ -62,35 +65,48 @@ def _sound(outcomes: Sequence[Outcome], split: str, folder: Path) -> list[Part]:
 
 def _joined(experiment: Experiment, split: str, name: str, parts: Sequence[Part], folder: Path) -> Outcome:
     """An ensemble's outcome, its models saved."""
-    combination, validation = _validated(load_method(experiment.method), parts)
-    fold = load_problem(experiment.problem.model_copy(update={"split": split})).final()
+    method = load_method(experiment.method)
+    scores = [read_held_out(folder / outcome.held_out) for folder, outcome in parts]
+    held_out = held_out_together([folds for folds, _ in scores])
+    found = combined(method.configure(parts[0][1].config), held_out)
+    # as the data folder has the features: parts may differ in how they are normalised
+    fold = load_problem(experiment.problem.model_copy(update={"split": split})).final("none")
     # here, and not where it was trained: a cluster's driver may have no GPU
     device = device_of(experiment.device if torch.cuda.is_available() else "auto")
     samples = fold.samples.to(device)
     tests, models = {}, {}
     for protocol in parts[0][1].models:
-        single = [load_model(folder / outcome.models[protocol], device)[0] for folder, outcome in parts]
-        together = Ensemble.of(experiment.method, single).joined_by(combination)
+        loaded = [load_model(folder / outcome.models[protocol], device) for folder, outcome in parts]
+        normalisers = [Normaliser.from_record(record["normaliser"]) for _, record in loaded]
+        together = Ensemble.of(experiment.method, [model for model, _ in loaded], normalisers)
+        combination, seen_alone = found.combination, [sides[protocol] for _, sides in scores if protocol in sides]
+        if found.seen_share is not None and len(seen_alone) == len(parts):
+            seen, unseen = (mean_probability([sides[side] for sides in seen_alone]) for side in (0, 1))
+            combination = carried(combination, found.seen_share, seen, unseen)
+        together = together.joined_by(combination)
         tests[protocol] = all_metrics(together, samples)
         models[protocol] = f"models/{split}-{name}-{protocol}".replace(" ", "-").replace(":", "-")
-        record = {"protocol": protocol, **record_of_fold(experiment, fold, split)}
+        record = {"protocol": protocol, **record_of_fold(experiment, fold.normaliser, split)}
         save_model(experiment.method, together, folder / models[protocol], record)
+    validation = {**_zero_shot(held_out), **found.metrics}
     reached: Mapping[str, Any] = {"validation": validation, "test": tests, "models": models, "ensemble": name}
     emptied = {"epochs": [], "epoch": None, "test_epochs": [], "held_out": "", "seconds": 0.0}
     return parts[0][1].model_copy(update={**emptied, **reached})
 
 
-def _validated(method: Method, parts: Sequence[Part]) -> tuple[Combination, dict[str, float]]:
-    """The combination of parts that predict together, and their validation metrics."""
-    held_out = held_out_together([_held_out(folder / outcome.held_out) for folder, outcome in parts])
-    combination, joint = combined(method.configure(parts[0][1].config), held_out)
+def _by_fold(method: Method, parts: Sequence[Part], metric: str) -> list[float]:
+    """A validation metric of parts that predict together, on each fold by itself."""
+    held_out = held_out_together([read_held_out(folder / outcome.held_out)[0] for folder, outcome in parts])
+    combination = combined(method.configure(parts[0][1].config), held_out).combination
+    found = []
+    for seen, unseen, labels in held_out:
+        scores, curve = combination.scores(seen, unseen), combination.curve_scores(seen, unseen)
+        metrics = {**_zero_shot([(seen, unseen, labels)]), **joint_metrics(scores, curve, labels, seen.shape[1])}
+        found.append(metrics[metric])
+    return found
+
+
+def _zero_shot(held_out: Sequence[HeldOut]) -> dict[str, float]:
+    """Zero-shot accuracies, mean over folds."""
     folds = [zero_shot_from_scores(unseen, labels, seen.shape[1]) for seen, unseen, labels in held_out]
-    zero_shot = {name: sum(fold[name] for fold in folds) / len(folds) for name in folds[0]}
-    return combination, {**zero_shot, **joint}
-
-
-def _held_out(path: Path) -> list[HeldOut]:
-    tensors, record = read_checkpoint(path)
-    return [
-        tuple(tensors[f"{fold}.{name}"] for name in ("seen", "unseen", "labels")) for fold in range(record["folds"])
-    ]
+    return {name: sum(fold[name] for fold in folds) / len(folds) for name in folds[0]}

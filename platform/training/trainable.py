@@ -9,13 +9,15 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from platform.method import Method, MethodConfig, load_method
-from platform.training.checkpoints import write_checkpoint, write_json, writing
+from platform.training.checkpoints import read_checkpoint, write_checkpoint, write_json, writing
 from platform.training.devices import device_of
 from platform.training.protocols import (
     Candidate,
     Desk,
+    HeldOut,
     ProtocolOptions,
     Report,
+    Sides,
     Test,
     Validation,
     Validations,
@@ -24,9 +26,15 @@ from platform.training.protocols import (
     validate,
 )
 from platform.training.saved_models import save_model
-from platform.zeroshot.problem import Fold, Problem, ProblemOptions, load_problem
+from platform.zeroshot.normaliser import Normaliser
+from platform.zeroshot.problem import Problem, ProblemOptions, load_problem
 
 _OUTCOMES, _ENSEMBLES = "outcomes.json", "ensembles.json"
+_HELD_OUT = ("seen", "unseen", "labels")
+_NOT_TOLD_APART = (
+    "validation told no epoch apart: none is above chance on the pseudo-unseen classes by two standard errors, so the "
+    "last one was taken"
+)
 
 
 class Experiment(BaseModel):
@@ -69,6 +77,7 @@ class Outcome(BaseModel):
     test: dict[str, dict[str, float]] = {}  # protocol to metrics
     models: dict[str, str] = {}  # protocol to the model's folder, relative to the experiment's
     held_out: str = ""  # the file of its scores of held-out samples, likewise
+    notes: list[str] = []  # what a reader of its numbers should know
     seconds: float = 0.0
 
     @property
@@ -153,6 +162,7 @@ def outcomes_of(
             "epochs": list(validation.epochs),
             "epoch": validation.epoch,
             "validation": dict(validation.metrics),
+            "notes": [] if validation.above_chance else [_NOT_TOLD_APART],
         }
         outcomes.append(outcome.model_copy(update=reached))
     return outcomes
@@ -200,11 +210,10 @@ def _tested(
         if validation is not None
     }
     tests: list[Test | None] = [None] * len(outcomes)
-    folds = {split: problem.final() for split, problem in problems.items()}
     for number, pack in enumerate(packs_of(method, {i: candidate.config for i, candidate in sound.items()})):
         chosen = [validations[int(i)] for i in pack]
         there = replace(place, pack=number)
-        found = test(method, folds, [sound[i] for i in pack], chosen, experiment.protocol, there)
+        found = test(method, problems, [sound[i] for i in pack], chosen, experiment.protocol, there)
         for i, tested in zip(pack, found, strict=True):
             tests[int(i)] = tested
     return tests
@@ -230,26 +239,33 @@ def _save(
         places = {protocol: f"models/{i}-{protocol}" for protocol in tested.models}
         held_out = f"models/{i}-held-out.safetensors"
         if place.rank == 0:
-            record = record_of_fold(experiment, problems[outcome.split].final(), outcome.split)
+            fold = problems[outcome.split].final(outcome.config["normalise"])
+            record = record_of_fold(experiment, fold.normaliser, outcome.split)
             for protocol, model in tested.models.items():
                 save_model(experiment.method, model, place.folder / places[protocol], {"protocol": protocol, **record})
-            _write_held_out(place.folder / held_out, validation)
+            _write_held_out(place.folder / held_out, validation, tested)
         reached = {"test": dict(tested.metrics), "test_epochs": list(tested.epochs), "models": places}
         found.append(outcome.model_copy(update={**reached, "held_out": held_out}))
     return found
 
 
-def record_of_fold(experiment: Experiment, fold: Fold, split: str) -> dict[str, Any]:
+def record_of_fold(experiment: Experiment, normaliser: Normaliser, split: str) -> dict[str, Any]:
     """What it takes to give a saved model new samples or new class names: see `platform.evaluate`."""
     problem = experiment.problem.model_copy(update={"split": split})
-    return {"problem": problem.model_dump(mode="json"), "normaliser": fold.normaliser.record()}
+    return {"problem": problem.model_dump(mode="json"), "normaliser": normaliser.record()}
 
 
-def _write_held_out(path: Path, validation: Validation) -> None:
-    names = ("seen", "unseen", "labels")
+def read_held_out(path: Path) -> tuple[list[HeldOut], dict[str, Sides]]:
+    """What ensembles are joined by: each fold's scores, and by protocol those of held-out seen samples."""
+    tensors, record = read_checkpoint(path)
+    folds = [tuple(tensors[f"{fold}.{name}"] for name in _HELD_OUT) for fold in range(record["folds"])]
+    sides = {p: (tensors[f"{p}.seen"], tensors[f"{p}.unseen"]) for p in record.get("protocols", ())}
+    return folds, sides
+
+
+def _write_held_out(path: Path, validation: Validation, tested: Test) -> None:
+    named = {str(fold): scores for fold, scores in enumerate(validation.held_out)} | tested.held_out_seen
     parts = {
-        f"{fold}.{name}": part
-        for fold, scores in enumerate(validation.held_out)
-        for name, part in zip(names, scores, strict=True)
+        f"{name}.{of}": part for name, scores in named.items() for of, part in zip(_HELD_OUT, scores, strict=False)
     }
-    write_checkpoint(path, parts, {"folds": len(validation.held_out)})
+    write_checkpoint(path, parts, {"folds": len(validation.held_out), "protocols": list(tested.held_out_seen)})

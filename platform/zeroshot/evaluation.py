@@ -5,6 +5,7 @@ from torch import Tensor
 
 from platform.method import Model
 from platform.zeroshot.metrics import (
+    accuracy_by_class,
     area_under_seen_unseen_curve,
     generalised_metrics,
     per_class_accuracy,
@@ -20,6 +21,14 @@ def zero_shot_metrics(model: Model, samples: Samples) -> dict[str, float]:
     """`zsl` and `zsl_per_sample`: accuracy among the unseen classes alone, on the samples of unseen classes."""
     unseen = samples.where(samples.labels >= len(model.seen))
     return zero_shot_from_scores(model.unseen_scores(unseen.features), unseen.labels, len(model.seen))
+
+
+def zero_shot_by_class(model: Model, samples: Samples) -> tuple[dict[str, float], list[float]]:
+    """`zero_shot_metrics`, and the accuracy on each unseen class that has samples."""
+    unseen = samples.where(samples.labels >= len(model.seen))
+    scores, first = model.unseen_scores(unseen.features), len(model.seen)
+    by_class = accuracy_by_class(scores.argmax(1), unseen.labels - first).tolist()
+    return zero_shot_from_scores(scores, unseen.labels, first), by_class
 
 
 def zero_shot_from_scores(unseen: Tensor, labels: Tensor, seen_classes: int) -> dict[str, float]:

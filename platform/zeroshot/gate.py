@@ -1,11 +1,18 @@
-"""Joining a seen and an unseen classifier: the seen/unseen gate, and calibrated stacking."""
+"""Joining a seen and an unseen classifier: the seen/unseen gate, and calibrated stacking.
 
-from dataclasses import dataclass
+Both are fitted on held-out samples of which some have pseudo-unseen classes, and used on other, mostly more, classes.
+Probabilities depend on the count of classes that they are shared among, so a threshold of validation lies elsewhere on
+the final model. `carried` finds it again: where the same share of held-out seen samples stays on the seen side.
+"""
+
+import math
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from platform.zeroshot.metrics import harmonic_mean
 
@@ -13,14 +20,39 @@ TEMPERATURES = tuple(float(t) for t in range(1, 10))  # the released code's rang
 THRESHOLDS = tuple(round(0.25 + 0.01 * i, 2) for i in range(50))  # the released code's range
 _FOLDS = 5
 _NEWTON_STEPS, _HALVINGS, _TOLERANCE = 100, 5, 1e-9
+_CANDIDATES = 500  # thresholds that are compared
+# Thresholds whose harmonic mean is within so many standard errors of the best are taken for equally good. Half of one
+# is what the comparison of rules showed to carry over best (benchmarks/results).
+_EQUALLY_GOOD = 0.5
+
+
+@dataclass(frozen=True)
+class GateOptions:
+    """How a gate is made. The papers' own: inputs `probabilities`, threshold `listed`, as `fit_gate` describes.
+
+    kind: soft or hard; inputs: what the domain classifier sees; temperature_scaling: choose the temperature, else 1;
+    tempered: p_s in p(y|x) at the temperature, too; balanced: both sides weigh the same in its regression; threshold:
+    any that is best, or one of `THRESHOLDS`; chosen_by: what temperature and threshold maximise.
+    """
+
+    kind: Literal["soft", "hard"]
+    inputs: Literal["confidence", "probabilities"] = "confidence"
+    temperature_scaling: bool = True
+    tempered: bool = True
+    balanced: bool = True
+    threshold: Literal["free", "listed"] = "free"
+    chosen_by: Literal["harmonic_mean", "accuracy"] = "harmonic_mean"
 
 
 @dataclass(frozen=True)
 class Gate:
     """Domain classifier C_d (SynSE, Section 2.5; SA-DVAE, Eq. 11): the probability that a sample's class is seen.
 
-    A logistic regression on the `top` largest seen probabilities at `temperature`, and the `top` largest unseen ones.
-    coefficients: (2·top,). Soft: p(y|x) = p_d·p_s ⊕ (1 − p_d)·p_u. Hard: the side that p_d and `threshold` choose.
+    A logistic regression. Its inputs are the `top` largest seen probabilities at `temperature` and the `top` largest
+    unseen ones, as in the papers; or, where `top` is 0, the largest seen log-probability at `temperature` alone, which
+    tells samples of unknown classes apart (Hendrycks and Gimpel, 2017) and hangs little on the count of classes.
+    coefficients: (2·top,), or (1,). Soft: p(y|x) = p_d·p_s ⊕ (1 − p_d)·p_u, with p_s at the temperature too where
+    `tempered`. Hard: the side that p_d and `threshold` choose.
     """
 
     kind: Literal["soft", "hard"]
@@ -29,20 +61,41 @@ class Gate:
     top: int
     coefficients: tuple[float, ...]
     intercept: float
+    tempered: bool = False
+
+    def logit_seen(self, seen: Tensor, unseen: Tensor) -> Tensor:
+        """(N,) log p_d − log(1 − p_d). seen: (N, S), unseen: (N, U) log-probabilities."""
+        inputs = _gate_inputs(seen, unseen, self.temperature, self.top)
+        return inputs @ inputs.new_tensor(self.coefficients) + self.intercept
 
     def probability_seen(self, seen: Tensor, unseen: Tensor) -> Tensor:
         """(N,) p_d. seen: (N, S), unseen: (N, U) log-probabilities."""
-        inputs = _gate_inputs(seen, unseen, self.temperature, self.top)
-        return torch.sigmoid(inputs @ inputs.new_tensor(self.coefficients) + self.intercept)
+        return torch.sigmoid(self.logit_seen(seen, unseen))
 
-    def scores(self, seen: Tensor, unseen: Tensor, p_seen: Tensor | None = None) -> Tensor:
-        """(N, S + U) log p(y|x); −inf on the side that a hard gate closes. p_seen: (N,) in place of the gate's own."""
-        p_seen = self.probability_seen(seen, unseen) if p_seen is None else p_seen
-        return _joined(seen, unseen, p_seen if self.kind == "soft" else (p_seen > self.threshold).double())
+    def scores(self, seen: Tensor, unseen: Tensor, logit: Tensor | None = None) -> Tensor:
+        """(N, S + U) log p(y|x); −inf on the side that a hard gate closes. logit: (N,) in place of the gate's own."""
+        logit = self.logit_seen(seen, unseen) if logit is None else logit
+        if self.kind == "soft":
+            return _joined(self._seen(seen), unseen, logit)
+        return _joined(seen, unseen, torch.where(logit.sigmoid() > self.threshold, torch.inf, -torch.inf))
 
-    def curve_scores(self, seen: Tensor, unseen: Tensor, p_seen: Tensor | None = None) -> Tensor:
+    def curve_scores(self, seen: Tensor, unseen: Tensor, logit: Tensor | None = None) -> Tensor:
         """(N, S + U) of the soft gate: what the seen-unseen curve is drawn from, since a hard gate has no margin."""
-        return _joined(seen, unseen, self.probability_seen(seen, unseen) if p_seen is None else p_seen)
+        return _joined(self._seen(seen), unseen, self.logit_seen(seen, unseen) if logit is None else logit)
+
+    def margins(self, seen: Tensor, unseen: Tensor, logit: Tensor | None = None) -> Tensor:
+        """(N,) how far a sample is on the seen side; it is decided to be seen where that is positive."""
+        logit = self.logit_seen(seen, unseen) if logit is None else logit
+        if self.kind == "hard":
+            return logit - math.log(self.threshold / (1 - self.threshold))
+        return logit + self._seen(seen).amax(1) - unseen.amax(1)
+
+    def moved(self, by: float) -> "Gate":
+        """With all margins larger by so much."""
+        return replace(self, intercept=self.intercept + by)
+
+    def _seen(self, seen: Tensor) -> Tensor:
+        return torch.log_softmax(seen / self.temperature, dim=1) if self.tempered else seen
 
 
 @dataclass(frozen=True)
@@ -57,53 +110,108 @@ class Stacking:
 
     curve_scores = scores
 
+    def margins(self, seen: Tensor, unseen: Tensor) -> Tensor:
+        """(N,) how far a sample is on the seen side; it is decided to be seen where that is positive."""
+        return (seen.amax(1) - unseen.amax(1)).double() - self.bias
+
+    def moved(self, by: float) -> "Stacking":
+        """With all margins larger by so much."""
+        return replace(self, bias=self.bias - by)
+
 
 Combination = Gate | Stacking
 
 
-def fit_gate(
-    kind: Literal["soft", "hard"], seen: Tensor, unseen: Tensor, labels: Tensor, scale_temperature: bool = True
-) -> tuple[Gate, Tensor]:
+def fit_gate(options: GateOptions, seen: Tensor, unseen: Tensor, labels: Tensor) -> tuple[Gate, Tensor]:
     """Fit a gate on held-out samples of which some have pseudo-unseen classes; temperature and threshold too.
 
     seen: (N, S), unseen: (N, U) log-probabilities; labels: (N,) in 0 … S + U − 1, at least two samples a side. The
-    temperature and the threshold are those with the highest per-sample harmonic mean of out-of-fold decisions; few
-    held-out samples so serve both for fitting and for choosing. Gives the gate, fitted on all samples, and the (N,)
-    out-of-fold p_d, from which an honest validation metric can be taken.
+    temperature and the threshold are those with the highest harmonic mean of out-of-fold decisions (or the highest
+    accuracy); few held-out samples so serve both for fitting and for choosing. The papers list their thresholds, and a
+    soft gate has none; a free one moves p_d, of a soft gate too, and is chosen as `best_move` says. Returns the gate,
+    fitted on all samples, and the (N,) out-of-fold logits of p_d, from which an honest validation metric can be taken.
     """
     classes = seen.shape[1]
-    top = min(unseen.shape[1], classes)
+    top = min(unseen.shape[1], classes) if options.inputs == "probabilities" else 0
     is_seen = labels < classes
     left_out = _folds(is_seen)
-    best = (-1.0, 1.0, 0.5, torch.empty(0))
-    for temperature in TEMPERATURES if scale_temperature else (1.0,):
+    best: tuple[float, Gate, Tensor] | None = None
+    for temperature in TEMPERATURES if options.temperature_scaling else (1.0,):
         inputs = _gate_inputs(seen, unseen, temperature, top)
-        p_seen = _out_of_fold(inputs, is_seen, left_out)
-        thresholds = THRESHOLDS if kind == "hard" else (0.5,)
-        values = _harmonic_means(kind, seen, unseen, labels, p_seen, thresholds)
-        chosen = int(np.argmax(values))
-        if values[chosen] > best[0]:
-            best = (float(values[chosen]), temperature, thresholds[chosen], p_seen)
-    _, temperature, threshold, p_seen = best
-    fitted = fit_logistic(_gate_inputs(seen, unseen, temperature, top), is_seen, torch.ones_like(is_seen)[None])[0]
-    gate = Gate(kind, temperature, threshold, top, tuple(fitted[:-1].tolist()), fitted[-1].item())
-    return gate, p_seen
+        logit = _out_of_fold(inputs, is_seen, left_out, options.balanced)
+        gate, move = Gate(options.kind, temperature, 0.5, top, (), 0.0, options.tempered), 0.0
+        if options.threshold == "free":
+            move, value = best_move(gate.margins(seen, unseen, logit), seen, unseen, labels)
+        else:
+            thresholds = THRESHOLDS if options.kind == "hard" else (0.5,)
+            tried = [replace(gate, threshold=t).scores(seen, unseen, logit).argmax(1) for t in thresholds]
+            values = [_value(options.chosen_by, predicted, labels, classes) for predicted in tried]
+            chosen = int(np.argmax(values))
+            gate, value = replace(gate, threshold=thresholds[chosen]), values[chosen]
+        if best is None or value > best[0]:
+            best = value, replace(gate, intercept=move), logit + move
+    _, gate, logit = best
+    everything = torch.ones_like(is_seen)[None]
+    inputs = _gate_inputs(seen, unseen, gate.temperature, top)
+    fitted = fit_logistic(inputs, is_seen, everything, options.balanced)[0]
+    return replace(gate, coefficients=tuple(fitted[:-1].tolist())).moved(fitted[-1].item()), logit
+
+
+def best_move(margins: Tensor, seen: Tensor, unseen: Tensor, labels: Tensor) -> tuple[float, float]:
+    """By how much to move all margins (N,) towards the seen side for the highest harmonic mean, and that mean.
+
+    Of moves whose harmonic means cannot be told apart, it takes the one in the middle. Classes weigh the same. Shapes
+    otherwise as for `fit_gate`.
+    """
+    classes, is_seen = seen.shape[1], labels < seen.shape[1]
+    ends = margins[margins.isfinite()].unique()
+    ends = ends[:: max(1, len(ends) // _CANDIDATES)]
+    # between the samples' margins: at one of them the decision hangs on a rounding error
+    moves = -torch.cat([ends[:1] - 1, (ends[1:] + ends[:-1]) / 2, ends[-1:] + 1])
+    kept = margins > -moves[:, None]  # (moves, N)
+    share = 1 / torch.bincount(labels)[labels].double()
+    right_seen, right_unseen = (
+        share * (side.argmax(1) + first == labels) for side, first in ((seen, 0), (unseen, classes))
+    )
+    on_seen = (kept * right_seen)[:, is_seen].sum(1) / share[is_seen].sum()
+    on_unseen = (~kept * right_unseen)[:, ~is_seen].sum(1) / share[~is_seen].sum()
+    values = harmonic_mean(on_seen, on_unseen)
+    best = int(values.argmax())
+    error = _error_of_harmonic_mean(on_seen[best], on_unseen[best], int(is_seen.sum()), int((~is_seen).sum()))
+    equal = torch.nonzero(values >= values[best] - _EQUALLY_GOOD * error).flatten()
+    chosen = int(equal[len(equal) // 2])
+    return float(moves[chosen]), float(values[chosen])
+
+
+def carried(combination: Combination, seen_share: float, seen: Tensor, unseen: Tensor) -> Combination:
+    """A combination whose threshold keeps the same share of held-out seen samples on the seen side.
+
+    seen_share: that share among validation's held-out seen samples; seen: (M, S), unseen: (M, U) log-probabilities of
+    samples of seen classes that the model was not trained on, among the classes that it will be used on.
+    """
+    margins = combination.margins(seen, unseen).sort().values
+    below = min(max(round((1 - seen_share) * len(margins)), 0), len(margins))
+    around = torch.cat([margins[:1] - 1, margins, margins[-1:] + 1])  # so many below, the others above
+    return combination.moved(-float(around[below] + around[below + 1]) / 2)
+
+
+def seen_share(margins: Tensor, labels: Tensor, seen_classes: int) -> float:
+    """Share of the samples of seen classes that are decided to be seen. margins, labels: (N,)."""
+    return (margins[labels < seen_classes] > 0).double().mean().item()
 
 
 def fit_stacking(seen: Tensor, unseen: Tensor, labels: Tensor) -> Stacking:
-    """The bias with the highest harmonic mean on held-out samples. Shapes as for `fit_gate`."""
-    margin = (seen.max(1).values - unseen.max(1).values).sort().values
-    margin = torch.unique(margin[:: max(1, len(margin) // 500)])
-    # between the samples' margins: at one of them the decision hangs on a rounding error
-    candidates = torch.cat([margin[:1] - 1, (margin[1:] + margin[:-1]) / 2, margin[-1:] + 1])
-    values = [_accuracy(torch.cat([seen - bias, unseen], 1).argmax(1), labels, seen.shape[1]) for bias in candidates]
-    return Stacking(float(candidates[int(np.argmax(values))]))
+    """The bias with the highest harmonic mean on held-out samples, as `best_move` chooses it."""
+    plain = Stacking(0.0)
+    return plain.moved(best_move(plain.margins(seen, unseen), seen, unseen, labels)[0])
 
 
 def _gate_inputs(seen: Tensor, unseen: Tensor, temperature: float, top: int) -> Tensor:
-    """(N, 2·top): p'_s then p_u, each sorted and cut or filled with zeros to `top`."""
-    tempered = torch.softmax(seen / temperature, dim=1)  # softmax(log p / T) is softmax(logits / T)
-    return torch.cat([_top(tempered, top), _top(unseen.exp(), top)], dim=1).double()
+    """(N, 2·top): p'_s then p_u, each sorted and cut or filled with zeros to `top`; (N, 1) log p'_s where that is 0."""
+    tempered = torch.log_softmax(seen / temperature, dim=1)  # of log p / T it is that of logits / T
+    if not top:
+        return tempered.amax(1, keepdim=True).double()
+    return torch.cat([_top(tempered.exp(), top), _top(unseen.exp(), top)], dim=1).double()
 
 
 def _top(probabilities: Tensor, count: int) -> Tensor:
@@ -111,22 +219,24 @@ def _top(probabilities: Tensor, count: int) -> Tensor:
     return torch.nn.functional.pad(largest, (0, count - largest.shape[1]))
 
 
-def _joined(seen: Tensor, unseen: Tensor, p_seen: Tensor) -> Tensor:
-    p_seen = p_seen[:, None]
-    return torch.cat([seen + p_seen.log(), unseen + (1 - p_seen).log()], dim=1)
+def _joined(seen: Tensor, unseen: Tensor, logit: Tensor) -> Tensor:
+    """log p_d·p_s ⊕ log (1 − p_d)·p_u. logit: (N,) of p_d."""
+    logit = logit[:, None]
+    return torch.cat([seen + logsigmoid(logit), unseen + logsigmoid(-logit)], dim=1)
 
 
-def fit_logistic(inputs: Tensor, positive: Tensor, counted: Tensor) -> Tensor:
+def fit_logistic(inputs: Tensor, positive: Tensor, counted: Tensor, balanced: bool = True) -> Tensor:
     """L2-penalised logistic regressions by Newton's method, one for each choice of samples; (K, F + 1), bias last.
 
-    inputs: (N, F); positive: (N,) bool; counted: (K, N) bool. scikit-learn's objective with C = 1 and balanced classes,
-    as the papers' code balances by drawing as many seen samples as there are unseen ones; a search fits it some fifty
-    times a trial, which there takes half a second.
+    inputs: (N, F); positive: (N,) bool; counted: (K, N) bool. scikit-learn's objective with C = 1, and with balanced
+    classes where `balanced`: SA-DVAE's code draws as many seen samples as there are unseen ones, SynSE's does not. A
+    search fits it some fifty times a trial, which there takes half a second.
     """
     x = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], dim=1)
     sign = torch.where(positive, 1.0, -1.0).to(x)
     sides = torch.stack([counted & ~positive, counted & positive])  # (2, K, N)
     share = counted.sum(1) / (2.0 * sides.sum(2)).clamp_min(1)  # (2, K)
+    share = share if balanced else torch.ones_like(share)
     weight = (sides * share[..., None]).sum(0).to(x)
     penalty = torch.ones(x.shape[1]).to(x)
     penalty[-1] = 1e-9  # the bias is free; the rest keeps the system solvable
@@ -164,22 +274,25 @@ def _folds(is_seen: Tensor) -> Tensor:
     return left_out.to(is_seen.device)
 
 
-def _out_of_fold(inputs: Tensor, is_seen: Tensor, left_out: Tensor) -> Tensor:
-    """(N,) each sample's p_d by the regression that was fitted without its fold."""
-    fitted = fit_logistic(inputs, is_seen, ~left_out)
+def _out_of_fold(inputs: Tensor, is_seen: Tensor, left_out: Tensor, balanced: bool) -> Tensor:
+    """(N,) each sample's logit of p_d by the regression that was fitted without its fold."""
+    fitted = fit_logistic(inputs, is_seen, ~left_out, balanced)
     logits = inputs @ fitted[:, :-1].T + fitted[:, -1]  # (N, K)
-    return torch.sigmoid((logits * left_out.T).sum(dim=1))
+    return (logits * left_out.T).sum(dim=1)
 
 
-def _harmonic_means(
-    kind: str, seen: Tensor, unseen: Tensor, labels: Tensor, p_d: Tensor, thresholds: tuple[float, ...]
-) -> list[float]:
-    if kind == "soft":
-        return [_accuracy(_joined(seen, unseen, p_d).argmax(1), labels, seen.shape[1])]
-    on_seen, on_unseen = seen.argmax(1), unseen.argmax(1) + seen.shape[1]
-    return [_accuracy(torch.where(p_d > t, on_seen, on_unseen), labels, seen.shape[1]) for t in thresholds]
-
-
-def _accuracy(predicted: Tensor, labels: Tensor, seen_classes: int) -> float:
+def _value(chosen_by: str, predicted: Tensor, labels: Tensor, seen_classes: int) -> float:
+    """Per-sample harmonic mean, or the share of samples that are put on their own side (SA-DVAE's code)."""
     right, is_seen = (predicted == labels).double(), labels < seen_classes
+    if chosen_by == "accuracy":
+        return ((predicted < seen_classes) == is_seen).double().mean().item()
     return harmonic_mean(right[is_seen].mean(), right[~is_seen].mean()).item()
+
+
+def _error_of_harmonic_mean(seen: Tensor, unseen: Tensor, seen_count: int, unseen_count: int) -> float:
+    """Standard error of 2su / (s + u), from those of both shares of so many samples (the delta method)."""
+    s, u = float(seen), float(unseen)
+    if s + u == 0:
+        return 0.0
+    by_seen, by_unseen = (2 * other**2 / (s + u) ** 2 for other in (u, s))
+    return math.sqrt(by_seen**2 * s * (1 - s) / seen_count + by_unseen**2 * u * (1 - u) / unseen_count)

@@ -15,10 +15,15 @@ def per_class_accuracy(predicted: Tensor, labels: Tensor) -> float:
     torchmetrics' macro average also counts classes that occur only among the predictions; in the generalised setting,
     where a seen sample may be taken for an unseen class, that would lower the seen accuracy.
     """
+    return accuracy_by_class(predicted, labels).mean().item()
+
+
+def accuracy_by_class(predicted: Tensor, labels: Tensor) -> Tensor:
+    """(K,) share predicted right of each class that occurs in `labels`, in their order. predicted, labels: (N,)."""
     counts = torch.bincount(labels)
     right = torch.bincount(labels[predicted == labels], minlength=len(counts))
     occurs = counts > 0
-    return (right[occurs].double() / counts[occurs].double()).mean().item()
+    return right[occurs].double() / counts[occurs].double()
 
 
 def harmonic_mean(seen: Tensor, unseen: Tensor) -> Tensor:

@@ -26,15 +26,20 @@ class Normaliser:
 
     @classmethod
     def fit(cls, kind: Normalisation, features: Tensor) -> "Normaliser":
-        """features: (N, D) of the training samples. `minmax` is what Xian et al. and CADA-VAE do.
+        """features: (N, D) of the training samples.
 
+        `scale` divides all dimensions by one number, their root mean square, so that their relations stay as they are;
+        `minmax` is what Xian et al. and CADA-VAE do with a ResNet's features, none of which is negative; `l2` makes
+        each row's length 1.
         Raises InputError where pictures, (N, D) uint8, should be normalised.
         """
         if features.dtype == torch.uint8:
             refuse_for_pixels(kind)
             return cls.of_pixels(features.shape[1])
         shift, scale = torch.zeros(features.shape[1]), torch.ones(features.shape[1])
-        if kind == "standard":
+        if kind == "scale":
+            scale = features.square().mean().sqrt().expand(features.shape[1])
+        elif kind == "standard":
             shift, scale = features.mean(0), features.std(0, correction=0)
         elif kind == "minmax":
             shift, scale = features.amin(0), features.amax(0) - features.amin(0)

@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from platform.datasets.contents import ClassSplit, Normalisation
+from platform.datasets.contents import ClassSplit, Normalisation, UnseenTest
 from platform.datasets.folder import Dataset
 from platform.datasets.text import ClassText, class_semantics
 from platform.errors import InputError
 from platform.population.draws import generator
-from platform.zeroshot.normaliser import Normaliser, refuse_for_pixels
+from platform.zeroshot.normaliser import Normaliser
 from platform.zeroshot.task import Samples, Task, draw_pseudo_unseen, hold_out
 
 
@@ -26,8 +27,17 @@ class ProblemOptions(BaseModel):
     split: str
     features: str | None = Field(None, description="feature set; the card's first by default")
     text: ClassText = ClassText()
-    normalise: Normalisation | None = Field(None, description="of features; the card's choice by default")
     masked_features: str | None = Field(None, description="feature set of the same clips with frames left out (SMIE)")
+    unseen_test: UnseenTest | None = Field(
+        None,
+        description="samples of unseen classes to test: all, or the test partition's; as the card says if absent",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_normalise(cls, values: Any) -> Any:
+        """Records of saved models once held `normalise` here; their normalisers are kept beside it."""
+        return {name: v for name, v in values.items() if name != "normalise"} if isinstance(values, dict) else values
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,10 @@ class Fold:
 
 @dataclass(frozen=True)
 class Problem:
-    """A task, its test samples, and what validation needs. Features are raw: each fold fits its own normaliser."""
+    """A task, its test samples, and what validation needs. Features are raw: each fold fits its own normaliser.
+
+    normalise: the card's choice, which a configuration takes that says `auto`.
+    """
 
     task: Task
     test: Samples
@@ -49,35 +62,47 @@ class Problem:
     published_folds: Sequence[Sequence[str]]
     separate_validation: "tuple[Task, Samples] | None"  # from an extractor that never saw the pseudo-unseen classes
 
-    def final(self) -> Fold:
+    def final(self, normalise: Normalisation | Literal["auto"] = "auto") -> Fold:
         """All seen training samples, and the test samples."""
-        return self._normalised(self.task, self.test)
+        return self._normalised(self.task, self.test, normalise)
 
-    def validation_folds(self, count: int, seen_fraction: float, seed: int) -> list[Fold]:
-        """Folds that see no test class: from separate validation features, published, or drawn by `seed`."""
+    def validation_folds(
+        self, count: int, seen_fraction: float, seed: int, normalise: Normalisation | Literal["auto"] = "auto"
+    ) -> list[Fold]:
+        """Folds that see no test class: published, or drawn by `seed`.
+
+        Separate validation features are the only fold: the extractor of all others has seen every seen class.
+        """
         folds = [self.separate_validation] if self.separate_validation else []
-        for index in range(len(folds), count):
+        for index in range(count if self.separate_validation is None else 0):
             draw = generator(seed, "fold", index)
             published = index < len(self.published_folds)
             names = self.published_folds[index] if published else draw_pseudo_unseen(self.task, index, seed)
             folds.append(hold_out(self.task, names, seen_fraction, draw))
-        return [self._normalised(task, samples) for task, samples in folds[:count]]
+        return [self._normalised(task, samples, normalise) for task, samples in folds]
 
-    def _normalised(self, task: Task, samples: Samples) -> Fold:
-        normaliser = Normaliser.fit(self.normalise, task.features)
+    def held_out(self, seen_fraction: float, seed: int, normalise: Normalisation | Literal["auto"]) -> Fold | None:
+        """All seen classes on fewer samples, and the held-out ones: seen by no model that is trained on the fold.
+
+        None with separate validation features: the extractor of these samples has been trained on all of them.
+        """
+        if self.separate_validation is not None:
+            return None
+        smaller, samples = hold_out(self.task, (), seen_fraction, generator(seed, "held-out seen"))
+        return self._normalised(smaller, samples, normalise)
+
+    def _normalised(self, task: Task, samples: Samples, normalise: Normalisation | Literal["auto"]) -> Fold:
+        normaliser = Normaliser.fit(self.normalise if normalise == "auto" else normalise, task.features)
         return Fold(*normaliser.apply(task, samples), normaliser)
 
 
 def load_problem(options: ProblemOptions) -> Problem:
     """Read a problem from its data folder.
 
-    Raises InputError where the split leaves nothing to train or test on, or pictures should be normalised.
+    Raises InputError where the split leaves nothing to train or test on.
     """
     dataset = Dataset(options.dataset)
     card = dataset.card.features[dataset.feature_set(options.features)]
-    normalise = options.normalise or card.normalise
-    if card.kind == "pixels":
-        refuse_for_pixels(normalise)  # before they are read
     split = dataset.split(options.split)
     task, test = _task(dataset, split, options)
     separate = None
@@ -85,7 +110,7 @@ def load_problem(options: ProblemOptions) -> Problem:
         separate = _task(dataset.validation, dataset.validation.split("given"), options)
         if {*separate[0].seen, *separate[0].unseen} & set(task.unseen):
             separate = None  # made for another class split than the one asked for
-    return Problem(task, test, normalise, split.pseudo_unseen, separate)
+    return Problem(task, test, card.normalise, split.pseudo_unseen, separate)
 
 
 def class_semantics_of(dataset: Dataset, options: ProblemOptions, names: Sequence[str]) -> torch.Tensor:
@@ -106,7 +131,7 @@ def _task(dataset: Dataset, split: ClassSplit, options: ProblemOptions) -> tuple
     labels = number[dataset.labels]
 
     training = np.flatnonzero(dataset.train & (labels >= 0) & (labels < len(seen_classes)))
-    testing = np.flatnonzero(~dataset.train & (labels >= 0))
+    testing = dataset.test_rows(labels, len(seen_classes), options.unseen_test)
     where = f"{dataset.folder}: split `{options.split}`"
     if len(seen_classes) < 2:
         raise InputError(f"{where} leaves {len(seen_classes)} seen classes with training samples; two are needed")

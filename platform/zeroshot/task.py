@@ -77,30 +77,32 @@ def hold_out(
 ) -> tuple[Task, Samples]:
     """A smaller task in which `pseudo_unseen`, some of the seen classes, play the unseen ones, and samples to score.
 
-    The scored samples are every training sample of the pseudo-unseen classes, and `seen_fraction` of the others: whole
-    groups where there are some, since a subject that was trained on is recognised too easily; else a share of each
-    class. Raises InputError where a name is not a seen class or none would stay.
+    With none of them the unseen classes stay the task's own, of which there is no sample. The scored samples are every
+    training sample of the pseudo-unseen classes, and `seen_fraction` of the others: whole groups where there are some,
+    since a subject that was trained on is recognised too easily; else a share of each class. Raises InputError where a
+    name is not a seen class or none would stay.
     """
     unknown = sorted(set(pseudo_unseen) - set(task.seen))
     if unknown:
         raise InputError(f"pseudo-unseen class `{unknown[0]}` is not among the seen classes")
     held = [i for i, name in enumerate(task.seen) if name in set(pseudo_unseen)]
     kept = [i for i in range(len(task.seen)) if i not in set(held)]
-    if len(kept) < 2 or not held:
+    if len(kept) < 2:
         raise InputError(f"{len(held)} pseudo-unseen of {len(task.seen)} seen classes; at least two must stay seen")
     order = kept + held
     renumbered = torch.empty(len(task.seen), dtype=torch.long)
     renumbered[torch.tensor(order)] = torch.arange(len(order))
+    described = order if held else order + list(range(len(task.seen), len(task.semantics)))
     labels = renumbered[task.labels]
 
     scored = (labels >= len(kept)) | _held_out_seen(task, labels, len(kept), seen_fraction, draw)
     logits = None if task.logits is None else task.logits[:, kept]
     smaller = Task(
         seen=tuple(task.seen[i] for i in kept),
-        unseen=tuple(task.seen[i] for i in held),
+        unseen=tuple(task.seen[i] for i in held) or task.unseen,
         features=task.features[~scored],
         labels=labels[~scored],
-        semantics=task.semantics[torch.tensor(order)],
+        semantics=task.semantics[torch.tensor(described)],
         logits=None if logits is None else logits[~scored],
         groups=None if task.groups is None else task.groups[~scored],
         masked=None if task.masked is None else task.masked[~scored],

@@ -9,6 +9,7 @@ from platform.training.ensembles import Ensemble, held_out_together
 from platform.training.fitting import Course, Fitting, chosen_epoch
 from platform.training.saved_models import load_model, save_model
 from platform.zeroshot.gate import Gate, Stacking
+from platform.zeroshot.normaliser import Normaliser
 
 SMALL = {"z_r": 6, "z_v": 2, "epochs": 2, "learning_rate": 3e-3, "classifier_steps": 20, "classifier_samples": 20}
 DIFFERENT = ({}, {"z_r": 3, "noise": "sample"}, {"alignment": "naive", "seen_classifier": "latent"})
@@ -25,9 +26,14 @@ def parts(make_problem):
     return [course.kept["last"][m] for m in range(len(members))]
 
 
+def together(parts):
+    """On features as they are."""
+    return Ensemble.of("methods.sadvae", parts, [Normaliser.fit("none", torch.ones(1, 24))] * len(parts))
+
+
 @pytest.fixture
 def ensemble(parts):
-    return Ensemble.of("methods.sadvae", parts)
+    return together(parts)
 
 
 @pytest.fixture
@@ -58,10 +64,19 @@ def test_a_class_that_a_part_holds_impossible_stays_possible():
     assert labels.tolist() == [1]
 
 
+def test_each_part_is_given_features_as_it_was_trained_on_them(parts, x, tmp_path):
+    normalisers = [Normaliser.fit(kind, x) for kind in ("none", "standard", "l2")]
+    ensemble = Ensemble.of("methods.sadvae", parts, normalisers)
+    expected = torch.stack([p.unseen_scores(own(x)).exp() for p, own in zip(parts, normalisers, strict=True)])
+    torch.testing.assert_close(ensemble.unseen_scores(x).exp(), expected.mean(dim=0))
+    save_model("methods.sadvae", ensemble, tmp_path / "together", {})
+    assert_same_scores(load_model(tmp_path / "together")[0], ensemble, x)
+
+
 def test_held_out_scores_are_joined_fold_by_fold(parts, x):
     folds = [(x[:30], torch.zeros(30)), (x[30:], torch.ones(len(x) - 30))]
     several = [[(p.seen_scores(own), p.unseen_scores(own), labels) for own, labels in folds] for p in parts]
-    ensemble = Ensemble.of("methods.sadvae", parts)
+    ensemble = together(parts)
     for (seen, unseen, labels), (own, expected) in zip(held_out_together(several), folds, strict=True):
         assert torch.equal(seen, ensemble.seen_scores(own))
         assert torch.equal(unseen, ensemble.unseen_scores(own))
@@ -70,7 +85,7 @@ def test_held_out_scores_are_joined_fold_by_fold(parts, x):
 
 def test_an_ensemble_of_one_equals_its_part(parts, x):
     for part in parts:
-        one = Ensemble.of("methods.sadvae", [part])
+        one = together([part])
         assert_same_scores(one, part, x)
         for combination in (GATE, Stacking(0.3)):
             joined = part.joined_by(combination)
@@ -90,7 +105,7 @@ def test_given_logits_reach_each_part(make_problem):
     members = [Member(task, method.configure({**SMALL, "seen_classifier": "logits"}), seed) for seed in range(2)]
     course = Course("all", members, 0, None, {"last": chosen_epoch([0, 0])})
     Fitting(method, [course], torch.device("cpu")).fit()
-    ensemble = Ensemble.of("methods.sadvae", list(course.kept["last"].values()))
+    ensemble = together(list(course.kept["last"].values()))
     logits = torch.randn(len(problem.test.labels), 8)
     torch.testing.assert_close(ensemble.seen_scores(problem.test.features, logits), torch.log_softmax(logits, 1))
 
@@ -116,7 +131,7 @@ def test_what_its_state_makes_gives_the_same_scores(ensemble, x):
 
 
 def test_parts_are_told_apart_by_the_whole_of_their_numbers(parts, x):
-    many = Ensemble.of("methods.sadvae", parts * 4)  # 1 and 11
+    many = together(parts * 4)  # 1 and 11
     tensors, values = many.state()
     again = Ensemble.from_state(tensors, {**values, "seen": many.seen, "unseen": many.unseen, "combination": None})
     assert [part.seed for part in again.parts] == [0, 1, 2] * 4

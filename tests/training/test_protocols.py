@@ -1,6 +1,6 @@
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import pytest
 import torch
@@ -8,10 +8,12 @@ import torch
 from methods.sadvae import method
 from platform.errors import InputError
 from platform.method import MethodConfig
+from platform.population.draws import generator
 from platform.training import fitting
 from platform.training.protocols import Candidate, ProtocolOptions, Workplace, _pooled, combined, test, validate
+from platform.zeroshot.choosing import latest_of_equals
 from platform.zeroshot.evaluation import all_metrics, zero_shot_from_scores
-from platform.zeroshot.gate import Gate, Stacking
+from platform.zeroshot.gate import THRESHOLDS, Gate, Stacking
 from platform.zeroshot.steps import Steps
 from platform.zeroshot.task import Samples
 
@@ -37,7 +39,7 @@ def validated(problem, configs, seeds=(0,), options=OPTIONS, place=PLACE, desk=N
 def results_of(problem, configs, validations, options=OPTIONS, place=PLACE):
     candidates = [Candidate(own, 0, "a") for own in configs.values()]
     chosen = [validations[key] for key in configs]
-    return test(method, {"a": problem.final()}, candidates, chosen, options, place)
+    return test(method, {"a": problem}, candidates, chosen, options, place)
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +78,7 @@ def test_each_configuration_is_validated_over_its_folds(validations):
     for validation in validations.values():
         assert len(validation.epochs) == EPOCHS
         assert set(validation.metrics) == ALL
-        zsl = [epoch["zsl"] for epoch in validation.epochs]
-        assert validation.epoch == zsl.index(max(zsl))
-        assert validation.metrics["zsl"] == max(zsl)
+        assert validation.metrics["zsl"] == validation.epochs[validation.epoch]["zsl"]
         assert all(0 <= value <= 1 for value in validation.metrics.values())
     kinds = {key: type(v.combination) for key, v in validations.items()}
     assert kinds == {"soft": Gate, "hard": Gate, "stacking": Stacking}
@@ -93,9 +93,33 @@ def test_the_held_out_scores_are_those_of_the_chosen_epoch(validations, configs,
             assert torch.equal(labels, fold.samples.labels)
             zsl.append(zero_shot_from_scores(unseen, labels, seen.shape[1])["zsl"])
         assert sum(zsl) / len(zsl) == pytest.approx(validation.metrics["zsl"])
-        combination, joint = combined(configs[key], validation.held_out)
-        assert combination == validation.combination
-        assert joint.items() <= validation.metrics.items()
+        found = combined(configs[key], validation.held_out)
+        assert found.combination == validation.combination
+        assert found.metrics.items() <= validation.metrics.items()
+
+
+def test_the_epoch_is_chosen_by_every_pseudo_unseen_class_of_every_fold(problem, configs):
+    told = []
+    place = replace(PLACE, report=lambda stage, epoch, metrics: told.append(metrics))
+    (validation,) = validated(problem, {"hard": configs["hard"]}, seeds=(0, 1), place=place)["hard"][:1]
+    # seed by seed, fold by fold, on three classes each
+    by_class = torch.tensor(
+        [[[v for name, v in own.items() if name.startswith("zsl of class")] for own in epoch] for epoch in told]
+    ).double()
+    accuracies = by_class.view(EPOCHS, 2, 2 * 3).mean(1)
+    choice = latest_of_equals(accuracies, 1 / 3)
+    assert (validation.epoch, validation.above_chance) == (choice.place, choice.above_chance)
+    for epoch, row in zip(validation.epochs, by_class.view(EPOCHS, 2, 6)[:, 0], strict=True):
+        assert epoch["zsl"] == pytest.approx(row.mean().item())
+        assert not any(name.startswith("zsl of class") for name in epoch)
+
+
+def test_where_validation_sits_at_chance_the_last_epoch_is_chosen(make_problem, configs):
+    problem = make_problem()
+    shuffled = problem.task.semantics[torch.randperm(11, generator=generator(0, "shuffled"))]
+    nonsense = replace(problem, task=replace(problem.task, semantics=shuffled))  # of other classes
+    (validation,) = validated(nonsense, {"hard": configs["hard"]})["hard"]
+    assert (validation.epoch, validation.above_chance) == (EPOCHS - 1, False)
 
 
 def test_validation_reads_no_test_sample(problem, configs, validations):
@@ -138,7 +162,7 @@ def test_too_few_held_out_samples_are_refused(make_problem):
         problem, task=replace(task, groups=None), published_folds=[[f"seen {i}" for i in (0, 1, 3, 4, 5, 6)]]
     )
     with pytest.raises(InputError, match="too few to join seen and unseen scores"):
-        validated(small, {"0": config()}, options=ProtocolOptions(seen_fraction=0.01))
+        validated(small, {"0": config()}, options=ProtocolOptions(folds=1, seen_fraction=0.01))
 
 
 # Several splits and seeds
@@ -189,11 +213,9 @@ def test_the_answer_is_split_by_split_and_seed_by_seed(grid, splits, configs):
 def test_the_seeds_of_a_split_choose_their_epoch_together(grid):
     for validations in grid.values():
         for own in (validations[: len(SEEDS)], validations[len(SEEDS) :]):
-            means = [sum(v.epochs[epoch]["zsl"] for v in own) for epoch in range(EPOCHS)]
-            best = max(range(EPOCHS), key=lambda epoch: round(means[epoch], 9))
-            assert {v.epoch for v in own} == {best}
+            (chosen,) = {v.epoch for v in own}
             for validation in own:
-                assert validation.metrics["zsl"] == validation.epochs[best]["zsl"]
+                assert validation.metrics["zsl"] == validation.epochs[chosen]["zsl"]
                 zsl = [zero_shot_from_scores(u, labels, s.shape[1])["zsl"] for s, u, labels in validation.held_out]
                 assert sum(zsl) / len(zsl) == pytest.approx(validation.metrics["zsl"])
 
@@ -312,9 +334,33 @@ def test_each_protocol_tests_its_own_epoch(problem, configs, validations):
         assert result.metrics["clean"]["zsl_per_sample"] == per_sample[validation.epoch]
         assert result.metrics["released"]["zsl_per_sample"] == max(per_sample)
         for protocol, model in result.models.items():
-            assert model.combination == validation.combination
+            kept = (model.combination.margins(*result.held_out_seen[protocol]) > 0).double().mean().item()
+            assert kept == pytest.approx(validation.seen_share, abs=1 / len(result.held_out_seen[protocol][0]))
+            fitted = asdict(validation.combination)
+            moved = [name for name, value in asdict(model.combination).items() if value != fitted[name]]
+            assert moved in ([], ["intercept"], ["bias"])
             assert set(result.metrics[protocol]) == ALL
             assert result.metrics[protocol] == all_metrics(model, samples)
+
+
+def test_the_papers_combination_stays_as_it_was_validated(problem):
+    papers = {"papers": config(calibration="validated", gate_inputs="probabilities", combination="hard")}
+    (validation,) = validated(problem, papers)["papers"]
+    (result,) = results_of(problem, papers, {"papers": validation})
+    assert validation.seen_share is None
+    assert result.held_out_seen == {}
+    assert {model.combination for model in result.models.values()} == {validation.combination}
+    assert validation.combination.threshold in THRESHOLDS
+
+
+def test_configurations_are_validated_and_tested_on_features_as_they_want_them(problem, configs):
+    scaled = {kind: configs["hard"].model_copy(update={"normalise": kind}) for kind in ("none", "standard", "scale")}
+    found = {key: own for key, (own,) in validated(problem, scaled).items()}
+    assert found["none"] == validated(problem, {"hard": configs["hard"]})["hard"][0]  # the data's own choice
+    assert len({validation.epochs[-1]["reconstruction"] for validation in found.values()}) == 3
+    for key, result in zip(scaled, results_of(problem, scaled, found), strict=True):
+        samples = problem.final(key).samples
+        assert result.metrics["clean"] == all_metrics(result.models["clean"], samples)
 
 
 def test_the_clean_protocol_alone_looks_at_the_test_once(problem, configs, validations, monkeypatch):
@@ -345,13 +391,12 @@ def test_a_test_tells_the_average_steps_of_a_model_that_takes_some(problem, conf
 
 
 def test_candidates_of_several_splits_are_tested_side_by_side(splits, configs, grid):
-    folds = {split: problem.final() for split, problem in splits.items()}
     named = [("soft", "a", 4, 0), ("hard", "b", 9, 5), ("soft", "b", 4, 3)]  # the last: its place in the grid
     candidates = [Candidate(configs[key], seed, split) for key, split, seed, _ in named]
     chosen = [grid[key][place] for key, _, _, place in named]
-    together = test(method, folds, candidates, chosen, OPTIONS, PLACE)
+    together = test(method, splits, candidates, chosen, OPTIONS, PLACE)
     for found, candidate, validation in zip(together, candidates, chosen, strict=True):
-        own = {candidate.split: folds[candidate.split]}
+        own = {candidate.split: splits[candidate.split]}
         (alone,) = test(method, own, [candidate], [validation], OPTIONS, PLACE)
         model = found.models["clean"]
         assert (model.seen, model.unseen) == (own[candidate.split].task.seen, own[candidate.split].task.unseen)

@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 from verbs import SMALL_FIELDS, write_small_dataset
@@ -9,9 +7,12 @@ from platform.datasets.text import ClassText
 from platform.training.ensembles import Ensemble, held_out_together
 from platform.training.protocols import ProtocolOptions, combined
 from platform.training.saved_models import load_model
-from platform.training.together import _held_out, best_together, seeds_together
-from platform.training.trainable import Experiment, train
-from platform.zeroshot.evaluation import all_metrics
+from platform.training.together import best_together, seeds_together
+from platform.training.trainable import Experiment, read_held_out, train
+from platform.zeroshot.choosing import latest_of_equals
+from platform.zeroshot.evaluation import all_metrics, joint_metrics, zero_shot_from_scores
+from platform.zeroshot.gate import carried
+from platform.zeroshot.normaliser import Normaliser
 from platform.zeroshot.problem import ProblemOptions, load_problem
 
 SPLITS = ("two", "random:2:0")
@@ -49,7 +50,7 @@ def ranked(experiment, tmp_path_factory):
 @pytest.fixture(scope="module")
 def samples(experiment):
     problem = experiment().problem
-    return {s: load_problem(problem.model_copy(update={"split": s})).final().samples for s in SPLITS}
+    return {s: load_problem(problem.model_copy(update={"split": s})).final("none").samples for s in SPLITS}
 
 
 @pytest.fixture(scope="module")
@@ -63,16 +64,19 @@ def parts_of(ranked, split):
     return [(folder, o) for folder, outcomes in ranked for o in outcomes if o.split == split and o.models]
 
 
+def held_out_of(ranked, split):
+    return held_out_together([read_held_out(folder / o.held_out)[0] for folder, o in parts_of(ranked, split)])
+
+
 def validated(ranked, split, metric):
     """What the configurations together reach on pseudo-unseen classes, from their files."""
-    parts = parts_of(ranked, split)
-    held_out = held_out_together([_held_out(folder / o.held_out) for folder, o in parts])
+    held_out = held_out_of(ranked, split)
     right = [
         ((unseen.argmax(1) + seen.shape[1])[labels >= seen.shape[1]], labels[labels >= seen.shape[1]])
         for seen, unseen, labels in held_out
     ]
     per_sample = [(predicted == labels).double().mean().item() for predicted, labels in right]
-    joint = combined(method.configure(parts[0][1].config), held_out)[1]
+    joint = combined(method.configure(parts_of(ranked, split)[0][1].config), held_out).metrics
     return {**joint, "zsl_per_sample": sum(per_sample) / len(per_sample)}[metric]
 
 
@@ -85,14 +89,15 @@ def test_the_seeds_of_a_split_are_one_model(together, ranked, samples):
         parts = [o for o in outcomes if o.split == outcome.split]
         for protocol in ("clean", "released"):
             model, record = load_model(folder / outcome.models[protocol])
-            single = [load_model(folder / o.models[protocol])[0] for o in parts]
+            loaded = [load_model(folder / o.models[protocol]) for o in parts]
+            single, scales = [m for m, _ in loaded], [Normaliser.from_record(r["normaliser"]) for _, r in loaded]
             assert isinstance(model, Ensemble)
             assert [part.seed for part in model.parts] == [0, 1, 2]
             assert (record["protocol"], record["problem"]["split"]) == (protocol, outcome.split)
             assert outcome.test[protocol] == all_metrics(model, samples[outcome.split])
             x = samples[outcome.split].features
-            expected = torch.stack([part.unseen_scores(x).exp() for part in single]).mean(dim=0)
-            torch.testing.assert_close(model.unseen_scores(x).exp(), expected)
+            expected = torch.stack([p.unseen_scores(own(x)).exp() for p, own in zip(single, scales, strict=True)])
+            torch.testing.assert_close(model.unseen_scores(x).exp(), expected.mean(dim=0))
 
 
 def test_what_joins_both_sides_is_fitted_on_the_means_of_held_out_probabilities(together, ranked):
@@ -101,9 +106,17 @@ def test_what_joins_both_sides_is_fitted_on_the_means_of_held_out_probabilities(
         assert outcome.validation.keys() >= {"zsl", "zsl_per_sample", "harmonic_mean", "ausuc"}
         for metric in ("zsl_per_sample", "harmonic_mean", "ausuc"):
             assert outcome.validation[metric] == pytest.approx(validated(ranked[:1], outcome.split, metric))
-        held_out = held_out_together([_held_out(own / o.held_out) for own, o in parts_of(ranked[:1], outcome.split)])
-        combination, _ = combined(method.configure(outcome.config), held_out)
-        assert load_model(folder / outcome.models["clean"])[0].combination == combination
+        found = combined(method.configure(outcome.config), held_out_of(ranked[:1], outcome.split))
+        sides = [read_held_out(own / o.held_out)[1]["clean"] for own, o in parts_of(ranked[:1], outcome.split)]
+        mean = [torch.stack([s[side].exp() for s in sides]).mean(0).log() for side in (0, 1)]
+        ours = load_model(folder / outcome.models["clean"])[0].combination
+        expected = carried(found.combination, found.seen_share, *mean)
+        assert (ours.kind, ours.temperature, ours.coefficients) == (
+            expected.kind,
+            expected.temperature,
+            expected.coefficients,
+        )
+        assert ours.intercept == pytest.approx(expected.intercept, abs=1e-4)
 
 
 def test_one_seed_is_no_ensemble(experiment, ranked):
@@ -131,14 +144,26 @@ def test_the_best_k_is_the_one_that_validates_best(experiment, ranked, samples, 
     found = best_together(experiment(), ordered, metric, tmp_path)
     assert [outcome.split for outcome in found] == list(SPLITS)
     for outcome in found:
-        values = [validated(ordered[: k + 1], outcome.split, metric) for k in range(3)]
-        best = max(range(3), key=lambda k: round(values[k], 12))
+        by_fold = torch.tensor([on_each_fold(ordered[: k + 1], outcome.split, metric) for k in range(3)])
+        best = latest_of_equals(by_fold.double()).place
         assert outcome.ensemble == f"best {best + 1}"
-        assert outcome.validation[metric] == pytest.approx(values[best])
+        assert outcome.validation[metric] == pytest.approx(validated(ordered[: best + 1], outcome.split, metric))
         model, _ = load_model(tmp_path / outcome.models["clean"])
         expected = [(o.seed, o.config["z_r"]) for _, o in parts_of(ordered[: best + 1], outcome.split)]
         assert [(part.seed, part.config.z_r) for part in model.parts] == expected
         assert outcome.test["clean"] == all_metrics(model, samples[outcome.split])
+
+
+def on_each_fold(ranked, split, metric):
+    """What the configurations together reach on each fold, with what joins both sides fitted on all."""
+    held_out = held_out_of(ranked, split)
+    combination = combined(method.configure(parts_of(ranked, split)[0][1].config), held_out).combination
+    found = []
+    for seen, unseen, labels in held_out:
+        scores, curve = combination.scores(seen, unseen), combination.curve_scores(seen, unseen)
+        own = joint_metrics(scores, curve, labels, seen.shape[1])
+        found.append({**own, **zero_shot_from_scores(unseen, labels, seen.shape[1])}[metric])
+    return found
 
 
 def test_ensembles_are_no_parts_of_others(experiment, ranked, together, tmp_path):
@@ -154,9 +179,10 @@ def test_a_best_configuration_that_failed_on_a_split_is_passed_over_there(experi
     failed = [failure(o) if o.split == "two" else o for o in outcomes]
     found = best_together(experiment(), [(folder, failed), *ranked[1:]], "ausuc", tmp_path)
     two = next(o for o in found if o.split == "two")
-    values = [-math.inf, *(validated(ranked[1 : k + 1], "two", "ausuc") for k in (1, 2))]
-    assert two.ensemble == f"best {max(range(3), key=lambda k: round(values[k], 12)) + 1}"
-    assert two.validation["ausuc"] == pytest.approx(max(values))
+    by_fold = torch.tensor([on_each_fold(ranked[1 : k + 1], "two", "ausuc") for k in (1, 2)])
+    best = 1 + latest_of_equals(by_fold.double()).place
+    assert two.ensemble == f"best {best + 1}"
+    assert two.validation["ausuc"] == pytest.approx(validated(ranked[1 : best + 1], "two", "ausuc"))
 
 
 def test_a_split_on_which_all_failed_has_no_ensemble(experiment, ranked, tmp_path):

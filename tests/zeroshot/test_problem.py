@@ -61,10 +61,12 @@ def test_a_task_holds_no_sample_of_an_unseen_class(contents, load):
     assert len(problem.task.labels) == 4 * 8
 
 
-def test_the_test_samples_were_not_trained_on(contents, load):
-    problem = load(contents)
-    assert (problem.test.features[:, 0] % 12 >= 6).all()
-    assert len(problem.test.labels) == 6 * 8
+@pytest.mark.parametrize(("unseen_test", "of_unseen"), [(None, 2 * 16), ("all", 2 * 16), ("partition", 2 * 8)])
+def test_the_test_samples_were_not_trained_on(contents, load, unseen_test, of_unseen):
+    problem = load(contents, unseen_test=unseen_test)
+    seen = problem.test.labels < 4
+    assert (problem.test.features[seen][:, 0] % 12 >= 6).all()
+    assert (seen.sum(), (~seen).sum()) == (4 * 8, of_unseen)
     trained, tested = (set(s.features[:, 0].tolist()) for s in (problem.task, problem.test))
     assert not trained & tested
 
@@ -103,8 +105,8 @@ def test_the_final_fold_is_scaled_by_its_training_samples(contents, load):
 
 
 def test_validation_knows_no_test_class_and_scales_by_its_own_training(contents, load):
-    problem = load(contents, normalise="minmax")
-    folds = problem.validation_folds(3, 0.2, 0)
+    problem = load(contents)
+    folds = problem.validation_folds(3, 0.2, 0, "minmax")
     assert set(folds[0].task.unseen) == {"eat", "wave"}  # published
     for fold in folds:
         assert set(fold.task.seen) | set(fold.task.unseen) == set(problem.task.seen)
@@ -139,13 +141,26 @@ def separate(contents, unseen, classes):
     )
 
 
-def test_separate_validation_features_come_first(contents, load):
+def test_separate_validation_features_are_the_only_fold(contents, load):
     validation = separate(contents, ["eat", "wave"], ["clap", "eat", "fall", "wave"])
-    problem = load(replace(contents, validation=validation), normalise="none")
-    first, second = problem.validation_folds(2, 0.2, 0)
-    assert first.task.unseen == ("eat", "wave")
-    assert first.task.features[:, 0].min() >= 1000
-    assert second.task.features[:, 0].max() < 1000
+    problem = load(replace(contents, validation=validation))
+    (fold,) = problem.validation_folds(2, 0.2, 0, "none")
+    assert fold.task.unseen == ("eat", "wave")
+    assert fold.task.features[:, 0].min() >= 1000
+    # the extractor has been trained on all training samples of the others: none is held out from it
+    assert problem.held_out(0.2, 0, "none") is None
+
+
+def test_held_out_seen_samples_are_scored_among_the_final_classes(contents, load):
+    problem = load(contents)
+    fold = problem.held_out(0.2, 0, "none")
+    assert (fold.task.seen, fold.task.unseen) == (problem.task.seen, problem.task.unseen)
+    assert torch.equal(fold.task.semantics, problem.task.semantics)
+    assert class_of(fold.task, fold.samples) == fold.samples.features[:, 1].int().tolist()
+    assert fold.samples.labels.unique().tolist() == [0, 1, 2, 3]
+    trained, held_out = (set(s.features[:, 0].tolist()) for s in (fold.task, fold.samples))
+    assert not trained & held_out
+    assert trained | held_out == set(problem.task.features[:, 0].tolist())
 
 
 @pytest.mark.parametrize(
@@ -156,8 +171,8 @@ def test_separate_validation_features_come_first(contents, load):
     ],
 )
 def test_separate_validation_features_of_another_split_are_not_used(contents, load, unseen, classes):
-    problem = load(replace(contents, validation=separate(contents, unseen, classes)), normalise="none")
-    (fold,) = problem.validation_folds(1, 0.2, 0)
+    problem = load(replace(contents, validation=separate(contents, unseen, classes)))
+    (fold,) = problem.validation_folds(1, 0.2, 0, "none")
     assert fold.task.features[:, 0].max() < 1000
     assert not {"bow", "drop"} & {*fold.task.seen, *fold.task.unseen}
 
@@ -179,7 +194,7 @@ def test_the_semantics_of_some_classes(contents, tmp_path):
 )
 def test_a_split_that_leaves_nothing_is_refused(contents, load, split, train, message):
     with pytest.raises(InputError, match=message):
-        load(replace(contents, train=train(contents.labels)), split=split)
+        load(replace(contents, train=train(contents.labels)), split=split, unseen_test="partition")
 
 
 def with_pixels(contents, side=2):
@@ -200,11 +215,6 @@ def test_pixels_stay_bytes_from_the_folder_to_every_fold(contents, load):
     assert folds[0].task.features is problem.task.features
     held_out = {*folds[1].task.features[:, 0].tolist(), *folds[1].samples.features[:, 0].tolist()}
     assert held_out == set(problem.task.features[:, 0].tolist())
-
-
-def test_pixels_are_not_normalised(contents, load):
-    with pytest.raises(InputError, match="--normalise minmax: the features are pixels, given to a method as they are"):
-        load(with_pixels(contents), features="pixels", normalise="minmax")
 
 
 def test_masked_features_are_of_the_same_kind(contents, load):

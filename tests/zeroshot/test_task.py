@@ -93,13 +93,21 @@ def test_the_draw_decides_and_repeats(task):
     ("names", "message"),
     [
         (["x"], "`x` is not among the seen classes"),
-        ([], "0 pseudo-unseen of 6"),
         (["a", "b", "c", "d", "e"], "at least two must stay seen"),
     ],
 )
 def test_names_that_cannot_be_held_out_are_refused(task, names, message):
     with pytest.raises(InputError, match=message):
         held_out(task, names)
+
+
+def test_with_no_pseudo_unseen_class_the_unseen_ones_stay(task):
+    smaller, scored = held_out(task, [])
+    assert (smaller.seen, smaller.unseen) == (task.seen, task.unseen)
+    assert torch.equal(smaller.semantics, task.semantics)
+    assert scored.labels.max() < len(task.seen)
+    assert not numbers(smaller) & numbers(scored)
+    assert numbers(smaller) | numbers(scored) == numbers(task)
 
 
 def test_as_many_pseudo_unseen_classes_as_unseen_ones_are_drawn(task):
