@@ -103,7 +103,7 @@ def test_splits_that_cannot_be_are_named(small_dataset, space, tmp_path, splits,
 def test_a_search_learns_from_the_same_splits_alone(small_dataset, space, tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     runs = tmp_path / "runs"
-    problem = options.problem_options(small_dataset, "two", None, "attributes", "name", "mean", None)
+    problem = options.problem_options(small_dataset, "two", None, "attributes", "name", "mean")
     tracker = Tracker(runs, "unseen")
     tags = {**options.data_tags(problem), "method": "methods.sadvae"}
     tracker.parent("before", "before", {}, tags)

@@ -37,6 +37,7 @@ from platform.zeroshot.evaluation import (
     seen_alone,
     step_metrics,
     zero_shot_by_class,
+    zero_shot_from_scores,
     zero_shot_metrics,
 )
 from platform.zeroshot.gate import Combination, Stacking, carried, fit_gate, fit_stacking, seen_share
@@ -75,7 +76,8 @@ class Validation:
 
     seen_share: by which to carry `combination` over to the final model (`platform.zeroshot.gate.carried`); None: it
     stays as it is. above_chance: whether an epoch's zero-shot accuracy is more than luck; where none is, the last epoch
-    is chosen. held_out: each fold's scores at the chosen epoch, from which ensembles are joined.
+    is chosen. by_fold: `metrics` on each fold by itself, which say how far they can be trusted. held_out: each fold's
+    scores at the chosen epoch, from which ensembles are joined.
     """
 
     epochs: Sequence[Mapping[str, float]]
@@ -84,6 +86,7 @@ class Validation:
     combination: Combination
     seen_share: float | None = None
     above_chance: bool = True
+    by_fold: Sequence[Mapping[str, float]] = ()
     held_out: Sequence[HeldOut] = field(default=(), repr=False, compare=False)
 
 
@@ -281,8 +284,16 @@ class _ValidationStage:
         choice = self._choice(split, course.history, config.first_epoch, [_by_class(e) for e in course.history])
         zero_shot = {name: epochs[epoch][name] for name in ("zsl", "zsl_per_sample")}
         found = combined(config, held_out)
-        metrics = {**zero_shot, **found.metrics}
-        return Validation(epochs, epoch, metrics, found.combination, found.seen_share, choice.above_chance, held_out)
+        return Validation(
+            epochs=epochs,
+            epoch=epoch,
+            metrics={**zero_shot, **found.metrics},
+            combination=found.combination,
+            seen_share=found.seen_share,
+            above_chance=choice.above_chance,
+            by_fold=found.by_fold,
+            held_out=held_out,
+        )
 
 
 def test(
@@ -370,11 +381,12 @@ class _Final:
 class Combined:
     """What joins seen and unseen scores, and the joint metrics that it gives on held-out samples.
 
-    seen_share: as in `Validation`.
+    seen_share, by_fold: as in `Validation`; the latter with the zero-shot accuracies.
     """
 
     combination: Combination
     metrics: Mapping[str, float]
+    by_fold: Sequence[Mapping[str, float]]
     seen_share: float | None
 
 
@@ -395,7 +407,13 @@ def combined(config: MethodConfig, held_out: Sequence[HeldOut]) -> Combined:
     share = None
     if config.combination != "joint" and config.calibration == "carried":
         share = seen_share(combination.margins(seen, unseen, *logit), labels, classes)
-    return Combined(combination, joint_metrics(scores, curve, labels, classes), share)
+    by_fold, sizes = [], [len(of_fold) for *_, of_fold in held_out]
+    for part in zip(*(every.split(sizes) for every in (scores, curve, labels, unseen)), strict=True):
+        *joint, of_fold, of_unseen = part
+        by_fold.append(
+            {**zero_shot_from_scores(of_unseen, of_fold, classes), **joint_metrics(*joint, of_fold, classes)}
+        )
+    return Combined(combination, joint_metrics(scores, curve, labels, classes), by_fold, share)
 
 
 def _by_class(epoch: Sequence[Mapping[str, float]]) -> list[Tensor]:

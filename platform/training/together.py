@@ -14,11 +14,11 @@ import torch
 from platform.method import Method, load_method
 from platform.training.devices import device_of
 from platform.training.ensembles import Ensemble, held_out_together, mean_probability
-from platform.training.protocols import HeldOut, combined
+from platform.training.protocols import Combined, Sides, combined
 from platform.training.saved_models import load_model, save_model
 from platform.training.trainable import Experiment, Outcome, read_held_out, record_of_fold
 from platform.zeroshot.choosing import latest_of_equals
-from platform.zeroshot.evaluation import all_metrics, joint_metrics, zero_shot_from_scores
+from platform.zeroshot.evaluation import all_metrics
 from platform.zeroshot.gate import carried
 from platform.zeroshot.normaliser import Normaliser
 from platform.zeroshot.problem import load_problem
@@ -53,8 +53,8 @@ def best_together(
         if not parts:
             continue
         sizes = [size for size, parts in enumerate(several) if parts]
-        by_fold = torch.tensor([_by_fold(method, several[size], metric) for size in sizes], dtype=torch.float64)
-        best = sizes[latest_of_equals(by_fold).place]
+        by_fold = [[fold[metric] for fold in _held_out(method, several[size])[1].by_fold] for size in sizes]
+        best = sizes[latest_of_equals(torch.tensor(by_fold, dtype=torch.float64)).place]
         found.append(_joined(experiment, split, f"best {best + 1}", several[best], folder))
     return found
 
@@ -66,9 +66,7 @@ def _sound(outcomes: Sequence[Outcome], split: str, folder: Path) -> list[Part]:
 def _joined(experiment: Experiment, split: str, name: str, parts: Sequence[Part], folder: Path) -> Outcome:
     """An ensemble's outcome, its models saved."""
     method = load_method(experiment.method)
-    scores = [read_held_out(folder / outcome.held_out) for folder, outcome in parts]
-    held_out = held_out_together([folds for folds, _ in scores])
-    found = combined(method.configure(parts[0][1].config), held_out)
+    sides, found = _held_out(method, parts)
     # as the data folder has the features: parts may differ in how they are normalised
     fold = load_problem(experiment.problem.model_copy(update={"split": split})).final("none")
     # here, and not where it was trained: a cluster's driver may have no GPU
@@ -79,34 +77,25 @@ def _joined(experiment: Experiment, split: str, name: str, parts: Sequence[Part]
         loaded = [load_model(folder / outcome.models[protocol], device) for folder, outcome in parts]
         normalisers = [Normaliser.from_record(record["normaliser"]) for _, record in loaded]
         together = Ensemble.of(experiment.method, [model for model, _ in loaded], normalisers)
-        combination, seen_alone = found.combination, [sides[protocol] for _, sides in scores if protocol in sides]
-        if found.seen_share is not None and len(seen_alone) == len(parts):
-            seen, unseen = (mean_probability([sides[side] for sides in seen_alone]) for side in (0, 1))
+        combination, own = found.combination, [of_part[protocol] for of_part in sides if protocol in of_part]
+        if found.seen_share is not None and len(own) == len(parts):
+            seen, unseen = (mean_probability([pair[side] for pair in own]) for side in (0, 1))
             combination = carried(combination, found.seen_share, seen, unseen)
         together = together.joined_by(combination)
         tests[protocol] = all_metrics(together, samples)
         models[protocol] = f"models/{split}-{name}-{protocol}".replace(" ", "-").replace(":", "-")
         record = {"protocol": protocol, **record_of_fold(experiment, fold.normaliser, split)}
         save_model(experiment.method, together, folder / models[protocol], record)
-    validation = {**_zero_shot(held_out), **found.metrics}
+    folds = found.by_fold
+    zero_shot = {name: sum(fold[name] for fold in folds) / len(folds) for name in ("zsl", "zsl_per_sample")}
+    validation = {**zero_shot, **found.metrics}
     reached: Mapping[str, Any] = {"validation": validation, "test": tests, "models": models, "ensemble": name}
     emptied = {"epochs": [], "epoch": None, "test_epochs": [], "held_out": "", "seconds": 0.0}
     return parts[0][1].model_copy(update={**emptied, **reached})
 
 
-def _by_fold(method: Method, parts: Sequence[Part], metric: str) -> list[float]:
-    """A validation metric of parts that predict together, on each fold by itself."""
-    held_out = held_out_together([read_held_out(folder / outcome.held_out)[0] for folder, outcome in parts])
-    combination = combined(method.configure(parts[0][1].config), held_out).combination
-    found = []
-    for seen, unseen, labels in held_out:
-        scores, curve = combination.scores(seen, unseen), combination.curve_scores(seen, unseen)
-        metrics = {**_zero_shot([(seen, unseen, labels)]), **joint_metrics(scores, curve, labels, seen.shape[1])}
-        found.append(metrics[metric])
-    return found
-
-
-def _zero_shot(held_out: Sequence[HeldOut]) -> dict[str, float]:
-    """Zero-shot accuracies, mean over folds."""
-    folds = [zero_shot_from_scores(unseen, labels, seen.shape[1]) for seen, unseen, labels in held_out]
-    return {name: sum(fold[name] for fold in folds) / len(folds) for name in folds[0]}
+def _held_out(method: Method, parts: Sequence[Part]) -> tuple[list[dict[str, Sides]], Combined]:
+    """Each part's scores of held-out seen samples, by protocol; and what joins them all, fitted on validation's."""
+    scores = [read_held_out(folder / outcome.held_out) for folder, outcome in parts]
+    held_out = held_out_together([folds for folds, _ in scores])
+    return [sides for _, sides in scores], combined(method.configure(parts[0][1].config), held_out)

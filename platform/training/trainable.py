@@ -73,6 +73,7 @@ class Outcome(BaseModel):
     epochs: list[dict[str, float]] = []  # of validation, mean over folds
     epoch: int | None = None  # the chosen one, from 0
     validation: dict[str, float] = {}
+    folds: list[dict[str, float]] = []  # the same on each fold by itself
     test_epochs: list[dict[str, float]] = []
     test: dict[str, dict[str, float]] = {}  # protocol to metrics
     models: dict[str, str] = {}  # protocol to the model's folder, relative to the experiment's
@@ -162,6 +163,7 @@ def outcomes_of(
             "epochs": list(validation.epochs),
             "epoch": validation.epoch,
             "validation": dict(validation.metrics),
+            "folds": list(validation.by_fold),
             "notes": [] if validation.above_chance else [_NOT_TOLD_APART],
         }
         outcomes.append(outcome.model_copy(update=reached))

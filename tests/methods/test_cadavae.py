@@ -468,7 +468,7 @@ def test_a_protocol_joins_the_joint_scores_as_they_are(problem):
     options, place = ProtocolOptions(protocols=("clean",)), Workplace(CPU)
     found = [validate(method, {"ru3": problem}, {"0": c.config}, [0], options, place)["0"][0] for c in candidates]
     assert [type(v.combination) for v in found] == [Stacking, Gate]
-    results = protocols.test(method, {"ru3": problem.final()}, candidates, found, options, place)
+    results = protocols.test(method, {"ru3": problem}, candidates, found, options, place)
     x = problem.test.features
     model = results[0].models["clean"]
     assert torch.equal(model.scores(x), torch.cat(model.sides(x), dim=1))

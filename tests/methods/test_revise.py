@@ -418,7 +418,7 @@ def test_a_protocol_joins_the_products_as_they_are_or_calibrated(problem):
     assert [type(v.combination) for v in found] == [Stacking, Stacking, Gate]
     assert found[0].combination.bias == 0
     assert found[1].metrics["harmonic_mean"] >= found[0].metrics["harmonic_mean"]  # the bias was chosen for it
-    results = protocols.test(method, {"ru3": problem.final()}, candidates, found, options, place)
+    results = protocols.test(method, {"ru3": problem}, candidates, found, options, place)
     model = results[0].models["clean"]
     assert torch.equal(model.scores(problem.test.features), torch.cat(model.sides(problem.test.features), dim=1))
     assert results[0].metrics["clean"] == pytest.approx(all_metrics(model, problem.test))

@@ -478,7 +478,7 @@ def test_a_protocol_joins_the_joint_scores_as_they_are(problem):
     joint, hard, soft, plain = (validation.combination for validation in found)
     assert joint == Stacking(0.0)
     assert (hard.kind, soft.kind, plain.kind, plain.temperature) == ("hard", "soft", "hard", 1.0)
-    results = protocols.test(method, {"ru3": problem.final()}, candidates, found, options, place)
+    results = protocols.test(method, {"ru3": problem}, candidates, found, options, place)
     x = problem.test.features
     model = results[0].models["clean"]
     assert torch.equal(model.scores(x), torch.cat(model.sides(x), dim=1))

@@ -96,6 +96,10 @@ def test_the_held_out_scores_are_those_of_the_chosen_epoch(validations, configs,
         found = combined(configs[key], validation.held_out)
         assert found.combination == validation.combination
         assert found.metrics.items() <= validation.metrics.items()
+        assert [fold["zsl"] for fold in validation.by_fold] == pytest.approx(zsl)
+        for name in ("seen_per_sample", "unseen_per_sample"):  # as many samples of either side in each fold
+            mean = sum(fold[name] for fold in validation.by_fold) / len(zsl)
+            assert mean == pytest.approx(validation.metrics[name])
 
 
 def test_the_epoch_is_chosen_by_every_pseudo_unseen_class_of_every_fold(problem, configs):

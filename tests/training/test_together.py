@@ -10,7 +10,7 @@ from platform.training.saved_models import load_model
 from platform.training.together import best_together, seeds_together
 from platform.training.trainable import Experiment, read_held_out, train
 from platform.zeroshot.choosing import latest_of_equals
-from platform.zeroshot.evaluation import all_metrics, joint_metrics, zero_shot_from_scores
+from platform.zeroshot.evaluation import all_metrics
 from platform.zeroshot.gate import carried
 from platform.zeroshot.normaliser import Normaliser
 from platform.zeroshot.problem import ProblemOptions, load_problem
@@ -156,14 +156,8 @@ def test_the_best_k_is_the_one_that_validates_best(experiment, ranked, samples, 
 
 def on_each_fold(ranked, split, metric):
     """What the configurations together reach on each fold, with what joins both sides fitted on all."""
-    held_out = held_out_of(ranked, split)
-    combination = combined(method.configure(parts_of(ranked, split)[0][1].config), held_out).combination
-    found = []
-    for seen, unseen, labels in held_out:
-        scores, curve = combination.scores(seen, unseen), combination.curve_scores(seen, unseen)
-        own = joint_metrics(scores, curve, labels, seen.shape[1])
-        found.append({**own, **zero_shot_from_scores(unseen, labels, seen.shape[1])}[metric])
-    return found
+    config = method.configure(parts_of(ranked, split)[0][1].config)
+    return [fold[metric] for fold in combined(config, held_out_of(ranked, split)).by_fold]
 
 
 def test_ensembles_are_no_parts_of_others(experiment, ranked, together, tmp_path):
