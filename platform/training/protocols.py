@@ -392,7 +392,7 @@ class Combined:
 
 def combined(config: MethodConfig, held_out: Sequence[HeldOut]) -> Combined:
     """The combination that a configuration asks for, fitted on all folds together."""
-    seen, unseen, labels = _pooled(held_out)
+    seen, unseen, labels = pooled(held_out)
     classes = seen.shape[1]
     if min(int((labels < classes).sum()), int((labels >= classes).sum())) < 2:
         raise InputError(f"{len(labels)} held-out samples are too few to join seen and unseen scores; hold out more")
@@ -426,8 +426,11 @@ def _mean(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: sum(m[name] for m in metrics) / len(metrics) for name in names}
 
 
-def _pooled(scored: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Seen and unseen scores and labels of all folds together; a fold with fewer classes gets impossible ones."""
+def pooled(scored: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    """(ΣN, S) seen and (ΣN, U) unseen scores and (ΣN,) labels of all folds together.
+
+    Classes are numbered alike in all of them; a fold with fewer classes gets impossible ones.
+    """
     most_seen, most_unseen = (max(s[side].shape[1] for s in scored) for side in (0, 1))
     pooled = []
     for seen, unseen, labels in scored:

@@ -10,7 +10,7 @@ from platform.errors import InputError
 from platform.method import MethodConfig
 from platform.population.draws import generator
 from platform.training import fitting
-from platform.training.protocols import Candidate, ProtocolOptions, Workplace, _pooled, combined, test, validate
+from platform.training.protocols import Candidate, ProtocolOptions, Workplace, combined, pooled, test, validate
 from platform.zeroshot.choosing import latest_of_equals
 from platform.zeroshot.evaluation import all_metrics, zero_shot_from_scores
 from platform.zeroshot.gate import THRESHOLDS, Gate, Stacking
@@ -468,11 +468,11 @@ def test_a_pack_with_a_desk_goes_on_after_a_kill_with_the_same_numbers(
         assert_agree(found, [validations[key]])
 
 
-def test_folds_of_other_sizes_are_pooled_by_class_number():
+def test_folds_of_other_sizes_arepooled_by_class_number():
     log = torch.log_softmax
     first = (log(torch.randn(3, 4), 1), log(torch.randn(3, 2), 1), torch.tensor([0, 3, 5]))
     second = (log(torch.randn(2, 3), 1), log(torch.randn(2, 3), 1), torch.tensor([2, 5]))
-    seen, unseen, labels = _pooled([first, second])
+    seen, unseen, labels = pooled([first, second])
     assert (seen.shape, unseen.shape) == ((5, 4), (5, 3))
     assert labels.tolist() == [0, 3, 5, 2, 6]
     assert seen[3:, 3].tolist() == [-math.inf] * 2
