@@ -18,6 +18,7 @@ from platform.datasets.folder import Dataset, FeatureSet, write_dataset
 from platform.datasets.readers import LAYOUTS, ImportOptions, read
 from platform.datasets.readers.options import Attributes, Locations, Modality
 from platform.errors import InputError
+from platform.options import PretrainedOn, TrainedOnClasses
 
 _LAYOUTS_HELP = "; ".join(f"{name}: {layout.summary}" for name, layout in LAYOUTS.items())
 _NAMES_SHOWN = 6
@@ -49,6 +50,8 @@ def import_(
     ] = None,
     validation: Annotated[Path | None, typer.Option(help="synse: the validation folder, where not found.")] = None,
     extractor: Annotated[str | None, typer.Option(help="What the features came from, for the card.")] = None,
+    trained_on_classes: TrainedOnClasses = None,
+    pretrained_on: PretrainedOn = None,
     modality: Annotated[Modality | None, typer.Option(help="What the samples are.")] = None,
     attributes: Annotated[Attributes | None, typer.Option(help="xian: which class attributes (att).")] = None,
     locations: Annotated[Locations | None, typer.Option(help="xian: trust the sample positions (use).")] = None,
@@ -86,6 +89,8 @@ def import_(
         features=features,
         validation=validation,
         extractor=extractor,
+        trained_on_classes=trained_on_classes,
+        pretrained_on=pretrained_on,
         modality=modality,
         attributes=attributes,
         locations=locations,

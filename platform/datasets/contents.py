@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from platform.datasets.trained_on import TrainedOn
 from platform.errors import InputError
 
 Normalisation = Literal["none", "standard", "minmax", "l2"]
@@ -46,7 +47,8 @@ class ClassSplit(BaseModel):
 
 @dataclass(frozen=True)
 class FeatureArray:
-    """One feature set. values: (N, D), any float type; `normalise` is what the methods should be given by default.
+    """One feature set. values: (N, D), any float type; `normalise` is what the methods should be given by default;
+    trained_on: what its extractor has learned from.
 
     Of kind `pixels` the values are pictures: uint8, D = 3 · side · side, first the rows of the red plane, then of the
     green and the blue one. They may be a memory map, since they need not fit into memory.
@@ -56,6 +58,7 @@ class FeatureArray:
     extractor: str
     normalise: Normalisation = "none"
     kind: FeatureKind = "numbers"
+    trained_on: TrainedOn = TrainedOn()
 
     @property
     def side(self) -> int | None:
@@ -92,8 +95,8 @@ class Contents:
 
     labels: (N,) indices into `classes`; train: (N,) True in the official training partition; groups: (N,) subject,
     performer or scene, −1 where unknown; logits: (N, C) of a classifier trained on the seen classes, a row of NaN where
-    a sample has none; embeddings: name to (C, T); notes: what the reader found odd or left out, a line each. Raw
-    skeletons may come without features, for an extractor to make them.
+    a sample has none, and what that classifier was trained on; embeddings: name to (C, T); notes: what the reader found
+    odd or left out, a line each. Raw skeletons may come without features, for an extractor to make them.
     """
 
     name: str
@@ -110,6 +113,7 @@ class Contents:
     splits: Mapping[str, ClassSplit] = field(default_factory=dict)
     embeddings: Mapping[str, np.ndarray] = field(default_factory=dict)
     logits: np.ndarray | None = None
+    logits_trained_on: TrainedOn = TrainedOn()
     skeletons: Skeletons | None = None
     notes: Sequence[str] = ()
     simulated: bool = False
@@ -139,6 +143,8 @@ class Contents:
             raise InputError(f"{where}: sample ids repeat; every sample needs its own")
         for name, feature_set in self.features.items():
             feature_set.check(f"{where}: feature set `{name}`", count)
+            _check_trained_on(f"{where}: feature set `{name}`", feature_set.trained_on, names)
+        _check_trained_on(f"{where}: logits", self.logits_trained_on, names)
         if self.logits is not None and self.logits.shape != (count, len(names)):
             raise InputError(f"{where}: logits are {self.logits.shape}, expected ({count}, {len(names)}): all classes")
         if self.logits is not None:
@@ -185,6 +191,11 @@ def check_split(where: str, split: ClassSplit, names: Sequence[str]) -> None:
     for fold in split.pseudo_unseen:
         if both := set(fold) & set(split.unseen):
             raise InputError(f"{where}: class `{min(both)}` is both unseen and pseudo-unseen; the latter are seen")
+
+
+def _check_trained_on(where: str, trained_on: TrainedOn, names: Sequence[str]) -> None:
+    if unknown := sorted(set(trained_on.class_names) - set(names)):
+        raise InputError(f"{where}: its extractor was trained on `{unknown[0]}`, which is no class of this data set")
 
 
 def _check_matrix(where: str, values: np.ndarray, rows: int) -> None:

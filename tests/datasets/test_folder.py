@@ -32,7 +32,7 @@ def contents():
         },
         ids=[f"clip {i}" for i in range(12)],
         groups=np.arange(12) % 3,
-        splits={"ours": ClassSplit(unseen=["clap"], pseudo_unseen=[["drop"]], source="made up")},
+        splits={"ours": ClassSplit(unseen=["clap", "wave"], pseudo_unseen=[["drop"]], source="made up")},
         embeddings={"names": np.eye(4)},
         logits=logits,
         skeletons=Skeletons([rng.normal(size=(2 + i, 1, 20, 3)) for i in range(12)], "kinect_v1"),
