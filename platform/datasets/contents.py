@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from platform.datasets.trained_on import TrainedOn
+from platform.datasets.trained_on import UNKNOWN, TrainedOn
 from platform.errors import InputError
 
 Normalisation = Literal["none", "standard", "minmax", "l2"]
@@ -58,7 +58,7 @@ class FeatureArray:
     extractor: str
     normalise: Normalisation = "none"
     kind: FeatureKind = "numbers"
-    trained_on: TrainedOn = TrainedOn()
+    trained_on: TrainedOn = UNKNOWN
 
     @property
     def side(self) -> int | None:
@@ -113,7 +113,7 @@ class Contents:
     splits: Mapping[str, ClassSplit] = field(default_factory=dict)
     embeddings: Mapping[str, np.ndarray] = field(default_factory=dict)
     logits: np.ndarray | None = None
-    logits_trained_on: TrainedOn = TrainedOn()
+    logits_trained_on: TrainedOn = UNKNOWN
     skeletons: Skeletons | None = None
     notes: Sequence[str] = ()
     simulated: bool = False

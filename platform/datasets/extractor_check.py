@@ -8,7 +8,7 @@ from platform.datasets.class_spelling import positions
 from platform.datasets.contents import ClassSplit
 from platform.datasets.folder import Dataset
 from platform.datasets.pretraining_lists import classes_of, same_samples
-from platform.datasets.trained_on import TrainedOn
+from platform.datasets.trained_on import UNKNOWN, TrainedOn
 from platform.errors import InputError
 
 Kind = Literal["unseen", "same_names", "pretrained", "unknown"]
@@ -17,8 +17,8 @@ MARKS: dict[Kind, str] = {"unseen": "§", "same_names": "‖", "pretrained": "¶
 LEGEND: dict[Kind, str] = {
     "unseen": "§ the features' extractor was trained on unseen classes: this is no zero-shot recognition",
     "same_names": "‖ the features' extractor was trained on other data that have classes named as unseen ones",
-    "pretrained": "¶ the features' extractor was trained on other data, where no class is known to be named as an unseen "
-    "one; the same class may stand there under another name",
+    "pretrained": "¶ the features' extractor was trained on other data, of which no class is known to be named as an "
+    "unseen one; it may stand there under another name",
     "unknown": "? it is not known what the features' extractor was trained on: unseen classes, perhaps",
 }
 ALLOW = "--allow-seen-extractor"
@@ -40,7 +40,7 @@ def findings(dataset: Dataset, split: ClassSplit, features: Sequence[str | None]
     for name in dict.fromkeys(dataset.feature_set(name) for name in features):
         named.setdefault(card.features[name].trained_on, []).append(f"`{name}`")
     if card.logits:
-        named.setdefault(card.logits_trained_on or TrainedOn(), []).append("the logits")
+        named.setdefault(card.logits_trained_on or UNKNOWN, []).append("the logits")
     return [
         Finding(kind, f"the extractor of {' and '.join(sets)} {said}")
         for trained_on, sets in named.items()

@@ -39,7 +39,7 @@ from platform.datasets.contents import (
 )
 from platform.datasets.partition_notes import partition_notes
 from platform.datasets.splits import DRAWN_FORMS, drawn_split, is_drawn, published_splits, refuse_single_class
-from platform.datasets.trained_on import TrainedOn
+from platform.datasets.trained_on import UNKNOWN, TrainedOn
 from platform.errors import InputError
 
 FORMAT_VERSION = 1
@@ -58,7 +58,7 @@ class FeatureSet(BaseModel):
     normalise: Normalisation
     kind: FeatureKind = "numbers"
     side: int | None = None
-    trained_on: TrainedOn = TrainedOn()
+    trained_on: TrainedOn = UNKNOWN
 
     @classmethod
     def of(cls, array: FeatureArray) -> "FeatureSet":
@@ -96,10 +96,13 @@ class Card(BaseModel):
 
 
 class Dataset:
-    """A data folder, open for reading. Arrays are views of memory-mapped files: nothing is loaded before it is used."""
+    """A data folder, open for reading. Arrays are views of memory-mapped files: nothing is loaded before it is used.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    fold: it is the validation folder of another, whose split may hold out a single class.
+    """
+
+    def __init__(self, folder: Path, fold: bool = False) -> None:
+        self.folder, self.fold = folder, fold
         self.card = _read_card(folder)
         self.classes = [ClassInfo(**c) for c in _read_json(folder / "classes.json")]
         self.class_names = [c.name for c in self.classes]
@@ -180,8 +183,9 @@ class Dataset:
         Raises InputError where there is none, or a single unseen class would be tested.
         """
         split = self.named_split(name)
-        tested = {self.class_names[i] for i in np.unique(self.labels[~self.train])}
-        refuse_single_class(f"{self.folder}: split `{name}`", split, tested)
+        if not self.fold:
+            tested = {self.class_names[i] for i in np.unique(self.labels[~self.train])}
+            refuse_single_class(f"{self.folder}: split `{name}`", split, tested)
         return split
 
     def named_split(self, name: str) -> ClassSplit:
@@ -195,7 +199,7 @@ class Dataset:
 
     @cached_property
     def validation(self) -> "Dataset | None":
-        return Dataset(self.folder / "validation") if (self.folder / "validation").is_dir() else None
+        return Dataset(self.folder / "validation", fold=True) if (self.folder / "validation").is_dir() else None
 
     def damaged(self) -> list[str]:
         """Files whose checksum is not the card's."""

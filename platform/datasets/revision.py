@@ -22,7 +22,7 @@ from platform.datasets.folder import (
     _write_json,
     _write_matrix,
 )
-from platform.datasets.trained_on import TrainedOn
+from platform.datasets.trained_on import UNKNOWN, TrainedOn
 from platform.errors import InputError
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux's fcntl.h
@@ -108,7 +108,7 @@ def _write(
         new |= {p.relative_to(partial).as_posix() for p in (partial / "validation").rglob("*") if p.is_file()}
     card = _card(dataset, partial, new, features, only)
     if logits is not None:
-        card = card.model_copy(update={"logits": True, "logits_trained_on": logits_trained_on or TrainedOn()})
+        card = card.model_copy(update={"logits": True, "logits_trained_on": logits_trained_on or UNKNOWN})
     if first:
         card = card.model_copy(update={"features": {n: card.features[n] for n in [*features, *card.features]}})
     _write_json(partial / "dataset.json", card.model_dump())

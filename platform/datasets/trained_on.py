@@ -45,4 +45,5 @@ class TrainedOn(BaseModel):
         return f"{classes}, {' and '.join(self.other_names) if self.other_names else other[str(self.other)]}"
 
 
+UNKNOWN = TrainedOn()
 NOT_TRAINED = TrainedOn(classes="none", other="none", source="computed from the sample, without training")

@@ -29,7 +29,7 @@ from platform.datasets.readers.proposed_splits import (
     location_problem,
     sample_positions,
 )
-from platform.datasets.trained_on import TrainedOn
+from platform.datasets.trained_on import UNKNOWN, TrainedOn
 from platform.errors import InputError
 
 _FEATURES_FILE = "i3d.mat"
@@ -66,7 +66,7 @@ def read(source: Path, options: ImportOptions) -> Contents:
             raise InputError(f"{path}: its rows are not in the order that {split.path} expects ({problem})")
     train, note = _partition(splits, labels, options.seed)
     rows, left_out = _listed(splits, len(labels))
-    extractor, trained_on = (_I3D, _KINETICS) if options.extractor is None else (options.extractor, TrainedOn())
+    extractor, trained_on = (_I3D, _KINETICS) if options.extractor is None else (options.extractor, UNKNOWN)
     return Contents(
         name=source.name,
         modality="video",

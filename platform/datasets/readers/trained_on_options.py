@@ -14,11 +14,12 @@ def as_said(
     known: TrainedOn,
     classes: str | None,
     pretrained: str | None,
-    names: Sequence[str],
-    split_of: Callable[[str], ClassSplit],
+    names: Sequence[str] = (),
+    split_of: Callable[[str], ClassSplit] | None = None,
 ) -> TrainedOn:
-    """What is known of an extractor, with what a user says of it in its place. names: of all classes.
+    """What is known of an extractor, with what a user says of it in its place.
 
+    names, split_of: of all classes, and a split by name, which the classes that are said must be of.
     Raises InputError where a class or a split is none of this data set.
     """
     if classes is None and pretrained is None:

@@ -27,7 +27,7 @@ from platform.datasets.readers.proposed_splits import (
     sample_positions,
 )
 from platform.datasets.splits import published_class_lists
-from platform.datasets.trained_on import TrainedOn
+from platform.datasets.trained_on import UNKNOWN, TrainedOn
 from platform.errors import InputError
 
 _RESNET = "ResNet-101, ImageNet"
@@ -114,7 +114,7 @@ def _features(samples: _Samples, rows: np.ndarray | slice, options: ImportOption
     if samples.values is None:
         return {}
     theirs = samples.path.name == "res101.mat" and options.extractor is None
-    extractor, trained_on = (_RESNET, _IMAGENET) if theirs else (options.extractor or "not stated", TrainedOn())
+    extractor, trained_on = (_RESNET, _IMAGENET) if theirs else (options.extractor or "not stated", UNKNOWN)
     return {samples.path.stem: FeatureArray(samples.values[rows], extractor, "minmax", trained_on=trained_on)}
 
 
