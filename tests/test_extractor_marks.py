@@ -8,7 +8,7 @@ from verbs import events, invoked, small_options, tracked_runs, write_small_data
 
 from platform.report.results import results_of_folders, results_of_store
 
-KNOWS = "the extractor of `random` was trained on 1 of the 2 unseen classes: hop"
+KNOWS = "the extractor behind `random` was trained on 1 of the 2 unseen classes: hop"
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_a_split_that_the_extractor_has_seen_is_refused_before_a_folder_is_made(
 def test_what_is_allowed_says_so_and_is_marked(trained):
     _, output, errors = trained
     assert f"§ split two: {KNOWS}" in errors
-    assert "¶ split two: the extractor of `random` was trained on ntu60" in errors
+    assert "¶ split two: the extractor behind `random` was trained on ntu60" in errors
     for protocol in ("clean", "released"):
         assert f"{protocol} §¶" in output
     assert "§ the features' extractor was trained on unseen classes" in output

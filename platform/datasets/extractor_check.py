@@ -42,7 +42,7 @@ def findings(dataset: Dataset, split: ClassSplit, features: Sequence[str | None]
     if card.logits:
         named.setdefault(card.logits_trained_on or UNKNOWN, []).append("the logits")
     return [
-        Finding(kind, f"the extractor of {' and '.join(sets)} {said}")
+        Finding(kind, f"the extractor behind {' and '.join(sets)} {said}")
         for trained_on, sets in named.items()
         for kind, said in _of(trained_on, card.class_list, split.unseen)
     ]
