@@ -3,8 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from platform.datasets.extractor_check import refuse_seen_classes
 from platform.datasets.folder import write_dataset
 from platform.datasets.readers import ImportOptions, read
+from platform.datasets.splits import published_class_lists
 from platform.errors import InputError
 
 NAMES = ["bow", "clap", "drop", "jump", "kick", "wave"]
@@ -82,6 +84,23 @@ def test_extractors_were_trained_on_the_seen_classes_of_their_split(layout):
     assert (said.logits_trained_on.classes, said.logits_trained_on.other) == (tuple(NAMES), ("ntu60", "Kinetics-400"))
     fold = said.validation.features["features"].trained_on
     assert (fold.classes, fold.other) == (("bow", "drop", "wave"), ("ntu60", "Kinetics-400"))
+
+
+def test_a_folder_that_was_made_for_one_split_is_clean_on_that_split_alone(tmp_path):
+    known = published_class_lists()["ntu60"]
+    unseen = known["splits"]["55_5"]["unseen"]
+    labels = np.arange(60)
+    seen = np.setdiff1d(labels, unseen)
+    test = np.random.default_rng(0).normal(size=(60, 2))
+    arrays = {"train": np.ones((55, 2)), "train_label": seen, "gtest": test, "g_label": labels}
+    write_arrays(tmp_path / "shift_5_r", **arrays, ztest=test[unseen], z_label=np.array(unseen))
+    contents = read("synse", tmp_path / "shift_5_r", ImportOptions(class_list="ntu60"))
+    dataset = write_dataset(contents, tmp_path / "out")
+    for split in ("given", "55_5"):
+        refuse_seen_classes(dataset, split, ["features"])
+    for split in ("48_12", "sadvae-random-1", "random:5:1", "half:0"):
+        with pytest.raises(InputError, match=f"split `{split}`: the extractor behind `features` was trained on"):
+            refuse_seen_classes(dataset, split, ["features"])
 
 
 def test_where_held_out_samples_come_from_stands_among_the_notes(layout):
