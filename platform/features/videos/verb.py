@@ -63,6 +63,7 @@ def videos(
     if pretrained_on is not None and data_folder is None:
         raise InputError(f"--pretrained-on {pretrained_on}: is for the card of --data-folder DIR")
     check(extraction, out)
+    made_from = _trained_on(extraction, pretrained_on)
     try:
         workers, gpus = _workers(workers, address, device)
         if as_json:
@@ -76,7 +77,6 @@ def videos(
     if data_folder is not None:
         from platform.features.videos.data_folder import write_videos
 
-        made_from = _trained_on(extraction, pretrained_on)
         dataset = write_videos(extracted, data_folder, extraction.folder.name, training, seed, made_from).folder
     if as_json:
         counts = {"videos": len(extracted.videos), "unreadable": len(extracted.unreadable)}
