@@ -57,6 +57,7 @@ def compare(
     unseen_test: options.UnseenTest = None,
     seeds: Annotated[int, typer.Option(min=1, help="with --table: seeds of each row")] = 5,
     folds: options.Folds = options.FOLDS,
+    allow_seen_extractor: options.AllowSeenExtractor = False,
     device: options.Device = "auto",
     runs: options.Runs = Path("runs"),
     as_json: options.Json = False,
@@ -89,6 +90,8 @@ def compare(
         )
         on = asked or [problems[0].split]
         if run:
+            for problem in problems:
+                options.check_extractor(problem, on, allow_seen_extractor)
             results = _run_missing(table, problems, values, on, range(seeds), results, runs, folds, device, as_json)
         results = [r for r in results if protocol in ("both", r.protocol)]
         shown, found = _ablation(table, problems, values, on, range(seeds), results, per_sample)

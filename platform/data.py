@@ -1,6 +1,7 @@
 """`python -m platform.data`: bring data in, look at what is there, make the simulated data set."""
 
-import shlex
+# ruff: noqa: RUF013 (some options' types stand in platform/options.py)
+
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,10 +15,13 @@ from rich.table import Table
 
 from platform import cli
 from platform.datasets.contents import ClassSplit, Contents
+from platform.datasets.extractor_check import MARKS, Finding, findings
 from platform.datasets.folder import Dataset, FeatureSet, write_dataset
 from platform.datasets.readers import LAYOUTS, ImportOptions, read
 from platform.datasets.readers.options import Attributes, Locations, Modality
 from platform.errors import InputError
+from platform.next_step import next_step
+from platform.options import PretrainedOn, TrainedOnClasses
 
 _LAYOUTS_HELP = "; ".join(f"{name}: {layout.summary}" for name, layout in LAYOUTS.items())
 _NAMES_SHOWN = 6
@@ -49,6 +53,8 @@ def import_(
     ] = None,
     validation: Annotated[Path | None, typer.Option(help="synse: the validation folder, where not found.")] = None,
     extractor: Annotated[str | None, typer.Option(help="What the features came from, for the card.")] = None,
+    trained_on_classes: TrainedOnClasses = None,
+    pretrained_on: PretrainedOn = None,
     modality: Annotated[Modality | None, typer.Option(help="What the samples are.")] = None,
     attributes: Annotated[Attributes | None, typer.Option(help="xian: which class attributes (att).")] = None,
     locations: Annotated[Locations | None, typer.Option(help="xian: trust the sample positions (use).")] = None,
@@ -86,6 +92,8 @@ def import_(
         features=features,
         validation=validation,
         extractor=extractor,
+        trained_on_classes=trained_on_classes,
+        pretrained_on=pretrained_on,
         modality=modality,
         attributes=attributes,
         locations=locations,
@@ -169,14 +177,8 @@ def _write_and_say_next(contents: Contents, folder: Path) -> None:
     with cli.console.status(f"Writing {escape(str(folder))}"):
         dataset = write_dataset(contents, folder)
     _print_info(dataset)
-    if not dataset.card.features:
-        cli.console.print("Next: extract features from its skeletons; they are not in a layout for pose descriptors")
-        return
-    split = next(iter({**contents.splits, **dataset.splits}), f"random:{max(1, len(dataset.classes) // 10)}:0")
-    # which method learns from pixels is the user's to say: the platform knows methods by name alone
-    method = "METHOD" if dataset.card.features[dataset.feature_set(None)].kind == "pixels" else "methods.sadvae"
-    command = f"python -m platform.train {method} --dataset {shlex.quote(str(folder))} --split {split}"
-    cli.console.print(f"Next: {command}", soft_wrap=True, markup=False, highlight=False)
+    for line in next_step(dataset, preferred=contents.splits):
+        cli.console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 def _summary(dataset: Dataset) -> dict[str, object]:
@@ -186,6 +188,7 @@ def _summary(dataset: Dataset) -> dict[str, object]:
         "texts": _texts(dataset),
         "embeddings": dataset.embedding_names,
         "splits": {name: split.model_dump() for name, split in dataset.splits.items()},
+        "findings": {name: [f.said for f in found] for name, found in _findings(dataset).items()},
         "validation": None if dataset.validation is None else _summary(dataset.validation),
     }
 
@@ -202,7 +205,9 @@ def _print_info(dataset: Dataset) -> None:
         "class list": card.class_list or "none",
         "texts": ", ".join(_texts(dataset)),
         "embeddings": ", ".join(dataset.embedding_names) or "none",
-        "logits": "of a seen-class classifier" if card.logits else "none",
+        "logits": f"of a classifier trained on {card.logits_trained_on.described()}"
+        if card.logits_trained_on
+        else ("of a seen-class classifier" if card.logits else "none"),
         "skeletons": card.skeletons or "none",
         "validation": "features of its own" if dataset.validation else "none",
     }
@@ -210,13 +215,31 @@ def _print_info(dataset: Dataset) -> None:
         facts.add_row(what, escape(value))
     for number, note in enumerate(card.notes):
         facts.add_row("" if number else "notes", escape(note))
-    sets = Table("feature set", "dimension", "normalise", "extractor")
+    sets = Table("feature set", "dimension", "normalise", "extractor", "trained on")
     for name, feature_set in card.features.items():
         size = _size(feature_set)
-        sets.add_row(escape(name), size, feature_set.normalise, escape(feature_set.extractor))
+        trained_on = escape(feature_set.trained_on.described())
+        sets.add_row(escape(name), size, feature_set.normalise, escape(feature_set.extractor), trained_on)
     if card.simulated:
         cli.console.print("[bold]SIMULATED: made by a program, no person was recorded[/bold]")
     cli.console.print(facts, sets, _split_table(dataset.splits))
+    for name, found in _findings(dataset).items():
+        for finding in found:
+            cli.console.print(f"{MARKS[finding.kind]} {name}: {finding.said}", markup=False, highlight=False)
+
+
+def _findings(dataset: Dataset) -> dict[str, list[Finding]]:
+    """Why the feature sets are not clean: by the splits of which the same is true."""
+    if not dataset.card.features:
+        return {}
+    by_said: dict[Finding, list[str]] = {}
+    for name, split in dataset.splits.items():
+        for finding in findings(dataset, split, list(dataset.card.features)):
+            by_said.setdefault(finding, []).append(name)
+    found: dict[str, list[Finding]] = {}
+    for finding, names in by_said.items():
+        found.setdefault(f"split{'s' * (len(names) > 1)} {', '.join(names)}", []).append(finding)
+    return found
 
 
 def _size(feature_set: FeatureSet) -> str:

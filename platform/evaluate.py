@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from platform import cli, options
+from platform.datasets import extractor_check
 
 app = cli.application(__doc__)
 
@@ -16,6 +17,7 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help="folder of a model, such as RUN/models/0-clean", metavar="MODEL")],
     dataset: Annotated[Path | None, typer.Option(help="data folder; the one it was trained on if absent")] = None,
     split: Annotated[str | None, typer.Option(help="class split; the model's own if absent")] = None,
+    allow_seen_extractor: options.AllowSeenExtractor = False,
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
@@ -25,15 +27,21 @@ def evaluate(
     """
     from platform.training.tested import model_and_samples
     from platform.zeroshot.evaluation import all_metrics
+    from platform.zeroshot.problem import ProblemOptions
 
     trained, samples, record = model_and_samples(model, dataset, split, device)
     asked = record["problem"]
+    problem = ProblemOptions(**asked)
+    own = dataset is None and split is None  # of the model's own data it was decided when it was trained
+    options.check_extractor(problem, [problem.split], allow_seen_extractor or own)
+    options.say_extractor(problem, [problem.split], as_json)
     metrics = all_metrics(trained, samples)
     if as_json:
         cli.event("metrics", {"model": str(model), "protocol": record["protocol"], "split": asked["split"], **metrics})
         return
     named = f"{Path(asked['dataset']).name}, split {asked['split']}"
-    table = Table("metric", "%", title=f"{named}, protocol {record['protocol']}")
+    marks = extractor_check.marks(options.extractor_kinds(problem, [problem.split]))
+    table = Table("metric", "%", title=f"{named}, protocol {record['protocol']} {marks}".rstrip())
     for name, value in metrics.items():
         table.add_row(name.replace("_", " "), f"{100 * value:.1f}")
     cli.console.print(table)

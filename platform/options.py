@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from platform import cli
 from platform.configuration import assignments
 from platform.datasets import contents as dataset_contents
 from platform.datasets.default import DEFAULT_SPLIT, default_dataset
+from platform.datasets.extractor_check import ALLOW, MARKS, Finding, findings, kinds_of, refuse_seen_classes
 from platform.datasets.folder import Dataset
 from platform.datasets.splits import DRAWN_FORMS
 from platform.datasets.text import ClassText
@@ -45,6 +47,24 @@ Protocol = Annotated[str, typer.Option(help="of the test: clean, or both with th
 Runs = Annotated[Path, typer.Option(help="where runs and MLflow's store stand")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 Address = Annotated[str | None, typer.Option(help="a Ray cluster's address, or `auto`; this machine alone if absent")]
+TrainedOnClasses = Annotated[
+    str | None,
+    typer.Option(
+        help="Classes of this data set that the features' extractor was trained on: none, all, seen:SPLIT, unknown, or "
+        "a .txt file of names."
+    ),
+]
+PretrainedOn = Annotated[
+    str | None,
+    typer.Option(
+        help="Other data that the features' extractor was trained on: a class list, as ntu60, or a name, as "
+        "Kinetics-400, several joined by commas; none, or unknown."
+    ),
+]
+AllowSeenExtractor = Annotated[
+    bool,
+    typer.Option(ALLOW, help="run where the features' extractor was trained on unseen classes, and mark every number"),
+]
 Json = Annotated[bool, typer.Option("--json", help="one line of JSON an event, in place of tables")]
 
 
@@ -93,6 +113,38 @@ def check_features(method: str, problem: "ProblemOptions", normalise: str = "aut
         from platform.zeroshot.normaliser import refuse_for_pixels
 
         refuse_for_pixels(normalise)
+
+
+def check_extractor(problem: "ProblemOptions", splits: Sequence[str], allowed: bool) -> None:
+    """Raise InputError where the features' extractor was trained on a split's unseen classes, unless it is allowed."""
+    dataset = Dataset(problem.dataset)
+    for split in splits:
+        refuse_seen_classes(dataset, split, _feature_sets(problem), allowed)
+
+
+def extractor_findings(problem: "ProblemOptions", splits: Sequence[str]) -> dict[str, list[Finding]]:
+    """By split: why the features are not clean on it; an empty list where they are."""
+    dataset = Dataset(problem.dataset)
+    return {name: findings(dataset, dataset.named_split(name), _feature_sets(problem)) for name in splits}
+
+
+def extractor_kinds(problem: "ProblemOptions", splits: Sequence[str]) -> tuple[str, ...]:
+    """The kinds of findings of any of the splits, for a table's marks."""
+    return kinds_of(chain.from_iterable(extractor_findings(problem, splits).values()))
+
+
+def say_extractor(problem: "ProblemOptions", splits: Sequence[str], as_json: bool) -> None:
+    """Say why the features are not clean, if they are not: a line each, or an event."""
+    for split, found in extractor_findings(problem, splits).items():
+        for finding in found:
+            if as_json:
+                cli.event("extractor", {"split": split, "kind": finding.kind, "said": finding.said})
+            else:
+                cli.say(f"{MARKS[finding.kind]} split {split}: {finding.said}")
+
+
+def _feature_sets(problem: "ProblemOptions") -> list[str | None]:
+    return [problem.features, *([problem.masked_features] if problem.masked_features else [])]
 
 
 def dataset_and_split(dataset: Path | None, split: str | None) -> tuple[Dataset, str]:
@@ -149,7 +201,7 @@ def base_values(
 def data_tags(problem: "ProblemOptions", splits: Sequence[str] = ()) -> dict[str, str]:
     """What MLflow says of the data. splits: of a search over several."""
     dataset, splits = Dataset(problem.dataset), splits or [problem.split]
-    card, unseen = dataset.card, {name: len(dataset.split(name).unseen) for name in splits}
+    card, unseen = dataset.card, {name: len(dataset.named_split(name).unseen) for name in splits}
     return {
         "data.name": card.name,
         "data.class_list": card.class_list or "",
@@ -159,6 +211,18 @@ def data_tags(problem: "ProblemOptions", splits: Sequence[str] = ()) -> dict[str
         "data.text": text_tag(problem),
         "data.simulated": str(card.simulated).lower(),
         "data.licence": card.licence,
+    }
+
+
+def extractor_tags(problem: "ProblemOptions", splits: Sequence[str] = ()) -> dict[str, str]:
+    """What MLflow says of the features' extractor: by split, why its features are not clean, and its other data."""
+    splits, sets = splits or [problem.split], Dataset(problem.dataset).card.features
+    kinds = {split: kinds_of(found) for split, found in extractor_findings(problem, splits).items()}
+    names = [name or next(iter(sets)) for name in _feature_sets(problem)]
+    others = dict.fromkeys(other for name in names for other in sets[name].trained_on.other_names)
+    return {
+        "data.extractor": "; ".join(f"{split}: {'+'.join(own) or 'clean'}" for split, own in kinds.items()),
+        "data.pretrained_on": ", ".join(others),
     }
 
 

@@ -35,6 +35,7 @@ def train(
     seeds: Annotated[int, typer.Option(min=1, help="how many seeds; they train side by side")] = 1,
     folds: options.Folds = options.FOLDS,
     protocol: options.Protocol = "both",
+    allow_seen_extractor: options.AllowSeenExtractor = False,
     workers: Annotated[int, typer.Option(min=1, help="data-parallel workers of Ray Train; none is started for 1")] = 1,
     device: options.Device = "auto",
     address: options.Address = None,
@@ -57,6 +58,7 @@ def train(
         problem = options.problem_options(
             dataset, split, features, encoder, text, combine, masked_features, unseen_test
         )
+        options.check_extractor(problem, [problem.split], allow_seen_extractor)
         experiment = Experiment(
             method=method,
             problem=problem,
@@ -85,8 +87,10 @@ def carry_out(experiment: "Experiment", folder: Path, workers: int, address: str
 
     device_of(experiment.device)
     options.check_features(experiment.method, experiment.problem, experiment.configs[0].get("normalise", "auto"))
-    for split in experiment.splits or (experiment.problem.split,):  # a user's mistakes show before a folder is made
+    splits = experiment.splits or (experiment.problem.split,)
+    for split in splits:  # a user's mistakes show before a folder is made
         load_problem(experiment.problem.model_copy(update={"split": split}))
+    options.say_extractor(experiment.problem, splits, as_json)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "experiment.json", experiment.model_dump(mode="json"))
     tracker = Tracker(folder.parent, "unseen")
@@ -94,7 +98,12 @@ def carry_out(experiment: "Experiment", folder: Path, workers: int, address: str
         folder.name,
         folder.name,
         {"method": experiment.method, "seeds": list(experiment.seeds), **experiment.configs[0]},
-        {**environment_tags(), **options.data_tags(experiment.problem, experiment.splits), "method": experiment.method},
+        {
+            **environment_tags(),
+            **options.data_tags(experiment.problem, splits),
+            **options.extractor_tags(experiment.problem, splits),
+            "method": experiment.method,
+        },
         [experiment.problem.dataset / "dataset.json"],
     )
     try:
@@ -120,7 +129,8 @@ def carry_out(experiment: "Experiment", folder: Path, workers: int, address: str
         for outcome in outcomes:
             cli.event("outcome", outcome.model_dump())
         return
-    cli.console.print(test_table(by_kind([o for o in outcomes if o.test])))
+    kinds = options.extractor_kinds(experiment.problem, splits)
+    cli.console.print(test_table(by_kind([o for o in outcomes if o.test]), kinds))
     cli.console.print(f"models {folder / 'models'}", soft_wrap=True)
     cli.console.print(f"\nCompare the runs in MLflow: {ui_command(folder.parent)}", soft_wrap=True, highlight=False)
 

@@ -55,6 +55,7 @@ def tune(
     test_seeds: Annotated[int, typer.Option(min=1, help="seeds with which the best configuration is tested")] = 3,
     ensemble: Annotated[int, typer.Option(min=1, help="best configurations, at most, that are tested together")] = 3,
     protocol: options.Protocol = "both",
+    allow_seen_extractor: options.AllowSeenExtractor = False,
     checkpoint_seconds: Annotated[float, typer.Option(min=0, help="between a pack's checkpoints, at least")] = 15.0,
     cpus: Annotated[float, typer.Option(min=0.01, help="CPUs of a trial")] = 1.0,
     gpus: Annotated[float | None, typer.Option(min=0, help="GPUs of a trial; a quarter where there are some")] = None,
@@ -87,6 +88,7 @@ def tune(
             options.base_values(method, preset, assigned, normalise),
             assignments(assigned or []) | ({} if normalise is None else {"normalise": normalise}),
             small=dataset is None,
+            allow_seen_extractor=allow_seen_extractor,
             problem=problem,
             protocol=options.protocol_options(protocol, folds),
             seed=seed,
@@ -117,6 +119,7 @@ def _created(
     base: Mapping[str, Any],
     assigned: Mapping[str, Any],
     small: bool,
+    allow_seen_extractor: bool,
     warm_start: str | None,
     **asked: Any,
 ) -> "Search":
@@ -147,6 +150,7 @@ def _created(
     device_of(asked["device"])
     counts = _trials(trials, [stage.trials for stage in space.stages])
     options.check_features(method, asked["problem"], base.get("normalise", "auto"))
+    options.check_extractor(asked["problem"], asked["splits"], allow_seen_extractor)
     for split in asked["splits"]:  # the class text is encoded here, once, and trials read it from the folder
         load_problem(asked["problem"].model_copy(update={"split": split}))
     tags = _tags(method, asked["problem"], asked["splits"])
@@ -206,12 +210,17 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
         cli.console.print(f"folder {search.folder}", soft_wrap=True)
         if Dataset(asked.problem.dataset).card.simulated:
             cli.console.print("[bold]The data are simulated[/bold]: numbers show that things work, not how well.")
+    options.say_extractor(asked.problem, asked.splits, as_json)
     tracker = Tracker(home, "unseen")
     tracker.parent(
         asked.name,
         asked.name,
         {"method": asked.method, **asked.model_dump(mode="json", include=_SHOWN)},
-        {**environment_tags(), **_tags(asked.method, asked.problem, asked.splits)},
+        {
+            **environment_tags(),
+            **_tags(asked.method, asked.problem, asked.splits),
+            **options.extractor_tags(asked.problem, asked.splits),
+        },
         [search.folder / "space.yaml", asked.problem.dataset / "dataset.json"],
     )
     resume = f"python -m platform.tune --resume {search.folder}"
@@ -239,17 +248,17 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
     if as_json:
         cli.event("report", report.model_dump())
     else:
-        _show(report, ui_command(home))
+        _show(report, options.extractor_kinds(asked.problem, asked.splits), ui_command(home))
 
 
-def _show(report: "Report", ui: str) -> None:
+def _show(report: "Report", extractor: Sequence[str], ui: str) -> None:
     from platform.report.tests import test_table
     from platform.search.progress import leaderboard
 
     cli.console.print(leaderboard(report.leaders[:10], report.fields, report.front))
     ends = f"{report.stopped} stopped early, {report.failed} failed"
     cli.console.print(f"{report.trials} trials, {ends}; the best is {report.best_key}")
-    cli.console.print(test_table(report.tests))
+    cli.console.print(test_table(report.tests, extractor))
     cli.console.print(f"\nCompare the runs in MLflow: {ui}", soft_wrap=True, highlight=False)
 
 

@@ -25,7 +25,8 @@ def invoke(*arguments):
 def source(tmp_path):
     labels = np.repeat(np.arange(4), 5)
     names = np.array(["bow", "clap", "drop", "wave"])
-    np.savez(tmp_path / "small.npz", features=np.ones((20, 3)), labels=labels, classes=names, unseen=[1])
+    features = np.arange(60.0).reshape(20, 3)
+    np.savez(tmp_path / "small.npz", features=features, labels=labels, classes=names, unseen=[1, 3])
     np.save(tmp_path / "lb_4.npy", np.eye(4))
     return tmp_path / "small.npz"
 
@@ -33,9 +34,35 @@ def source(tmp_path):
 def test_an_import_ends_with_what_to_do_next(source, tmp_path):
     output = invoke("import", "npz", source, tmp_path / "out", "--name", "tiny", "--licence", "CC0", "--seed", 4)
     last = output.rstrip().splitlines()[-1]
-    assert last == f"Next: python -m platform.train methods.sadvae --dataset {tmp_path / 'out'} --split official"
+    chosen = f"--dataset {tmp_path / 'out'} --split official --space search_spaces/sadvae_small.yaml"
+    assert last == f"Next: python -m platform.tune methods.sadvae {chosen}"
     card = Dataset(tmp_path / "out").card
     assert (card.name, card.licence, card.train_samples) == ("tiny", "CC0", 16)
+
+
+def test_what_is_odd_about_the_partitions_is_shown(source, tmp_path):
+    with np.load(source) as arrays:
+        features = arrays["features"].repeat(20, axis=0)[:20]  # all alike
+        np.savez(source, **{**arrays, "features": features})
+    output = " ".join(invoke("import", "npz", source, tmp_path / "out").split())
+    assert "4 of 4 test samples are byte-identical to training samples (`features`)" in output
+
+
+def test_what_the_extractor_has_seen_is_shown_split_by_split(source, tmp_path):
+    output = " ".join(invoke("import", "npz", source, tmp_path / "first").split())
+    assert "? split official: the extractor behind `features` may have been trained on anything" in output
+    said = ("--trained-on-classes", "seen:official", "--pretrained-on", "ntu60")
+    output = " ".join(invoke("import", "npz", source, tmp_path / "out", *said).split())
+    assert "2 of these classes, ntu60" in output
+    assert "¶ split official: the extractor behind `features` was trained on ntu60, of whose 60 classes" in output
+    facts = json.loads(invoke("info", tmp_path / "out", "--json"))
+    assert facts["features"]["features"]["trained_on"] == {
+        "classes": ["bow", "drop"],
+        "other": ["ntu60"],
+        "source": "as its user says",
+    }
+    ((name, (found,)),) = facts["findings"].items()
+    assert (name, "ntu60" in found) == ("split official", True)
 
 
 def test_class_text_options_repeat_and_take_names(source, tmp_path):
@@ -71,6 +98,8 @@ def test_texts_by_body_part_and_parts_of_speech_are_what_text_chooses_from(sourc
         (["--partition", "xsub"], "--partition does not apply to layout npz"),
         (["--validation", "val"], "--validation does not apply to layout npz"),
         (["--workers", "2"], "--workers does not apply to layout npz"),
+        (["--trained-on-classes", "some"], "--trained-on-classes some: expected none, all, seen:SPLIT"),
+        (["--trained-on-classes", "seen:other"], "seen:other: no such split; there is official"),
     ],
 )
 def test_options_that_cannot_be_are_refused(source, tmp_path, options, message):
@@ -80,12 +109,13 @@ def test_options_that_cannot_be_are_refused(source, tmp_path, options, message):
 
 
 def test_pictures_are_imported_as_pixels_and_info_says_so(tmp_path):
-    for name in ("bow", "clap", "wave"):
+    for name in ("bow", "clap", "drop", "wave"):
         (tmp_path / "pictures" / name).mkdir(parents=True)
-        for i in range(2):
+        for i in range(5):
             Image.new("RGB", (30, 20), "red").save(tmp_path / "pictures" / name / f"{i}.jpg")
     output = invoke("import", "images", tmp_path / "pictures", tmp_path / "out", "--size", 16, "--workers", 0)
-    assert output.rstrip().splitlines()[-1].startswith("Next: python -m platform.train METHOD --dataset")
+    command = f"Next: python -m platform.train METHOD --dataset {tmp_path / 'out'} --split random:2:0"
+    assert output.rstrip().splitlines()[-1] == command
     output = invoke("info", tmp_path / "out", "--verify")
     for words in ("pictures (image)", "pixels, 3 x 16 x 16", "shorter edge resized to 16", "as they were written"):
         assert words in output
@@ -110,7 +140,7 @@ def test_info_as_json_is_one_object(source, tmp_path):
     invoke("import", "npz", source, tmp_path / "out")
     facts = json.loads(invoke("info", tmp_path / "out", "--json", "--verify"))
     assert facts["class_names"] == ["bow", "clap", "drop", "wave"]
-    assert facts["splits"]["official"]["unseen"] == ["clap"]
+    assert facts["splits"]["official"]["unseen"] == ["clap", "wave"]
     assert facts["damaged"] == []
     assert facts["simulated"] is False
 

@@ -37,7 +37,7 @@ def space(tmp_path):
         (["--protocol", "released"], "--protocol released: expected clean, or both"),
         (["--device", "gpu"], "device `gpu`: expected auto, cpu, cuda or cuda:N"),
         (["--space", "no.yaml"], "no.yaml: no such search-space file; give one with --space"),
-        (["--split", "random:9:0"], "split `random:9:0`: UNSEEN must be 1 to 7, and SEED 0 or more"),
+        (["--split", "random:9:0"], "split `random:9:0`: UNSEEN must be 2 to 6, and SEED 0 or more"),
     ],
 )
 def test_what_is_wrong_is_one_line_before_a_folder_is_made(small_dataset, space, tmp_path, wrong, message):

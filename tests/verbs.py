@@ -17,6 +17,7 @@ import pytest
 from platform import cli
 from platform.datasets.contents import ClassInfo, ClassSplit, Contents, FeatureArray
 from platform.datasets.folder import write_dataset
+from platform.datasets.trained_on import NOT_TRAINED
 from platform.tracking.record import KEY_TAG
 from platform.tracking.store import open_store
 
@@ -68,10 +69,10 @@ def write_small_dataset(folder):
         classes=[ClassInfo(name=n, attributes=a.tolist()) for n, a in zip(CLASSES, attributes, strict=True)],
         labels=labels,
         train=np.arange(len(labels)) < 2 * len(labels) // 3,
-        features={"random": FeatureArray(features, "a linear map", "standard")},
+        features={"random": FeatureArray(features, "a linear map", "standard", trained_on=NOT_TRAINED)},
         splits={
             "two": ClassSplit(unseen=UNSEEN, source="made up"),
-            "one": ClassSplit(unseen=UNSEEN[:1], source="made up"),
+            "one": ClassSplit(unseen=["kick", "wave"], source="made up"),  # one of them is unseen in `two` as well
             "seen": ClassSplit(unseen=["bow", *UNSEEN], source="made up"),
         },
     )

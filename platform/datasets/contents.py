@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from platform.datasets.trained_on import UNKNOWN, TrainedOn
 from platform.errors import InputError
 
 Normalisation = Literal["none", "scale", "standard", "minmax", "l2"]
@@ -47,7 +48,8 @@ class ClassSplit(BaseModel):
 
 @dataclass(frozen=True)
 class FeatureArray:
-    """One feature set. values: (N, D), any float type; `normalise` is what the methods should be given by default.
+    """One feature set. values: (N, D), any float type; `normalise` is what the methods should be given by default;
+    trained_on: what its extractor has learned from.
 
     Of kind `pixels` the values are pictures: uint8, D = 3 · side · side, first the rows of the red plane, then of the
     green and the blue one. They may be a memory map, since they need not fit into memory.
@@ -57,6 +59,7 @@ class FeatureArray:
     extractor: str
     normalise: Normalisation = "none"
     kind: FeatureKind = "numbers"
+    trained_on: TrainedOn = UNKNOWN
 
     @property
     def side(self) -> int | None:
@@ -93,10 +96,11 @@ class Contents:
 
     labels: (N,) indices into `classes`; train: (N,) True in the official training partition; groups: (N,) subject,
     performer or scene, −1 where unknown; logits: (N, C) of a classifier trained on the seen classes, a row of NaN where
-    a sample has none; embeddings: name to (C, T); unseen_test: whether all samples of unseen classes are tested, since
-    none was trained on (Xian et al., 2018; Xu et al., 2017), or only those of the test partition, as the published
-    protocols of a data set have it (None: as its class list says); notes: what the reader found odd or left out, a line
-    each. Raw skeletons may come without features, for an extractor to make them.
+    a sample has none, and what that classifier was trained on; embeddings: name to (C, T); unseen_test: whether all
+    samples of unseen classes are tested, since none was trained on (Xian et al., 2018; Xu et al., 2017), or only those
+    of the test partition, as the published protocols of a data set have it (None: as its class list says); notes: what
+    the reader found odd or left out, a line each. Raw skeletons may come without features, for an extractor to make
+    them.
     """
 
     name: str
@@ -114,6 +118,7 @@ class Contents:
     splits: Mapping[str, ClassSplit] = field(default_factory=dict)
     embeddings: Mapping[str, np.ndarray] = field(default_factory=dict)
     logits: np.ndarray | None = None
+    logits_trained_on: TrainedOn = UNKNOWN
     skeletons: Skeletons | None = None
     notes: Sequence[str] = ()
     simulated: bool = False
@@ -143,6 +148,8 @@ class Contents:
             raise InputError(f"{where}: sample ids repeat; every sample needs its own")
         for name, feature_set in self.features.items():
             feature_set.check(f"{where}: feature set `{name}`", count)
+            _check_trained_on(f"{where}: feature set `{name}`", feature_set.trained_on, names)
+        _check_trained_on(f"{where}: logits", self.logits_trained_on, names)
         if self.logits is not None and self.logits.shape != (count, len(names)):
             raise InputError(f"{where}: logits are {self.logits.shape}, expected ({count}, {len(names)}): all classes")
         if self.logits is not None:
@@ -189,6 +196,11 @@ def check_split(where: str, split: ClassSplit, names: Sequence[str]) -> None:
     for fold in split.pseudo_unseen:
         if both := set(fold) & set(split.unseen):
             raise InputError(f"{where}: class `{min(both)}` is both unseen and pseudo-unseen; the latter are seen")
+
+
+def _check_trained_on(where: str, trained_on: TrainedOn, names: Sequence[str]) -> None:
+    if unknown := sorted(set(trained_on.class_names) - set(names)):
+        raise InputError(f"{where}: its extractor was trained on `{unknown[0]}`, which is no class of this data set")
 
 
 def _check_matrix(where: str, values: np.ndarray, rows: int) -> None:

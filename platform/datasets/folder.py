@@ -19,6 +19,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,14 +38,26 @@ from platform.datasets.contents import (
     UnseenTest,
     check_split,
 )
-from platform.datasets.splits import DRAWN_FORMS, drawn_split, is_drawn, published_splits, published_unseen_test
+from platform.datasets.partition_notes import partition_notes
+from platform.datasets.splits import (
+    DRAWN_FORMS,
+    drawn_split,
+    is_drawn,
+    published_splits,
+    published_unseen_test,
+    refuse_single_class,
+)
+from platform.datasets.trained_on import UNKNOWN, TrainedOn
 from platform.errors import InputError
 
 FORMAT_VERSION = 1
 
 
 class FeatureSet(BaseModel):
-    """What the card says of one feature set. side: pixels along a picture's edge, of kind `pixels` alone."""
+    """What the card says of one feature set. side: pixels along a picture's edge, of kind `pixels` alone.
+
+    trained_on: of the extractor; unknown on the cards of earlier releases.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,6 +66,7 @@ class FeatureSet(BaseModel):
     normalise: Normalisation
     kind: FeatureKind = "numbers"
     side: int | None = None
+    trained_on: TrainedOn = UNKNOWN
 
     @classmethod
     def of(cls, array: FeatureArray) -> "FeatureSet":
@@ -62,6 +76,7 @@ class FeatureSet(BaseModel):
             normalise=array.normalise,
             kind=array.kind,
             side=array.side,
+            trained_on=array.trained_on,
         )
 
 
@@ -83,16 +98,20 @@ class Card(BaseModel):
     classes: int
     features: dict[str, FeatureSet]
     logits: bool
+    logits_trained_on: TrainedOn | None = None
     skeletons: str | None
     notes: tuple[str, ...] = ()
     checksums: dict[str, str]  # file to SHA-256
 
 
 class Dataset:
-    """A data folder, open for reading. Arrays are views of memory-mapped files: nothing is loaded before it is used."""
+    """A data folder, open for reading. Arrays are views of memory-mapped files: nothing is loaded before it is used.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    fold: it is the validation folder of another, whose split may hold out a single class.
+    """
+
+    def __init__(self, folder: Path, fold: bool = False) -> None:
+        self.folder, self.fold = folder, fold
         self.card = _read_card(folder)
         self.classes = [ClassInfo(**c) for c in _read_json(folder / "classes.json")]
         self.class_names = [c.name for c in self.classes]
@@ -121,7 +140,7 @@ class Dataset:
     def feature_array(self, name: str) -> FeatureArray:
         """A feature set as it would be handed over to be written again."""
         facts = self.card.features[self.feature_set(name)]
-        return FeatureArray(self.features(name), facts.extractor, facts.normalise, facts.kind)
+        return FeatureArray(self.features(name), facts.extractor, facts.normalise, facts.kind, facts.trained_on)
 
     @property
     def unseen_test(self) -> UnseenTest:
@@ -183,7 +202,18 @@ class Dataset:
         return published_splits(self.card.class_list, self.class_names) | own
 
     def split(self, name: str) -> ClassSplit:
-        """A split by name, or one that is drawn: `random:UNSEEN:SEED` or `half:SEED`."""
+        """A split by name, or one that is drawn: `random:UNSEEN:SEED` or `half:SEED`.
+
+        Raises InputError where there is none, or a single unseen class would be tested.
+        """
+        split = self.named_split(name)
+        if not self.fold:
+            tested = {self.class_names[i] for i in np.unique(self.labels[~self.train])}
+            refuse_single_class(f"{self.folder}: split `{name}`", split, tested)
+        return split
+
+    def named_split(self, name: str) -> ClassSplit:
+        """As `split`, without asking whether it can be tested: to describe what was done with it before."""
         if is_drawn(name):
             return drawn_split(name, self.class_names)
         if name not in self.splits:
@@ -193,7 +223,7 @@ class Dataset:
 
     @cached_property
     def validation(self) -> "Dataset | None":
-        return Dataset(self.folder / "validation") if (self.folder / "validation").is_dir() else None
+        return Dataset(self.folder / "validation", fold=True) if (self.folder / "validation").is_dir() else None
 
     def damaged(self) -> list[str]:
         """Files whose checksum is not the card's."""
@@ -201,10 +231,14 @@ class Dataset:
 
 
 def write_dataset(contents: Contents, folder: Path) -> Dataset:
-    """Check and write a data folder, whole or not at all. Raises InputError where `folder` exists or a check fails."""
+    """Check and write a data folder, whole or not at all. Raises InputError where `folder` exists or a check fails.
+
+    What is odd about its partitions (see `partition_notes`) stands among the card's notes.
+    """
     if folder.exists():
         raise InputError(f"{folder} exists already; choose another folder or remove it")
     contents.check()
+    contents = replace(contents, notes=[*contents.notes, *partition_notes(contents)])
     with _whole_or_nothing(folder) as partial:
         _write_contents(contents, partial)
     return Dataset(folder)
@@ -267,6 +301,7 @@ def _write_contents(contents: Contents, folder: Path) -> None:
         classes=len(contents.classes),
         features={name: FeatureSet.of(f) for name, f in contents.features.items()},
         logits=contents.logits is not None,
+        logits_trained_on=None if contents.logits is None else contents.logits_trained_on,
         skeletons=contents.skeletons.layout if contents.skeletons else None,
         notes=tuple(contents.notes),
         checksums={f: _checksum(folder / f) for f in files},

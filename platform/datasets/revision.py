@@ -22,6 +22,7 @@ from platform.datasets.folder import (
     _write_json,
     _write_matrix,
 )
+from platform.datasets.trained_on import UNKNOWN, TrainedOn
 from platform.errors import InputError
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux's fcntl.h
@@ -34,13 +35,15 @@ def revised(
     validation: Contents | None = None,
     only: tuple[str, ClassSplit] | None = None,
     to: Path | None = None,
+    logits_trained_on: TrainedOn | None = None,
 ) -> Dataset:
     """Add feature sets to a data folder, and replace its logits (N, C) and its validation folder where they are given.
 
     only: a name and a class split, where the folder shall have no other, the published ones included. to: a new folder
-    in place of the old one, which then stays as it is; the new feature sets are its first. Arrays that do not change
-    are shared with the old folder where the file system can. A kill at any point leaves the old folder or the new one,
-    whole. Raises InputError where an array has the wrong shape, `to` exists, or another process is writing the folder.
+    in place of the old one, which then stays as it is; the new feature sets are its first. logits_trained_on: of the
+    classifier whose logits are given, unknown by default. Arrays that do not change are shared with the old folder
+    where the file system can. A kill at any point leaves the old folder or the new one, whole. Raises InputError where
+    an array has the wrong shape, `to` exists, or another process is writing the folder.
     """
     _check(dataset, features, logits)
     if validation is not None:
@@ -55,7 +58,7 @@ def revised(
                 shutil.rmtree(left, ignore_errors=True)
         partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
         try:
-            _write(dataset, partial, features, logits, validation, only, first=to is not None)
+            _write(dataset, partial, features, logits, validation, only, logits_trained_on, first=to is not None)
             if to is None:
                 _exchange(partial, dataset.folder)
             else:
@@ -80,6 +83,7 @@ def _write(
     logits: np.ndarray | None,
     validation: Contents | None,
     only: tuple[str, ClassSplit] | None,
+    logits_trained_on: TrainedOn | None,
     first: bool,
 ) -> None:
     new = {"dataset.json", *(f"features/{name}.arrow" for name in features)}
@@ -102,7 +106,9 @@ def _write(
         (partial / "validation").mkdir()
         _write_contents(validation, partial / "validation")
         new |= {p.relative_to(partial).as_posix() for p in (partial / "validation").rglob("*") if p.is_file()}
-    card = _card(dataset, partial, new, features, logits, only)
+    card = _card(dataset, partial, new, features, only)
+    if logits is not None:
+        card = card.model_copy(update={"logits": True, "logits_trained_on": logits_trained_on or UNKNOWN})
     if first:
         card = card.model_copy(update={"features": {n: card.features[n] for n in [*features, *card.features]}})
     _write_json(partial / "dataset.json", card.model_dump())
@@ -113,7 +119,6 @@ def _card(
     partial: Path,
     new: set[str],
     features: Mapping[str, FeatureArray],
-    logits: np.ndarray | None,
     only: tuple[str, ClassSplit] | None,
 ) -> Card:
     kept = {f: c for f, c in dataset.card.checksums.items() if f not in new and (partial / f).exists()}
@@ -122,7 +127,6 @@ def _card(
     return dataset.card.model_copy(
         update={
             "features": {**dataset.card.features, **sets},
-            "logits": dataset.card.logits or logits is not None,
             "class_list": dataset.card.class_list if only is None else None,
             "unseen_test": dataset.unseen_test,
             "checksums": kept | written,

@@ -1,7 +1,7 @@
 """Class splits: the published ones, built in by name with their source, and random ones by seed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -68,6 +68,22 @@ def drawn_split(name: str, class_names: Sequence[str]) -> ClassSplit:
     except ValueError:
         raise InputError(f"split `{name}`: a {kind} split is written {form}, as in {example}") from None
     if not 0 < count < len(class_names) or seed < 0:
-        raise InputError(f"split `{name}`: UNSEEN must be 1 to {len(class_names) - 1}, and SEED 0 or more")
+        raise InputError(f"split `{name}`: UNSEEN must be 2 to {len(class_names) - 2}, and SEED 0 or more")
     drawn = np.random.default_rng(seed).choice(len(class_names), count, replace=False)
     return ClassSplit(unseen=[class_names[i] for i in sorted(drawn)], source=f"drawn at random with seed {seed}")
+
+
+def refuse_single_class(where: str, split: ClassSplit, tested: Collection[str]) -> None:
+    """Raise InputError where every test sample of an unseen class is of the same one.
+
+    Zero-shot accuracy among one class is 100 % whatever the model does. tested: classes with test samples; a split of
+    which none is tested is for the caller to refuse.
+    """
+    found = [name for name in split.unseen if name in tested]
+    if len(split.unseen) > 1 and len(found) != 1:
+        return
+    what = "it has one unseen class" if len(split.unseen) == 1 else "all its test samples of unseen classes are of one"
+    raise InputError(
+        f"{where}: {what}, `{(found or split.unseen)[0]}`, among which every model is right, 100 % by construction; "
+        "choose a split that tests two unseen classes or more"
+    )

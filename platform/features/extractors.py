@@ -67,7 +67,7 @@ class Extractor:
     """An extractor: its name, its hyperparameters, named values of them, and what to cite.
 
     build: a config (its bodies given, not 0), classes and a layout to a network for that layout's joints; PyTorch's own
-    generator draws its parameters.
+    generator draws its parameters. pretrained_on: what the released weights that a preset is for were trained on.
     """
 
     name: str
@@ -76,6 +76,7 @@ class Extractor:
     build: Callable[[Any, int, Layout], "SkeletonNetwork"] = field(repr=False)
     presets: Mapping[str, Mapping[str, Any]]
     citation: str = field(repr=False)
+    pretrained_on: Mapping[str, str] = field(default_factory=dict)
 
     def configure(self, values: Mapping[str, Any], preset: str | None = None) -> ExtractorConfig:
         """A configuration from a preset's values and others, which come before them. Raises InputError."""
@@ -128,6 +129,7 @@ EXTRACTORS = {
             "@inproceedings{cheng2020skeleton, title={Skeleton-Based Action Recognition with Shift Graph Convolutional "
             "Network}, author={Cheng, Ke and Zhang, Yifan and He, Xiangyu and Chen, Weihan and Cheng, Jian and Lu, "
             "Hanqing}, booktitle={CVPR}, year={2020}}",
+            {"utd": "ntu60"},
         ),
     )
 }

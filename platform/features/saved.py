@@ -1,10 +1,11 @@
 """A trained extractor in one file: its weights, its configuration, its classes, and what it was trained on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from platform.datasets.trained_on import TrainedOn
 from platform.errors import InputError
 from platform.features.extractors import ExtractorConfig, find_extractor
 from platform.features.joints import JOINTS, Layout
@@ -23,6 +24,17 @@ class SavedExtractor:
     seen: tuple[str, ...] | None
     network: SkeletonNetwork
     record: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def trained_on(self) -> TrainedOn:
+        """For the card of its features; unknown of published weights, unless `made_from` was told."""
+        if self.seen is not None:
+            return TrainedOn(classes=self.seen, other="none", source="trained here")
+        return TrainedOn(**self.record.get("trained_on", {}))
+
+    def made_from(self, trained_on: TrainedOn) -> "SavedExtractor":
+        """The same published weights, with the data that they were made from."""
+        return replace(self, record={**self.record, "trained_on": trained_on.model_dump(mode="json")})
 
     def write(self, path: Path) -> None:
         """One safetensors file, whole."""

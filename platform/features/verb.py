@@ -13,10 +13,12 @@ from platform import cli, options
 from platform.configuration import assignments
 from platform.errors import InputError
 from platform.features.videos.verb import videos
+from platform.next_step import next_step
 
 if TYPE_CHECKING:  # PyTorch stands behind them, and the verb's help should not wait for it
     from collections.abc import Mapping
 
+    from platform.datasets.trained_on import TrainedOn
     from platform.features.saved import SavedExtractor
     from platform.features.training import Training
     from platform.features.writing import Writing
@@ -70,6 +72,8 @@ def write(
     extractor: Name = None,
     trained: Annotated[Path | None, typer.Option("--from", help="run folder of `features train`")] = None,
     weights: Annotated[Path | None, typer.Option(help="published weights, .pt or .safetensors")] = None,
+    pretrained_on: options.PretrainedOn = None,
+    trained_on_classes: options.TrainedOnClasses = None,
     dataset: Annotated[Path | None, typer.Option(help="data folder with skeletons; the training's if absent")] = None,
     name: Annotated[str | None, typer.Option(help="of the feature set; the extractor's name if absent")] = None,
     masked: Annotated[
@@ -107,9 +111,14 @@ def write(
         shared = {"logits_set": logits_name, "out": out and out.resolve(), "replace": replace}
         shared |= {"batch": batch, "device": device, "masked": masked}
         if trained is not None:
+            if pretrained_on is not None or trained_on_classes is not None:
+                raise InputError("--pretrained-on and --trained-on-classes go with --weights: a training is known")
             folder, writing = _from_training(extractor, trained, dataset, name, preset, assigned, shared)
         else:
-            folder, writing = _from_weights(extractor, weights, dataset, name, preset, assigned, runs, shared)
+            made_from = (pretrained_on, trained_on_classes)
+            folder, writing = _from_weights(
+                extractor, weights, made_from, dataset, name, preset, assigned, runs, shared
+            )
     check(writing, folder)
     _write(writing, folder, workers, address, as_json)
 
@@ -183,7 +192,7 @@ def _train(training: "Training", folder: Path, workers: int, address: str | None
         return
     cli.console.print(_table(found))
     _say_odd(found["final"].record["odd"])
-    _next(f"python -m platform.features write {training.extractor} --from {folder} --out DATA_FOLDER")
+    _line(f"Next: python -m platform.features write {training.extractor} --from {folder} --out DATA_FOLDER")
 
 
 def _from_training(
@@ -215,6 +224,7 @@ def _from_training(
 def _from_weights(
     extractor: str | None,
     weights: Path,
+    made_from: tuple[str | None, str | None],
     dataset: Path | None,
     name: str | None,
     preset: str | None,
@@ -234,7 +244,8 @@ def _from_weights(
         raise InputError(f"say whose weights they are: write {' or write '.join(EXTRACTORS)}")
     if dataset is None:
         raise InputError("--dataset is needed: the data folder whose clips become features")
-    saved = published(extractor, find_extractor(extractor).configure(assignments(assigned or []), preset), weights)
+    config = find_extractor(extractor).configure(assignments(assigned or []), preset)
+    saved = published(extractor, config, weights).made_from(_trained_on(extractor, dataset, preset, *made_from))
     writing = Writing(dataset=dataset.resolve(), feature_set=name or extractor, **shared)
     with tempfile.TemporaryDirectory() as scratch:  # what is wrong shows before a run's folder is made
         saved.write(extractor_path(Path(scratch), "final"))
@@ -243,6 +254,28 @@ def _from_weights(
     folder.mkdir(parents=True)
     saved.write(extractor_path(folder, "final"))
     return folder, writing
+
+
+def _trained_on(
+    extractor: str, dataset: Path, preset: str | None, pretrained_on: str | None, classes: str | None
+) -> "TrainedOn":
+    """What published weights were made from, as the user says or the preset knows. Raises InputError where neither."""
+    from platform.datasets.folder import Dataset
+    from platform.datasets.readers.trained_on_options import as_said
+    from platform.datasets.trained_on import TrainedOn
+    from platform.features.extractors import find_extractor
+
+    known = find_extractor(extractor).pretrained_on.get(preset or "")
+    if (pretrained_on or known) is None:
+        raise InputError(
+            "--weights: say what data they were trained on, for the card, as in --pretrained-on ntu60 (or unknown)"
+        )
+    opened = Dataset(dataset)
+    if pretrained_on is None:
+        start = TrainedOn(classes="none", other=(known,), source=f"the preset {preset}")
+    else:  # of what they were made from, nothing is of this data set, unless that is said
+        start = TrainedOn(classes="unknown" if pretrained_on == "unknown" else "none")
+    return as_said(start, classes, pretrained_on, opened.class_names, opened.named_split)
 
 
 def _write(writing: "Writing", folder: Path, workers: int | None, address: str | None, as_json: bool) -> None:
@@ -271,8 +304,8 @@ def _write(writing: "Writing", folder: Path, workers: int | None, address: str |
     )
     _say_odd(written.odd)
     if writing.training is not None:
-        chosen = f"--split {writing.training.split} --features {writing.feature_set}"
-        _next(f"python -m platform.train methods.sadvae --dataset {dataset.folder} {chosen}")
+        for line in next_step(dataset, [writing.training.split], writing.feature_set):
+            _line(line)
 
 
 def _workers(asked: int | None, address: str | None, device: str) -> tuple[int, float]:
@@ -369,5 +402,5 @@ def _say_odd(odd: "Mapping[str, int]") -> None:
         cli.console.print(line, highlight=False)
 
 
-def _next(command: str) -> None:
-    cli.console.print(f"Next: {command}", soft_wrap=True, markup=False, highlight=False)
+def _line(text: str) -> None:
+    cli.console.print(text, soft_wrap=True, markup=False, highlight=False)

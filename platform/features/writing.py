@@ -117,9 +117,10 @@ def write(
             odd = odd_here
     extractor = SavedExtractor.read(extractor_path(folder, "final"))
     features, logits = found["final"]
-    sets = {writing.feature_set: FeatureArray(features, _described(extractor, writing), "none")}
+    described, trained_on = _described(extractor, writing), extractor.trained_on
+    sets = {writing.feature_set: FeatureArray(features, described, trained_on=trained_on)}
     if writing.logits_set is not None:
-        sets[writing.logits_set] = FeatureArray(logits, f"{_described(extractor, writing)}; its logits", "none")
+        sets[writing.logits_set] = FeatureArray(logits, f"{described}; its logits", trained_on=trained_on)
     if writing.training is None:
         result = revised(dataset, sets, to=writing.out)
     else:
@@ -130,7 +131,7 @@ def write(
             split = split.model_copy(update={"pseudo_unseen": [names, *split.pseudo_unseen[1:]]})
         only = (writing.training.split, split) if writing.out is not None else None
         spread_logits = _over_all_classes(logits, extractor.seen, dataset)
-        result = revised(dataset, sets, spread_logits, validation, only, writing.out)
+        result = revised(dataset, sets, spread_logits, validation, only, writing.out, trained_on)
     shutil.rmtree(folder / _CHUNKS, ignore_errors=True)
     return Written(result, odd)
 
@@ -284,9 +285,11 @@ def _validation(writing: Writing, dataset: Dataset, folder: Path, features: np.n
         unseen=list(selection.pseudo_unseen),
         source=f"pseudo-unseen classes of split {writing.training.split} (fold seed {writing.training.fold_seed})",
     )
-    sets = {writing.feature_set: FeatureArray(features, _described(extractor, writing), "none")}
+    trained_on = extractor.trained_on
+    sets = {writing.feature_set: FeatureArray(features, _described(extractor, writing), trained_on=trained_on)}
     for name, facts in dataset.card.features.items():
-        if name not in sets and _TRAINED not in facts.extractor:
+        made_of_it = _TRAINED in facts.extractor or facts.trained_on.class_names  # the first: cards of old
+        if name not in sets and not made_of_it:
             kept = dataset.feature_array(name)
             sets[name] = dataclasses.replace(kept, values=kept.values[rows])
     earlier = dataset.validation
@@ -307,6 +310,7 @@ def _validation(writing: Writing, dataset: Dataset, folder: Path, features: np.n
         splits={"given": split},
         embeddings={name: dataset.embedding(name) for name in dataset.embedding_names},
         logits=_over_all_classes(logits, extractor.seen, dataset),
+        logits_trained_on=trained_on,
         simulated=dataset.card.simulated,
     )
 

@@ -11,7 +11,18 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from platform.configuration import nearest
 from platform.errors import InputError
 from platform.method import load_method
-from platform.report.comparison import ALL_SPLITS, HEADINGS, LEGEND, Cell, Row, Table, published_cell
+from platform.report.comparison import (
+    ALL_SPLITS,
+    HEADINGS,
+    LEGEND,
+    Cell,
+    Row,
+    Table,
+    extractor_notes,
+    extractors_of,
+    marked,
+    published_cell,
+)
 from platform.report.published import PublishedTable
 from platform.report.results import PROTOCOLS, Result
 from platform.zeroshot.problem import ProblemOptions
@@ -126,7 +137,7 @@ def ablation_table(
         if metric in row.values
     ]
     theirs = list(dict.fromkeys(theirs))
-    rows = []
+    rows, shown = [], []
     for protocol in PROTOCOLS:
         for one in wanted:
             own = [r for r in tests_of(one, results) if r.protocol == protocol and r.data.split in splits]
@@ -137,12 +148,14 @@ def ablation_table(
                 for metric in plan.metrics:
                     name = f"{metric}_per_sample" if per_sample else metric
                     values = tuple(100 * r.metrics[name] for r in here)
-                    cells.append(Cell(values, protocol) if values and whole else None)
+                    found = Cell(values, protocol, extractor=extractors_of(here)) if values and whole else None
+                    cells.append(found)
             if any(cells):
-                rows.append(Row((*one.label, protocol), (*cells, *[None] * len(theirs))))
+                rows.append(Row((*one.label, marked(protocol, own)), (*cells, *[None] * len(theirs))))
+                shown += own
     if published is not None:
         rows += _rows_of(published, plan, theirs, len(ours))
-    notes = ["%, mean ± standard deviation over seeds and splits", LEGEND["released"]]
+    notes = ["%, mean ± standard deviation over seeds and splits", LEGEND["released"], *extractor_notes(shown)]
     if published is not None:
         notes.append(f"{LEGEND['published']} ({published.reference})")
         notes += [LEGEND["unstated"]] if published.protocol == "unstated" else []

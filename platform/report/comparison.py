@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from scipy.stats import kendalltau
 
+from platform.datasets import extractor_check
 from platform.report.published import PublishedRow, PublishedTable
 from platform.report.results import Result
 
@@ -22,12 +23,26 @@ ALL_SPLITS = "all splits"
 
 @dataclass(frozen=True)
 class Cell:
-    """Values in percent: ours, one a seed and split; a published one alone, with its deviation where it is printed."""
+    """Values in percent: ours, one a seed and split; a published one alone, with its deviation where it is printed.
+
+    extractor: why its features are not clean, of ours (see `extractor_check`).
+    """
 
     values: tuple[float, ...]
     protocol: str
     published: bool = False
     deviation: float | None = None
+    extractor: tuple[str, ...] = ()
+
+    @property
+    def marks(self) -> str:
+        """Beside the number: of its protocol and of its features' extractor."""
+        return PROTOCOL_MARKS[self.protocol] + extractor_check.marks(self.extractor)
+
+    @property
+    def compared_with(self) -> tuple[str, bool]:
+        """The best of a column is told among the cells that have this in common."""
+        return self.protocol, "unseen" in self.extractor
 
     @property
     def mean(self) -> float:
@@ -66,16 +81,15 @@ class Table:
     def best(self) -> set[tuple[int, int]]:
         """Rows and columns of the largest mean in each column, of each protocol by itself; published ones do not count.
 
-        Only where several rows of a protocol can be compared.
+        Only where several rows of a protocol can be compared; those whose extractor saw unseen classes by themselves.
         """
         found = set()
         for column in range(len(self.columns)):
-            for protocol in PROTOCOL_MARKS:
-                own = [
-                    (cell.mean, number)
-                    for number, row in enumerate(self.rows)
-                    if isinstance(cell := row.cells[column], Cell) and cell.protocol == protocol and not cell.published
-                ]
+            compared: dict[tuple[str, bool], list[tuple[float, int]]] = {}
+            for number, row in enumerate(self.rows):
+                if isinstance(cell := row.cells[column], Cell) and not cell.published:
+                    compared.setdefault(cell.compared_with, []).append((cell.mean, number))
+            for own in compared.values():
                 if len(own) > 1:
                     found |= {(number, column) for mean, number in own if mean == max(own)[0]}
         return found
@@ -110,10 +124,12 @@ def comparison_table(
         if len(places) > 1:
             at.append([r for place in places for r in own.get(place, [])] if len(own) == len(places) else [])
         cells = [_cell(several, metric, per_sample) for several in at for metric in metrics]
-        shown.append(Row(label, tuple(cells)))
+        tested = [r for several in own.values() for r in several]
+        shown.append(Row((*label[:-1], marked(label[-1], tested)), tuple(cells)))
     shown += _published_rows(results, places, groups, metrics, published, several_kinds)
     cells = [cell for row in shown for cell in row.cells if isinstance(cell, Cell)]
     notes = [LEGEND[p] for p in ("released", "unstated") if any(cell.protocol == p for cell in cells)]
+    notes += extractor_notes(results)
     if any(cell.published for cell in cells):
         notes.append(LEGEND["published"])
     notes.append(
@@ -124,6 +140,27 @@ def comparison_table(
         notes.append("simulated data: numbers show that things work, not how well")
     headings = ("method", "features", "class text", *(("model",) if several_kinds else ()), "protocol")
     return Table("comparison", "Methods by data sets and splits", headings, columns, tuple(shown), tuple(notes))
+
+
+def marked(protocol: str, results: Iterable[Result]) -> str:
+    """A protocol's name with the marks of what these results' extractors have seen, as `clean ¶`."""
+    return f"{protocol} {extractor_check.marks(extractors_of(results))}".rstrip()
+
+
+def extractors_of(results: Iterable[Result]) -> tuple[str, ...]:
+    """Why their features are not clean: every kind of any of them."""
+    return tuple(dict.fromkeys(kind for r in results for kind in r.data.extractor))
+
+
+def extractor_notes(results: Iterable[Result]) -> list[str]:
+    """What stands below a table of these results: a line a mark, and which other data extractors were trained on."""
+    results = list(results)
+    notes = extractor_check.legend(extractors_of(results))
+    others: dict[str, list[str]] = {}
+    for d in dict.fromkeys(r.data for r in results):
+        if d.pretrained_on:
+            others.setdefault(d.pretrained_on, []).append(f"{d.features} of {d.name}")
+    return notes + [f"trained on {other}: {', '.join(dict.fromkeys(sets))}" for other, sets in others.items()]
 
 
 def published_comparison(table: PublishedTable, methods: Iterable[str]) -> Table:
@@ -284,7 +321,7 @@ def _published_rows(
 def _cell(results: Sequence[Result], metric: str, per_sample: bool) -> Cell | None:
     name = _metric(metric, per_sample)
     values = tuple(100 * r.metrics[name] for r in results if name in r.metrics)
-    return Cell(values, results[0].protocol) if values else None
+    return Cell(values, results[0].protocol, extractor=extractors_of(results)) if values else None
 
 
 def _metric(metric: str, per_sample: bool) -> str:

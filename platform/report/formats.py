@@ -9,11 +9,20 @@ from itertools import groupby
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from platform.report.comparison import PROTOCOL_MARKS, Cell, Table
+from platform.report.comparison import Cell, Table
 
 _LABELS_WIDTH = 48  # of a terminal, for what stands before the numbers
 _ESCAPED = {"\\": r"\textbackslash{}", **{c: rf"\{c}" for c in "&%$#_{}"}, "~": r"\textasciitilde{}", "^": r"\^{}"}
-_IN_MATH = {"†": r"$^\dagger$", "‡": r"$^\ddagger$", "±": r"$\pm$", "τ": r"$\tau$", "−": "$-$"}
+_IN_MATH = {
+    "†": r"$^\dagger$",
+    "‡": r"$^\ddagger$",
+    "§": r"$^\S$",
+    "¶": r"$^\P$",
+    "‖": r"$^\|$",
+    "±": r"$\pm$",
+    "τ": r"$\tau$",
+    "−": "$-$",
+}
 
 
 def terminal(table: Table, width: int) -> list[RichTable]:
@@ -74,18 +83,28 @@ def latex(table: Table) -> str:
 
 
 def comma_separated(table: Table) -> str:
-    """A line a cell: labels, group, metric, mean, standard deviation, count of values, protocol, whether published."""
+    """A line a cell: labels, group, metric, mean, standard deviation, count of values, protocol, whether published.
+
+    The last column says why the features are not clean, in the words of `extractor_check`.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    columns = ("column", "metric", "mean", "standard_deviation", "values", "cell_protocol", "published")
+    columns = ("column", "metric", "mean", "standard_deviation", "values", "cell_protocol", "published", "extractor")
     writer.writerow([*table.label_headings, *columns])
     for row in table.rows:
         for (group, heading), cell in zip(table.columns, row.cells, strict=True):
             if isinstance(cell, str):
-                writer.writerow([*row.label, group, heading, cell, "", "", "", ""])
+                writer.writerow([*row.label, group, heading, cell, "", "", "", "", ""])
             elif cell is not None:
                 spread = "" if cell.spread is None else f"{cell.spread:.4f}"
-                numbers = [f"{cell.mean:.4f}", spread, len(cell.values), cell.protocol, cell.published]
+                numbers = [
+                    f"{cell.mean:.4f}",
+                    spread,
+                    len(cell.values),
+                    cell.protocol,
+                    cell.published,
+                    "+".join(cell.extractor),
+                ]
                 writer.writerow([*row.label, group, heading, *numbers])
     return text.getvalue()
 
@@ -126,7 +145,7 @@ def _text(cell: Cell | str) -> str:
     if isinstance(cell, str):
         return cell
     spread = "" if cell.spread is None else f" ± {cell.spread:.1f}"
-    return f"{cell.mean:.1f}{spread}{PROTOCOL_MARKS[cell.protocol]}"
+    return f"{cell.mean:.1f}{spread}{cell.marks}"
 
 
 def _marked(text: str, before: str, after: str, when: bool) -> str:

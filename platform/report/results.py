@@ -21,7 +21,11 @@ PROTOCOLS = ("clean", "released")
 
 @dataclass(frozen=True)
 class Data:
-    """What was recognised, from what. classes: seen and unseen, as in 55/5; empty where it is not known."""
+    """What was recognised, from what. classes: seen and unseen, as in 55/5; empty where it is not known.
+
+    extractor: why the features are not clean on the split (the kinds of `extractor_check`); pretrained_on: other data
+    that their extractor was trained on.
+    """
 
     name: str
     split: str
@@ -30,6 +34,8 @@ class Data:
     class_list: str = ""
     classes: str = ""
     simulated: bool = False
+    extractor: tuple[str, ...] = field(default=(), compare=False)
+    pretrained_on: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -183,13 +189,15 @@ def _of_folder(folder: Path) -> list[Result] | None:
 
 
 def _data(problem: ProblemOptions, split: str) -> Data:
-    from platform.options import data_tags
+    from platform.options import data_tags, extractor_tags
 
-    return _tagged(data_tags(problem.model_copy(update={"split": split})), split)
+    own = problem.model_copy(update={"split": split})
+    return _tagged({**data_tags(own), **extractor_tags(own)}, split)
 
 
 def _tagged(tags: Mapping[str, str], split: str) -> Data:
-    classes = dict(part.split(": ", 1) for part in tags.get("data.classes", "").split("; ") if ": " in part)
+    classes, extractor = (_by_split(tags.get(name, "")) for name in ("data.classes", "data.extractor"))
+    kinds = extractor.get(split, "unknown")  # of runs before this was told
     return Data(
         name=tags.get("data.name", ""),
         split=split,
@@ -198,7 +206,13 @@ def _tagged(tags: Mapping[str, str], split: str) -> Data:
         class_list=tags.get("data.class_list", ""),
         classes=classes.get(split, ""),
         simulated=tags.get("data.simulated") == "true",
+        extractor=() if kinds == "clean" else tuple(kinds.split("+")),
+        pretrained_on=tags.get("data.pretrained_on", ""),
     )
+
+
+def _by_split(text: str) -> dict[str, str]:
+    return dict(part.split(": ", 1) for part in text.split("; ") if ": " in part)
 
 
 def _of_run(run: "Run", parent: "Run") -> list[Result]:

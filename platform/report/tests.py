@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
+from platform.datasets.extractor_check import legend, marks
 from platform.training.trainable import Outcome
 
 Tests = Mapping[
@@ -12,8 +13,11 @@ Tests = Mapping[
 ]  # kind to protocol to metric to a value a seed and split
 
 
-def test_table(tests: Tests) -> Table:
-    """Test metrics of single models and of ensembles under each protocol, mean and standard deviation, in percent."""
+def test_table(tests: Tests, extractor: Sequence[str] = ()) -> Table:  # noqa: PT028 (no test of pytest)
+    """Test metrics of single models and of ensembles under each protocol, mean and standard deviation, in percent.
+
+    extractor: why the features are not clean (see `extractor_check`), which marks every protocol.
+    """
     columns = {
         "zsl": "ZSL",
         "zsl_per_sample": "ZSL per sample",
@@ -27,15 +31,15 @@ def test_table(tests: Tests) -> Table:
     table.add_column("model")
     for heading in columns.values():
         table.add_column(heading, justify="right")
+    notes = legend(extractor)
     for protocol in dict.fromkeys(protocol for kind in tests.values() for protocol in kind):
         for kind, protocols in tests.items():
             shown = [[100 * value for value in protocols[protocol][name]] for name in columns]
             cells = [f"{statistics.mean(v):.1f}" + (f" ± {statistics.stdev(v):.1f}" if v[1:] else "") for v in shown]
-            table.add_row(protocol, kind, *cells)
-            if protocol == "released":
-                table.caption = (
-                    "released: the papers' code chooses the epoch on the unseen test classes themselves; it leaks"
-                )
+            table.add_row(f"{protocol} {marks(extractor)}".rstrip(), kind, *cells)
+        if protocol == "released":
+            notes.append("released: the papers' code chooses the epoch on the unseen test classes themselves; it leaks")
+    table.caption = "\n".join(notes) or None
     return table
 
 

@@ -10,6 +10,9 @@ from platform.report.comparison import (
     Row,
     Table,
     by_seed_and_split,
+    extractor_notes,
+    extractors_of,
+    marked,
     ranking_agreement,
     row_labels,
     row_names,
@@ -47,13 +50,15 @@ def significance_table(
         low, high = found.interval
         interval = found.why if math.isnan(low) else f"{low:+.1f} to {high:+.1f}"
         cells = (f"{found.mean_difference:+.1f}", interval, str(found.pairs), _p(found.p), _p(found.p_holm))
-        rows.append(Row((found.names[0], protocol), cells))
+        tested = [r for label, r in zip(row_labels(results), results, strict=True) if label in found.names]
+        rows.append(Row((found.names[0], marked(protocol, tested)), cells))
     notes = (
         "percentage points on the same data, splits and seeds; two-sided paired t-test (CLASTER, Section 7), mean "
         "difference (Section 8), p also corrected for as many comparisons (Holm)",
         "each split is one pair: the mean over its seeds"
         if len(splits) >= _ENOUGH_SPLITS
         else "seeds of one split share its classes, so p is smaller than it would be over as many splits",
+        *extractor_notes(results),
     )
     title = f"{HEADINGS[metric]}: against {reference}, {protocol} protocol"
     return Table(f"significance-{protocol}", title, ("method", "protocol"), columns, tuple(rows), notes)
@@ -76,16 +81,17 @@ def purity_table(results: Sequence[Result]) -> Table | None:
     shown = []
     for label, own in sorted(rows.items()):
         cells = [
-            Cell(tuple(100 * r.metrics[f"{kind}_{when}"] for r in own), label[1])
+            Cell(tuple(100 * r.metrics[f"{kind}_{when}"] for r in own), label[1], extractor=extractors_of(own))
             for kind in _PURITIES
             for when in ("before", "after")
         ]
-        shown.append(Row(label, tuple(cells)))
+        shown.append(Row((label[0], marked(label[1], own)), tuple(cells)))
     notes = (
         "%, of the training samples, mean ± standard deviation over seeds and splits; before: the first centroids, "
         "after: the trained ones, both with the trained networks",
         "cluster: samples in their cluster's largest class (CLASTER, Eq. 7); class: samples in their class's largest "
         "cluster (its Fig. 5; the paper's 0.77 and 0.89 must be these)",
+        *extractor_notes(r for own in rows.values() for r in own),
     )
     return Table("purity", "Purity of the clusters", ("method", "protocol"), tuple(columns), tuple(shown), notes)
 
@@ -99,15 +105,19 @@ def steps_table(results: Sequence[Result]) -> Table | None:
     if not rows:
         return None
     shown = [
-        Row(label, (f"{min(values):.1f}", f"{statistics.fmean(values):.1f}", f"{max(values):.1f}"))
+        Row(
+            (label[0], marked(label[1], own)),
+            (f"{min(values):.1f}", f"{statistics.fmean(values):.1f}", f"{max(values):.1f}"),
+        )
         for label, own in sorted(rows.items())
         if (values := [r.metrics[_STEPS] for r in own])
     ]
     columns = tuple(("", heading) for heading in ("least", "mean", "most"))
-    note = (
-        "mean over the test samples of unseen classes, recognised among these (ERPCNet, Fig. 4); over seeds and splits"
+    notes = (
+        "mean over the test samples of unseen classes, recognised among these (ERPCNet, Fig. 4); over seeds and splits",
+        *extractor_notes(r for own in rows.values() for r in own),
     )
-    return Table("steps", "Looks until the stop", ("method", "protocol"), columns, tuple(shown), (note,))
+    return Table("steps", "Looks until the stop", ("method", "protocol"), columns, tuple(shown), notes)
 
 
 def agreement_table(
@@ -120,14 +130,15 @@ def agreement_table(
     columns = tuple(("", name) for name in ("ours, best first", "the paper's", "Kendall's τ", "p"))
     rows = [
         Row(
-            (a.reference, a.column, a.protocol),
+            (a.reference, a.column, marked(a.protocol, (r for r in results if r.protocol == a.protocol))),
             (" > ".join(a.ours), " > ".join(a.theirs), f"{a.tau:+.2f}", _p(a.p)),
         )
         for a in found
     ]
     note = "papers measured other data: a ranking that differs is no error; with so few methods p is seldom small"
+    notes = (note, *extractor_notes(results))
     headings = ("table", "column", "our protocol")
-    return Table("agreement", "Do the papers rank the methods alike?", headings, columns, tuple(rows), (note,))
+    return Table("agreement", "Do the papers rank the methods alike?", headings, columns, tuple(rows), notes)
 
 
 def _mean_by_split(values: Mapping[tuple[str, str, int], float]) -> dict[tuple[str, str], float]:

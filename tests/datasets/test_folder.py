@@ -32,7 +32,7 @@ def contents():
         },
         ids=[f"clip {i}" for i in range(12)],
         groups=np.arange(12) % 3,
-        splits={"ours": ClassSplit(unseen=["clap"], pseudo_unseen=[["drop"]], source="made up")},
+        splits={"ours": ClassSplit(unseen=["clap", "wave"], pseudo_unseen=[["drop"]], source="made up")},
         embeddings={"names": np.eye(4)},
         logits=logits,
         skeletons=Skeletons([rng.normal(size=(2 + i, 1, 20, 3)) for i in range(12)], "kinect_v1"),
@@ -247,6 +247,24 @@ def test_unknown_names_are_answered_with_the_known_ones(contents, tmp_path):
         dataset.embedding("clip")
     with pytest.raises(InputError, match="no class split `55_5`; it has ours, and random:UNSEEN:SEED or half:SEED"):
         dataset.split("55_5")
+
+
+@pytest.mark.parametrize("name", ["random:1:0", "alone", "half:0", "untested"])
+def test_a_split_of_one_unseen_class_is_refused_and_can_still_be_described(contents, tmp_path, name):
+    contents = replace(contents, labels=np.tile([0, 1, 2], 4), classes=contents.classes[:3])  # half of three is one
+    contents = replace(contents, logits=None, embeddings={}, validation=None, train=contents.labels == 1)
+    splits = {"alone": ["clap"], "untested": ["bow", "clap"]}
+    splits = {n: ClassSplit(unseen=unseen, source="made up") for n, unseen in splits.items()}
+    dataset = write_dataset(replace(contents, splits=splits), tmp_path / "small")
+    with pytest.raises(InputError, match=rf"split `{name}`: .*100 % by construction; choose a split that tests two"):
+        dataset.split(name)
+    assert len(dataset.named_split(name).unseen) == (2 if name == "untested" else 1)
+
+
+def test_a_validation_fold_may_hold_out_a_single_class(contents, tmp_path):
+    fold = replace(contents.validation, splits={"given": ClassSplit(unseen=["drop"], source="made up")})
+    dataset = write_dataset(replace(contents, validation=fold), tmp_path / "small")
+    assert dataset.validation.split("given").unseen == ["drop"]
 
 
 def test_an_embedding_can_be_added_and_replaced(contents, tmp_path):

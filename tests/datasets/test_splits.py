@@ -1,7 +1,7 @@
 import pytest
 
-from platform.datasets.contents import check_split
-from platform.datasets.splits import drawn_split, published_class_lists, published_splits
+from platform.datasets.contents import ClassSplit, check_split
+from platform.datasets.splits import drawn_split, published_class_lists, published_splits, refuse_single_class
 from platform.errors import InputError
 
 NAMES = [f"class {i}" for i in range(60)]
@@ -74,6 +74,25 @@ def test_a_drawn_split_is_its_seeds_alone():
 def test_a_drawn_split_that_cannot_be_is_refused(name):
     with pytest.raises(InputError, match=f"split `{name}`"):
         drawn_split(name, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("unseen", "tested", "said"),
+    [
+        (["bow"], ["bow", "clap"], "it has one unseen class, `bow`, among which every model is right"),
+        (["bow"], [], "it has one unseen class, `bow`"),
+        (["bow", "clap"], ["clap", "drop"], "all its test samples of unseen classes are of one, `clap`"),
+        (["bow", "clap"], ["bow", "clap"], None),
+        (["bow", "clap"], ["drop"], None),  # which is refused for another reason
+    ],
+)
+def test_a_split_that_tests_a_single_unseen_class_is_refused(unseen, tested, said):
+    split = ClassSplit(unseen=unseen, source="made up")
+    if said is None:
+        refuse_single_class("here", split, tested)
+        return
+    with pytest.raises(InputError, match=f"here: {said}"):
+        refuse_single_class("here", split, tested)
 
 
 @pytest.mark.parametrize(("class_list", "unseen"), [("ucf101", 50), ("hmdb51", 25), ("olympic16", 8)])

@@ -1,10 +1,12 @@
 import signal
 
 import pytest
-from skeletons import TINY, UNSEEN
+import torch
+from skeletons import TINY, UNSEEN, write_small
 from verbs import ended, events, invoked, started, wait_for
 
 from platform.datasets.folder import Dataset
+from platform.features.shiftgcn import ShiftGCN
 from platform.tracking.record import KEY_TAG
 from platform.tracking.store import open_store
 
@@ -38,7 +40,7 @@ def test_a_training_says_what_it_reached_and_what_to_do_next(finished, runs):
     found = client.search_runs([client.get_experiment_by_name("unseen").experiment_id])
     by_key = {run.data.tags[KEY_TAG]: run for run in found}
     assert by_key[folder.name].info.status == "FINISHED"
-    assert by_key["final"].data.metrics["seen/test_clips"] == 24
+    assert by_key["final"].data.metrics["seen/test_clips"] == 18
     assert by_key["final"].data.params["frames"] == "4"
     assert by_key["validation"].data.tags["pseudo_unseen"]
 
@@ -49,7 +51,8 @@ def test_what_was_trained_is_written_and_says_how_to_train_on_it(finished, tmp_p
     code, output, errors = invoked("features.verb", "write", "stgcn", *arguments)
     assert (code, errors) == (0, "")
     assert f"{tmp_path / 'out'}: features, seen logits, validation/ of 60 clips as `stgcn`" in output.replace("\n", "")
-    last = f"Next: python -m platform.train methods.sadvae --dataset {tmp_path / 'out'} --split one --features stgcn"
+    chosen = f"--dataset {tmp_path / 'out'} --split one --features stgcn"
+    last = f"Next: python -m platform.tune methods.sadvae {chosen} --space search_spaces/sadvae_small.yaml"
     assert output.rstrip().splitlines()[-1] == last
     assert Dataset(tmp_path / "out").validation is not None
 
@@ -84,6 +87,7 @@ def test_as_json_every_line_is_an_event(finished, tmp_path):
         (["write", "stgcn", "--from", "DATA"], "--from DATA: no training of an extractor stands there"),
         (["write", "--weights", "no.pt"], "say whose weights they are: write stgcn or write shiftgcn"),
         (["write", "shiftgcn", "--weights", "no.pt"], "--weights no.pt: no such file"),
+        (["write", "--from", "DATA", "--pretrained-on", "ntu60"], "--pretrained-on and --trained-on-classes go with"),
     ],
 )
 def test_what_is_wrong_is_one_line_before_a_folder_is_made(small_skeletons, tmp_path, arguments, message):
@@ -94,6 +98,42 @@ def test_what_is_wrong_is_one_line_before_a_folder_is_made(small_skeletons, tmp_
     assert errors.startswith("error: " + message.replace("DATA", str(small_skeletons)))
     assert errors.count("\n") == 1
     assert not runs.exists()
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Released weights of Shift-GCN for 60 classes, drawn at random."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "weights.pt"
+    torch.save(ShiftGCN(60).state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("said", "classes", "other"),
+    [
+        (["--preset", "utd"], "none", ("ntu60",)),
+        (["--pretrained-on", "Kinetics-400, our own"], "none", ("Kinetics-400", "our own")),
+        (["--pretrained-on", "unknown"], "unknown", "unknown"),
+        (["--pretrained-on", "none", "--trained-on-classes", "seen:two"], ("bow", "clap", "raise"), "none"),
+    ],
+)
+def test_published_weights_bring_what_they_were_made_from(weights, tmp_path, said, classes, other):
+    arguments = ("--weights", weights, "--dataset", write_small(tmp_path / "data"), "--set", "frames=4", *said)
+    code, _, errors = invoked("features.verb", "write", "shiftgcn", *arguments, "--workers", 0, "--runs", tmp_path)
+    assert (code, errors) == (0, "")
+    trained_on = Dataset(tmp_path / "data").card.features["shiftgcn"].trained_on
+    assert (trained_on.classes, trained_on.other) == (classes, other)
+
+
+def test_what_published_weights_were_made_from_must_be_said(weights, small_skeletons, tmp_path):
+    arguments = ("--weights", weights, "--dataset", small_skeletons, "--runs", tmp_path / "runs")
+    code, _, errors = invoked("features.verb", "write", "shiftgcn", *arguments)
+    assert code == 2
+    assert errors.startswith(
+        "error: --weights: say what data they were trained on, for the card, as in --pretrained-on"
+    )
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_folder_where_nothing_was_begun_cannot_be_resumed(tmp_path):

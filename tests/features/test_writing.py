@@ -8,6 +8,7 @@ import torch
 from skeletons import CLASSES, UNSEEN, tiny_training, write_small
 from verbs import ROOT, wait_for
 
+from platform.datasets.extractor_check import refuse_seen_classes
 from platform.datasets.folder import Dataset
 from platform.datasets.text import ClassText
 from platform.errors import InputError
@@ -56,11 +57,19 @@ def test_the_new_folder_holds_the_networks_features_of_every_clip(trained, writt
     np.testing.assert_allclose(found.features("stgcn"), features, rtol=1e-4, atol=1e-5)
     seen = [CLASSES.index(name) for name in extractor.seen]
     np.testing.assert_allclose(found.logits[:, seen], logits, rtol=1e-4, atol=1e-5)
-    unseen = CLASSES.index(*UNSEEN)
-    assert (found.logits.argmax(axis=1) != unseen).all()
+    unseen = [CLASSES.index(name) for name in UNSEEN]
+    assert not np.isin(found.logits.argmax(axis=1), unseen).any()
     assert np.isfinite(found.logits).all()
     assert list(found.splits) == ["one"]
-    assert found.card.features["stgcn"].extractor.startswith("ST-GCN, trained on the seen classes of split one (4 cla")
+    trained_on = found.card.features["stgcn"].trained_on
+    assert (trained_on.classes, trained_on.other) == (extractor.seen, "none")
+    assert found.card.logits_trained_on == trained_on
+    refuse_seen_classes(found, "one", ["stgcn"])
+    with pytest.raises(
+        InputError, match=r"split `random:2:1`: the extractor behind `stgcn` and the logits was trained on"
+    ):
+        refuse_seen_classes(found, "random:2:1", ["stgcn"])
+    assert found.card.features["stgcn"].extractor.startswith("ST-GCN, trained on the seen classes of split one (3 cla")
     assert found.damaged() == []
     assert written.odd == {"one frame": 1, "empty": 1, "two bodies": 1}
     assert len(describe_odd(written.odd)) == 3
@@ -75,6 +84,10 @@ def test_validation_uses_the_extractor_that_never_saw_the_pseudo_unseen_classes(
     assert (task.seen, task.unseen) == (extractor.seen, tuple(extractor.record["pseudo_unseen"]))
     assert not set(UNSEEN) & {*task.seen, *task.unseen}
     validation = written.dataset.validation
+    own = validation.card.features["stgcn"].trained_on
+    assert own.classes == extractor.seen
+    assert not set(own.classes) & set(task.unseen)
+    assert validation.card.logits_trained_on == own
     assert set(validation.ids.to_pylist()) <= set(written.dataset.ids.to_pylist())
     rows = [written.dataset.ids.to_pylist().index(i) for i in validation.ids.to_pylist()]
     assert written.dataset.train[rows].all()  # nothing of the test partition

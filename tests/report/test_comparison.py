@@ -146,3 +146,40 @@ def test_published_counts_are_no_rows_beside_ours():
     ]
     counts = published_comparison(published_table("erpcnet-3"), ["methods.erpcnet"])
     assert counts.columns == (("CUB 150/50", "count"),)
+
+
+def seen_by_extractor(*kinds, features="shiftgcn", pretrained_on=""):
+    return {"extractor": kinds, "pretrained_on": pretrained_on, "features": features}
+
+
+def test_every_number_of_an_extractor_that_is_not_clean_is_marked():
+    tuned = seen_by_extractor("unseen", "pretrained", features="tuned", pretrained_on="ntu60")
+    results = [result("a", 0.5), result("b", 0.4), result("a", 0.9, data=tuned), result("b", 0.8, data=tuned)]
+    table = comparison_table(results)
+    assert [row.label[-1] for row in table.rows] == ["clean", "clean §¶", "clean", "clean §¶"]
+    marked = [row for row in table.rows if row.label[-1] != "clean"]
+    assert {cell.marks for row in marked for cell in row.cells} == {"§¶"}
+    assert {cell.marks for row in table.rows if row not in marked for cell in row.cells} == {""}
+    said = " ".join(table.notes)
+    for words in (
+        "§ the features' extractor was trained on unseen",
+        "¶ the features'",
+        "trained on ntu60: tuned of clips",
+    ):
+        assert words in said
+
+
+def test_a_row_has_the_marks_of_any_of_its_splits_and_a_cell_its_own():
+    results = [result("a", 0.5, data=seen_by_extractor("pretrained")), result("a", 0.4, split="ru9")]
+    (row,) = comparison_table(results, metrics=["zsl"]).rows
+    assert row.label[-1] == "clean ¶"
+    assert [cell.marks for cell in row.cells] == ["¶", "", "¶"]
+
+
+def test_what_was_trained_on_unseen_classes_is_best_among_its_own_kind():
+    tuned = seen_by_extractor("unseen", features="tuned")
+    results = [
+        result(m, v, data=d) for d, bonus in (({}, 0), (tuned, 0.3)) for m, v in (("a", bonus), ("b", bonus + 0.1))
+    ]
+    table = comparison_table(results, metrics=["zsl"])
+    assert {table.rows[number].label[:2] for number, _ in table.best()} == {("b", "shiftgcn"), ("b", "tuned")}

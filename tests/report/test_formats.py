@@ -77,6 +77,7 @@ def test_csv_has_a_line_a_cell(table):
         "values": "2",
         "cell_protocol": "clean",
         "published": "False",
+        "extractor": "",
     }
 
 

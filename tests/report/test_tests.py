@@ -14,10 +14,10 @@ def outcome(seed, value, ensemble="", split="two", **protocols):
     return Outcome(config={}, seed=seed, split=split, status="finished", ensemble=ensemble, test=metrics)
 
 
-def shown(kinds):
+def shown(kinds, *extractor):
     console = Console(width=200)
     with console.capture() as capture:
-        console.print(tests.test_table(kinds))
+        console.print(tests.test_table(kinds, extractor))
     return capture.get().splitlines()
 
 
@@ -58,3 +58,11 @@ def test_the_released_protocol_is_always_labelled(kinds):
     lines = shown(by_kind([outcome(0, 0.5, ensemble=kind, released=0.9) for kind in kinds]))
     assert sum("90.0" in line and "released" in line for line in lines) == len(kinds)
     assert "it leaks" in " ".join(" ".join(lines).split())
+
+
+def test_features_that_are_not_clean_mark_every_protocol():
+    lines = shown(by_kind([outcome(0, 0.5, released=0.9)]), "unseen", "pretrained")
+    assert sum("clean §¶" in line or "released §¶" in line for line in lines) == 2
+    said = " ".join(" ".join(lines).split())
+    for line in ("§ the features' extractor was trained on unseen classes", "¶ the features' extractor", "it leaks"):
+        assert line in said

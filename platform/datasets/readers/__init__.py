@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from platform.datasets.contents import ClassInfo, Contents
+from platform.datasets.contents import ClassInfo, ClassSplit, Contents
 from platform.datasets.parts_of_speech import published_parts
 from platform.datasets.readers import (
     i3d,
@@ -24,12 +24,15 @@ from platform.datasets.readers.class_files import description_sets, parts_of_spe
 from platform.datasets.readers.class_order import follows_list_order, in_published_order
 from platform.datasets.readers.label_splits import read_label_splits
 from platform.datasets.readers.options import ImportOptions, flag
-from platform.datasets.splits import published_splits
+from platform.datasets.readers.trained_on_options import as_said
+from platform.datasets.splits import drawn_split, is_drawn, published_splits
 from platform.datasets.text import OWN_TEXTS
+from platform.datasets.trained_on import TrainedOn
 from platform.errors import InputError
 
 __all__ = ["LAYOUTS", "ImportOptions", "Layout", "read"]
 
+_EXTRACTOR = ("extractor", "trained_on_classes", "pretrained_on")
 _SHARED_OPTIONS = ("name", "licence", "source", "text", "descriptions", "parts_of_speech", "label_splits")
 
 
@@ -46,17 +49,17 @@ LAYOUTS = {
     "synse": Layout(
         synse.read,
         "folder with train.npy, ztest.npy, gtest.npy and their labels (SynSE, SA-DVAE, MSF)",
-        ("class_list", "classes", "validation", "extractor"),
+        ("class_list", "classes", "validation", *_EXTRACTOR),
     ),
     "xian": Layout(
         xian.read,
         "folder with att_splits.mat and res101.mat, or another features file (Xian et al.'s Proposed Splits)",
-        ("features", "attributes", "locations", "seed", "extractor", "modality", "images", "size", "workers"),
+        ("features", "attributes", "locations", "seed", *_EXTRACTOR, "modality", "images", "size", "workers"),
     ),
     "npz": Layout(
         npz.read,
         "one .npz file: x_train, y_train, x_test, y_test; or features, labels",
-        ("class_list", "classes", "seed", "extractor", "modality"),
+        ("class_list", "classes", "seed", *_EXTRACTOR, "modality"),
     ),
     "ntu": Layout(
         ntu.read,
@@ -75,12 +78,12 @@ LAYOUTS = {
     "i3d": Layout(
         i3d.read,
         "folder with i3d.mat and split_1/att_splits.mat, split_2/… (gzsl-od, tf-vaegan)",
-        ("class_list", "classes", "features", "partition", "seed", "extractor"),
+        ("class_list", "classes", "features", "partition", "seed", *_EXTRACTOR),
     ),
     "per_video": Layout(
         per_video.read,
         "folder of CLASS/VIDEO.npy, or of VIDEO.npy with lists (Elaborative Rehearsal, feature extractors)",
-        ("class_list", "classes", "video_list", "train_list", "test_list", "seed", "extractor"),
+        ("class_list", "classes", "video_list", "train_list", "test_list", "seed", *_EXTRACTOR),
     ),
     "images": Layout(
         images.read,
@@ -115,7 +118,35 @@ def read(layout: str, source: Path, options: ImportOptions) -> Contents:
         validation=contents.validation and _described(contents.validation, contents.class_list, options),
     )
     # last, because the user's files without names follow the labels of the imported files
-    return in_published_order(_described(contents, contents.class_list, options))
+    return _with_extractor(in_published_order(_described(contents, contents.class_list, options)), options)
+
+
+def _with_extractor(contents: Contents, options: ImportOptions) -> Contents:
+    """`contents` with what the user says of its features' extractor; pictures have none."""
+    names = [c.name for c in contents.classes]
+    splits = {**published_splits(contents.class_list, names), **contents.splits}
+
+    def split_of(name: str) -> ClassSplit:
+        if is_drawn(name):
+            return drawn_split(name, names)
+        if name not in splits:
+            raise InputError(f"--trained-on-classes seen:{name}: no such split; there is {', '.join(splits) or 'none'}")
+        return splits[name]
+
+    def said(known: TrainedOn) -> TrainedOn:
+        return as_said(known, options.trained_on_classes, options.pretrained_on, names, split_of)
+
+    return replace(
+        contents,
+        features={
+            name: f if f.kind == "pixels" else replace(f, trained_on=said(f.trained_on))
+            for name, f in contents.features.items()
+        },
+        logits_trained_on=contents.logits_trained_on if contents.logits is None else said(contents.logits_trained_on),
+        # classes that are said are those of the data set's own extractor, not of the one for validation
+        validation=contents.validation
+        and _with_extractor(contents.validation, replace(options, trained_on_classes=None)),
+    )
 
 
 def _described(contents: Contents, class_list: str | None, options: ImportOptions) -> Contents:

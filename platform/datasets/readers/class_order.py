@@ -8,6 +8,7 @@ import numpy as np
 from platform.datasets.class_spelling import LISTS_BY_NAME, published_positions
 from platform.datasets.contents import ClassSplit, Contents
 from platform.datasets.splits import published_class_lists
+from platform.datasets.trained_on import TrainedOn
 
 
 def follows_list_order(names: Sequence[str], class_list: str | None) -> bool:
@@ -45,7 +46,11 @@ def _ordered(contents: Contents, places: Sequence[int], known: Sequence[str]) ->
         classes=[contents.classes[i].model_copy(update={"name": known[places[i]]}) for i in order],
         labels=np.asarray(places)[contents.labels],
         embeddings={name: values[order] for name, values in contents.embeddings.items()},
+        features={
+            n: replace(f, trained_on=_renamed_classes(f.trained_on, names)) for n, f in contents.features.items()
+        },
         logits=None if contents.logits is None else contents.logits[:, order],
+        logits_trained_on=_renamed_classes(contents.logits_trained_on, names),
         splits={name: _renamed(split, names) for name, split in contents.splits.items()},
         validation=contents.validation and _ordered(contents.validation, places, known),
     )
@@ -54,3 +59,9 @@ def _ordered(contents: Contents, places: Sequence[int], known: Sequence[str]) ->
 def _renamed(split: ClassSplit, names: Mapping[str, str]) -> ClassSplit:
     folds = [[names[n] for n in fold] for fold in split.pseudo_unseen]
     return split.model_copy(update={"unseen": [names[n] for n in split.unseen], "pseudo_unseen": folds})
+
+
+def _renamed_classes(trained_on: TrainedOn, names: Mapping[str, str]) -> TrainedOn:
+    if not trained_on.class_names:
+        return trained_on
+    return trained_on.of_classes(names[name] for name in trained_on.class_names)

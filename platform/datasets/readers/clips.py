@@ -8,6 +8,7 @@ import numpy as np
 
 from platform.datasets.contents import ClassInfo, Contents, FeatureArray, JointLayout, Skeletons
 from platform.datasets.poses import POSE_EXTRACTOR, has_pose_descriptor, pose_descriptors
+from platform.datasets.trained_on import NOT_TRAINED
 from platform.errors import InputError
 
 BODIES = 2  # at most, of a clip: no data set here has more actors
@@ -70,7 +71,7 @@ def contents_of_clips(
     if has_pose_descriptor(layout):
         poses = pose_descriptors((_main(clip.joints) for clip in kept), layout, rate)
         extractor = f"{POSE_EXTRACTOR}; of the body that moves most" if odd[_TWO_BODIES] else POSE_EXTRACTOR
-        features["pose"] = FeatureArray(poses, extractor, "standard")
+        features["pose"] = FeatureArray(poses, extractor, "standard", trained_on=NOT_TRAINED)
     subjects = np.array([clip.subject for clip in kept])
     return Contents(
         name=name,

@@ -29,11 +29,14 @@ from platform.datasets.readers.proposed_splits import (
     location_problem,
     sample_positions,
 )
+from platform.datasets.trained_on import UNKNOWN, TrainedOn
 from platform.errors import InputError
 
 _FEATURES_FILE = "i3d.mat"
 _VALIDATION = ("train_loc", "val_loc")
 _SAMPLE_NAMES = ("video_names", "image_files")
+_I3D = "I3D, RGB and flow, Kinetics-400"
+_KINETICS = TrainedOn(classes="none", other=("Kinetics-400",), source="gzsl-od and tf-vaegan: I3D as released")
 _FOLDER = re.compile(r"split_(\d+)")
 
 
@@ -63,6 +66,7 @@ def read(source: Path, options: ImportOptions) -> Contents:
             raise InputError(f"{path}: its rows are not in the order that {split.path} expects ({problem})")
     train, note = _partition(splits, labels, options.seed)
     rows, left_out = _listed(splits, len(labels))
+    extractor, trained_on = (_I3D, _KINETICS) if options.extractor is None else (options.extractor, UNKNOWN)
     return Contents(
         name=source.name,
         modality="video",
@@ -71,9 +75,7 @@ def read(source: Path, options: ImportOptions) -> Contents:
         classes=classes,
         labels=labels[rows],
         train=train[rows],
-        features={
-            path.stem: FeatureArray(values[rows], options.extractor or "I3D, RGB and flow, Kinetics-400", "minmax")
-        },
+        features={path.stem: FeatureArray(values[rows], extractor, "minmax", trained_on=trained_on)},
         ids=_ids(arrays, rows, len(labels)),
         class_list=options.class_list or published_list_of(names),
         splits={split.name: _class_split(split, labels, names) for split in splits},

@@ -30,6 +30,8 @@ class ImportOptions:
     features: Path | None = None
     validation: Path | None = None
     extractor: str | None = None
+    trained_on_classes: str | None = None
+    pretrained_on: str | None = None
     modality: Modality | None = None
     attributes: Attributes | None = None
     locations: Locations | None = None

@@ -20,6 +20,7 @@ from platform.datasets.contents import FeatureArray
 from platform.datasets.readers.odd_files import OddFiles
 from platform.datasets.readers.options import Report
 from platform.datasets.readers.squares import UnreadableError, square
+from platform.datasets.trained_on import NOT_TRAINED
 from platform.errors import InputError
 
 DEFAULT_SIDE = 256
@@ -57,7 +58,7 @@ def read_pixels(
                 report(place + 1, len(names))
         values = _mapped(file, int(kept.sum()), width, source, odd)
     described = f"RGB, shorter edge resized to {side} (bilinear, antialiased), middle {side} x {side}"
-    return Pixels(FeatureArray(values, described, kind="pixels"), kept)
+    return Pixels(FeatureArray(values, described, kind="pixels", trained_on=NOT_TRAINED), kept)
 
 
 def require_every_class(labels: np.ndarray, names: Sequence[str], odd: OddFiles) -> None:

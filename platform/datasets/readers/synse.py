@@ -5,6 +5,8 @@ gtest.npy, g_label.npy       all classes, test partition
 ztest.npy, z_label.npy       the rows of gtest that are of unseen classes
 gtest_out.npy                logits of a classifier trained on the seen classes, (rows of gtest, all classes); may lack
 
+The extractor is taken to be the one that the papers made: trained on the seen classes of the folder's split alone.
+
 Beside it or in it, a validation folder holds the features of an extractor that never saw the pseudo-unseen classes:
 
 train.npy, train_label.npy   the remaining seen classes, training partition
@@ -22,9 +24,13 @@ import numpy as np
 from platform.datasets.contents import ClassInfo, ClassSplit, Contents, FeatureArray
 from platform.datasets.readers.arrays import as_labels, as_matrix, load_npy
 from platform.datasets.readers.class_files import class_names
+from platform.datasets.readers.held_out_origin import origin_notes
 from platform.datasets.readers.label_splits import split_source
 from platform.datasets.readers.options import ImportOptions
+from platform.datasets.trained_on import TrainedOn
 from platform.errors import InputError
+
+_TRAINED = TrainedOn(other="none", source="the layout: its extractors are trained on the seen classes of their split")
 
 
 @dataclass(frozen=True)
@@ -46,14 +52,16 @@ def read(source: Path, options: ImportOptions) -> Contents:
     _refuse_classes(source / "train_label.npy", train.labels, unseen, names, "z_label.npy names unseen")
     _check_unseen_rows(source, test, unseen_test, unseen, names)
 
-    validation, folds = None, []
+    validation, folds, notes = None, [], []
     folder = options.validation or _find_validation(source)
     if folder is not None:
         validation = _read_validation(folder, names, unseen, options)
         folds = [validation.splits["given"].unseen]
+        notes = origin_notes(train.labels, test.labels, validation)
     note = split_source(f"the folder {source.name}", unseen, len(names), options.class_list)
     split = ClassSplit(unseen=[names[i] for i in unseen], pseudo_unseen=folds, source=note)
-    return _contents(source, [train, test], names, split, options, options.class_list, validation)
+    seen = [name for i, name in enumerate(names) if i not in unseen]
+    return _contents(source, [train, test], names, split, options, seen, options.class_list, validation, notes)
 
 
 def _read_validation(folder: Path, names: Sequence[str], unseen: Sequence[int], options: ImportOptions) -> Contents:
@@ -67,7 +75,8 @@ def _read_validation(folder: Path, names: Sequence[str], unseen: Sequence[int], 
     _refuse_classes(folder / "train_label.npy", train.labels, pseudo, names, "z_label.npy names pseudo-unseen")
     split = ClassSplit(unseen=[names[i] for i in pseudo], source=f"the validation folder {folder.name}")
     # No class list: its published splits hold out classes that have no samples here.
-    return _contents(folder, [train, seen_test, pseudo_test], names, split, options, class_list=None)
+    seen = [name for i, name in enumerate(names) if i not in {*unseen, *pseudo}]
+    return _contents(folder, [train, seen_test, pseudo_test], names, split, options, seen, class_list=None)
 
 
 def _contents(
@@ -76,10 +85,13 @@ def _contents(
     names: Sequence[str],
     split: ClassSplit,
     options: ImportOptions,
+    seen: Sequence[str],
     class_list: str | None,
     validation: Contents | None = None,
+    notes: Sequence[str] = (),
 ) -> Contents:
-    """The parts one below the other; the first is the training partition."""
+    """The parts one below the other; the first is the training partition. seen: what the extractor was trained on."""
+    trained_on = _TRAINED.of_classes(seen)
     labels = np.concatenate([p.labels for p in parts])
     values = np.concatenate([p.values for p in parts], dtype=np.float32, casting="same_kind")
     return Contents(
@@ -90,10 +102,12 @@ def _contents(
         classes=[ClassInfo(name=n) for n in names],
         labels=labels,
         train=np.arange(len(labels)) < len(parts[0].labels),
-        features={"features": FeatureArray(values, options.extractor or "not stated")},
+        features={"features": FeatureArray(values, options.extractor or "not stated", trained_on=trained_on)},
         class_list=class_list,
         splits={"given": split},
         logits=_stack_logits(parts, len(names)),
+        logits_trained_on=trained_on,
+        notes=notes,
         validation=validation,
     )
 

@@ -16,10 +16,13 @@ from platform.datasets.readers.arrays import as_labels, as_matrix, load_npz
 from platform.datasets.readers.class_files import class_names
 from platform.datasets.readers.options import ImportOptions
 from platform.datasets.readers.utd_clips import ACTIONS, SUBJECTS, Clip, read_clips
+from platform.datasets.trained_on import NOT_TRAINED, TrainedOn
 from platform.errors import InputError
 
 _ARCHIVE, _FOLDER, _FEATURES = "Skeleton.zip", "Skeleton", "utd_shiftgcn.npz"
 _EXTRACTOR = "Shift-GCN joint stream, NTU-60 cross-subject; 20 joints mapped to 25, clips looped to 128 frames"
+
+_NTU = TrainedOn(classes="none", other=("ntu60",), source="how utd_shiftgcn.npz was made")
 
 
 def read(source: Path, options: ImportOptions) -> Contents:
@@ -68,12 +71,13 @@ def _labels_of(clips: Sequence[Clip]) -> tuple[np.ndarray, np.ndarray]:
 
 def _with_clips(contents: Contents, clips: Sequence[Clip]) -> Contents:
     """`contents` with the raw skeletons of its rows and pose descriptors beside its feature sets."""
-    poses = pose_descriptors((c.joints for c in clips), "kinect_v1")
+    values = pose_descriptors((c.joints for c in clips), "kinect_v1")
+    pose = FeatureArray(values, POSE_EXTRACTOR, "standard", trained_on=NOT_TRAINED)
     return replace(
         contents,
         ids=[c.id for c in clips],
         skeletons=Skeletons([c.joints[:, None] for c in clips], layout="kinect_v1"),
-        features={**contents.features, "pose": FeatureArray(poses, POSE_EXTRACTOR, "standard")},
+        features={**contents.features, "pose": pose},
     )
 
 
@@ -86,9 +90,11 @@ def _read_features(path: Path) -> Contents:
     return replace(
         _contents(labels, subjects),
         features={
-            "shiftgcn": FeatureArray(features, _EXTRACTOR),
+            "shiftgcn": FeatureArray(features, _EXTRACTOR, trained_on=_NTU),
             # Logits over another data set's classes describe a sample; they are no scores of this data set's classes.
-            "ntu60_logits": FeatureArray(logits, f"{_EXTRACTOR}; its logits over the 60 classes of NTU-60"),
+            "ntu60_logits": FeatureArray(
+                logits, f"{_EXTRACTOR}; its logits over the 60 classes of NTU-60", trained_on=_NTU
+            ),
         },
     )
 

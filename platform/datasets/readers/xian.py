@@ -27,7 +27,13 @@ from platform.datasets.readers.proposed_splits import (
     sample_positions,
 )
 from platform.datasets.splits import published_class_lists
+from platform.datasets.trained_on import UNKNOWN, TrainedOn
 from platform.errors import InputError
+
+_RESNET = "ResNet-101, ImageNet"
+_IMAGENET = TrainedOn(
+    classes="none", other=("ImageNet",), source="Xian et al. (TPAMI 2019): res101.mat is of a network not fine-tuned"
+)
 
 
 @dataclass(frozen=True)
@@ -107,8 +113,9 @@ def read(source: Path, options: ImportOptions) -> Contents:
 def _features(samples: _Samples, rows: np.ndarray | slice, options: ImportOptions) -> dict[str, FeatureArray]:
     if samples.values is None:
         return {}
-    extractor = options.extractor or ("ResNet-101, ImageNet" if samples.path.name == "res101.mat" else "not stated")
-    return {samples.path.stem: FeatureArray(samples.values[rows], extractor, "minmax")}
+    theirs = samples.path.name == "res101.mat" and options.extractor is None
+    extractor, trained_on = (_RESNET, _IMAGENET) if theirs else (options.extractor or "not stated", UNKNOWN)
+    return {samples.path.stem: FeatureArray(samples.values[rows], extractor, "minmax", trained_on=trained_on)}
 
 
 def _find_features(source: Path) -> Path:

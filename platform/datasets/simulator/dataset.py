@@ -9,6 +9,7 @@ from platform.datasets.simulator.body import HIP_HEIGHT, joint_positions
 from platform.datasets.simulator.combinations import combination_splits
 from platform.datasets.simulator.performer import Performer, perform
 from platform.datasets.simulator.sensor import AIM, CAMERAS, view
+from platform.datasets.trained_on import NOT_TRAINED
 from platform.errors import InputError
 
 _SUBJECT, _PERFORMANCE, _VIEW = 1, 2, 3  # keep the random streams of the three apart
@@ -34,6 +35,7 @@ def simulate(seed: int = 0, subjects: int = 16, cameras: int = 3, repetitions: i
             clips.append(clip)
             keys.append((subject, *key))
     subject, camera, repetition, action = np.array(keys).T
+    poses = pose_descriptors((clip[:, 0] for clip in clips), "kinect_v2")
     return Contents(
         name="simulated",
         modality="skeleton",
@@ -43,11 +45,7 @@ def simulate(seed: int = 0, subjects: int = 16, cameras: int = 3, repetitions: i
         classes=[a.class_info() for a in ACTIONS],
         labels=action,
         train=subject % 2 == 1,
-        features={
-            "pose": FeatureArray(
-                pose_descriptors((clip[:, 0] for clip in clips), "kinect_v2"), POSE_EXTRACTOR, normalise="standard"
-            )
-        },
+        features={"pose": FeatureArray(poses, POSE_EXTRACTOR, "standard", trained_on=NOT_TRAINED)},
         # the notation of NTU RGB+D's file names
         ids=[
             f"C{c + 1:03}P{p:03}R{r:03}A{a + 1:03}"

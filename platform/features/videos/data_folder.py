@@ -11,6 +11,7 @@ from platform.datasets.contents import ClassInfo, Contents, FeatureArray
 from platform.datasets.folder import Dataset, write_dataset
 from platform.datasets.readers.partitions import draw_partition, partition_note
 from platform.datasets.readers.text_files import read_text
+from platform.datasets.trained_on import UNKNOWN, TrainedOn
 from platform.errors import InputError
 from platform.features.videos.extraction import Extracted
 
@@ -50,12 +51,17 @@ def read_training_list(path: Path, videos: Collection[str]) -> frozenset[str]:
 
 
 def write_videos(
-    extracted: Extracted, folder: Path, name: str, training: Collection[str] | None = None, seed: int = 0
+    extracted: Extracted,
+    folder: Path,
+    name: str,
+    training: Collection[str] | None = None,
+    seed: int = 0,
+    trained_on: TrainedOn = UNKNOWN,
 ) -> Dataset:
     """Write the features as a data folder; videos that could not be read are left out and counted in its notes.
 
-    training: the training videos; None for a partition drawn with `seed`. Raises InputError where `folder` exists, or
-    no video could be read.
+    training: the training videos; None for a partition drawn with `seed`. trained_on: of the networks. Raises
+    InputError where `folder` exists, or no video could be read.
     """
     if not extracted.videos:
         raise InputError(f"--data-folder {folder}: no video could be read; {extracted.out} lists why")
@@ -74,7 +80,7 @@ def write_videos(
         classes=[ClassInfo(name=c) for c in classes],
         labels=labels,
         train=train,
-        features={FEATURE_SET: FeatureArray(extracted.features(), _described(extracted), "none")},
+        features={FEATURE_SET: FeatureArray(extracted.features(), _described(extracted), trained_on=trained_on)},
         ids=list(extracted.videos),
         notes=[*notes, *_left_out(extracted, classes)],
     )

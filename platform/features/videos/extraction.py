@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from platform.datasets.trained_on import UNKNOWN, TrainedOn
 from platform.errors import InputError
 from platform.features.videos.decoding import CROP, RATE, SHORTER_SIDE, Unreadable
 from platform.features.videos.extra import needed
 from platform.features.videos.flow import flow_method
-from platform.features.videos.i3d import I3D, POOLED, pooled, read_i3d
+from platform.features.videos.i3d import I3D, POOLED, outputs, pooled, read_i3d
 from platform.features.videos.inputs import SHORTEST, Stream, network_inputs
 from platform.training.checkpoints import held, whole, write_json
 from platform.training.devices import device_of
@@ -25,6 +26,7 @@ SUFFIXES = (".avi", ".mp4", ".mkv", ".webm", ".mov", ".mpg")
 RECORD, UNREADABLE = "i3d.json", "unreadable.txt"
 _CHANNELS: Mapping[Stream, int] = {"rgb": 3, "flow": 2}
 _OPTIONS: Mapping[Stream, str] = {"rgb": "--rgb", "flow": "--flow-weights"}
+_KINETICS = TrainedOn(classes="none", other=("Kinetics-400",), source="the weights' logits layer has its 400 classes")
 _MOST_BLOCKS = 2000  # of Ray Data: more cost more to keep than they win in evenness
 
 Report = Callable[[str, str | None, int, int], None]  # a video, why it is unreadable or None, how many are done, of all
@@ -50,6 +52,11 @@ class Extraction(BaseModel):
     def dimension(self) -> int:
         """Of a video's feature vector."""
         return POOLED * len(self.weights())
+
+    def trained_on(self) -> TrainedOn:
+        """What the weights were made from, told from their logits layers; unknown without these."""
+        counts = {outputs(path, _OPTIONS[stream]) for stream, path in self.weights().items()}
+        return _KINETICS if counts == {400} else UNKNOWN
 
     def record(self) -> dict[str, Any]:
         """Everything that the features depend on, for the folder that they stand in."""

@@ -130,6 +130,12 @@ def read_i3d(path: Path, channels: int, option: str) -> I3D:
     return network.eval()
 
 
+def outputs(path: Path, option: str) -> int | None:
+    """Classes of the logits layer in a file of weights, as 400 of Kinetics-400; None where it has none."""
+    weights = read_weights(path, f"{option} {path}").get("logits.conv3d.weight")
+    return None if weights is None else len(weights)
+
+
 def pooled(output: Tensor) -> Tensor:
     """(N, 4096) of Mixed_5c's output (N, 1024, T, 7, 7), as in CLASTER (Section 4).
 

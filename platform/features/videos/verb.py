@@ -15,6 +15,7 @@ from platform import cli, options
 from platform.errors import InputError
 
 if TYPE_CHECKING:  # PyTorch stands behind it, and the verb's help should not wait for it
+    from platform.datasets.trained_on import TrainedOn
     from platform.features.videos.extraction import Extracted, Extraction, Report
 
 _SHOWN = 5  # unreadable videos; the others stand in the list
@@ -25,6 +26,7 @@ def videos(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="one .npy a video; a stopped run goes on there")],
     rgb: Annotated[Path | None, typer.Option(help="I3D weights for RGB, .pt or .safetensors")] = None,
     flow_weights: Annotated[Path | None, typer.Option(help="I3D weights for optical flow")] = None,
+    pretrained_on: options.PretrainedOn = None,
     flow: Annotated[
         str | None, typer.Option(help="tvl1, farneback or none; tvl1 if absent and --flow-weights is given")
     ] = None,
@@ -58,7 +60,10 @@ def videos(
     )
     found = find_videos(extraction.folder)
     training = _training(found, data_folder, partition)
+    if pretrained_on is not None and data_folder is None:
+        raise InputError(f"--pretrained-on {pretrained_on}: is for the card of --data-folder DIR")
     check(extraction, out)
+    made_from = _trained_on(extraction, pretrained_on)
     try:
         workers, gpus = _workers(workers, address, device)
         if as_json:
@@ -72,7 +77,7 @@ def videos(
     if data_folder is not None:
         from platform.features.videos.data_folder import write_videos
 
-        dataset = write_videos(extracted, data_folder, extraction.folder.name, training, seed).folder
+        dataset = write_videos(extracted, data_folder, extraction.folder.name, training, seed, made_from).folder
     if as_json:
         counts = {"videos": len(extracted.videos), "unreadable": len(extracted.unreadable)}
         cli.event("written", {"folder": out, "features": extraction.dimension(), **counts, "data_folder": dataset})
@@ -92,6 +97,16 @@ def _training(found: list[str], data_folder: Path | None, partition: Path | None
         raise InputError(f"--data-folder {data_folder}: exists already; choose another folder or remove it")
     check_folders(found)
     return None if partition is None else read_training_list(partition, frozenset(found))
+
+
+def _trained_on(extraction: "Extraction", pretrained_on: str | None) -> "TrainedOn":
+    from platform.datasets.readers.trained_on_options import as_said
+    from platform.datasets.trained_on import TrainedOn
+
+    if pretrained_on is None:
+        return extraction.trained_on()
+    start = TrainedOn(classes="unknown" if pretrained_on == "unknown" else "none")
+    return as_said(start, None, pretrained_on, ())
 
 
 def _workers(asked: int | None, address: str | None, device: str) -> tuple[int, float]:

@@ -1,10 +1,14 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from platform.datasets.contents import ClassInfo
 from platform.datasets.readers import ImportOptions, read
+from platform.datasets.readers.class_order import in_published_order
 from platform.datasets.splits import published_class_lists
+from platform.datasets.trained_on import TrainedOn
 from platform.errors import InputError
 
 KNOWN = published_class_lists()["olympic16"]["classes"]
@@ -33,7 +37,9 @@ def test_classes_come_in_the_published_order_with_all_that_belongs_to_them(npz, 
     (tmp_path / "er.json").write_text(json.dumps(records))
     (tmp_path / "lines.txt").write_text("\n".join(f"line {i}" for i in range(16)))
     files = {"er": tmp_path / "er.json", "lines": tmp_path / "lines.txt"}
+    (tmp_path / "seen.txt").write_text("Vault\nTripleJump\n")
     options = ImportOptions(class_list="olympic16", text={"t": tmp_path / "text.npy"}, descriptions=files)
+    options = replace(options, trained_on_classes=str(tmp_path / "seen.txt"))
     contents = read("npz", npz, options)
     contents.check()
     assert [c.name for c in contents.classes] == KNOWN
@@ -42,6 +48,7 @@ def test_classes_come_in_the_published_order_with_all_that_belongs_to_them(npz, 
     assert contents.embeddings["t"][0] == [15]
     assert contents.classes[0].descriptions == {"er": ["what basketball layup is"], "lines": ["line 15"]}
     assert contents.splits["official"].unseen == ["vault", "triple jump"]
+    assert contents.features["features"].trained_on.classes == ("triple jump", "vault")
     assert contents.notes == [
         "classes brought into the order of the class list `olympic16`, which their labels had not"
     ]
@@ -68,3 +75,14 @@ def test_ucf101s_own_numbers_are_not_the_published_order(tmp_path):
     assert [c.name for c in contents.classes] == ucf101
     moved = np.flatnonzero(contents.labels != labels)
     assert [ucf101[i] for i in moved] == ["hammer throw", "hammering", "jump rope", "jumping jack"]
+
+
+def test_the_classes_that_an_extractor_was_trained_on_are_renamed_too(npz):
+    contents = read("npz", npz, ImportOptions(class_list="olympic16", trained_on_classes="seen:official"))
+    assert set(contents.features["features"].trained_on.classes) == set(KNOWN) - {"vault", "triple jump"}
+    own = TrainedOn(classes=("Vault",), other="none")
+    theirs = [ClassInfo(name=name) for name in THEIRS]
+    features = {"features": replace(contents.features["features"], trained_on=own)}
+    theirs = replace(contents, classes=theirs, splits={}, features=features, logits_trained_on=own)
+    ordered = in_published_order(theirs)
+    assert ordered.features["features"].trained_on.classes == ordered.logits_trained_on.classes == ("vault",)

@@ -51,6 +51,7 @@ def test_every_split_becomes_a_class_split_of_one_partition(folder):
     np.testing.assert_array_equal(contents.train, TRAIN & (LABELS != 2))
     assert contents.classes[1].attributes == [1, 5]
     assert contents.features["i3d"].values[5].tolist() == [5, 5, 5]
+    assert contents.features["i3d"].trained_on.other == ("Kinetics-400",)
     assert contents.ids[3] == "v3.avi"
     assert "partitions as all splits have them" in contents.source
     assert "trains on up to 3 where another split has their class seen" in contents.notes[0]

@@ -3,6 +3,7 @@ import pytest
 
 from platform.datasets.readers import ImportOptions, read
 from platform.datasets.readers.partitions import draw_partition
+from platform.datasets.trained_on import UNKNOWN
 from platform.errors import InputError
 
 NAMES = np.array(["bow", "clap", "drop"])
@@ -70,6 +71,13 @@ def test_class_facts_partition_and_split_are_kept(plain):
     np.testing.assert_array_equal(contents.train, train)
     np.testing.assert_array_equal(contents.groups, np.arange(11))
     assert contents.modality == "video"
+    assert contents.features["features"].trained_on == UNKNOWN
+
+
+def test_what_the_extractor_was_trained_on_is_for_the_user_to_say(plain):
+    said = ImportOptions(trained_on_classes="seen:random:2:0", pretrained_on="none")
+    trained_on = read("npz", plain(), said).features["features"].trained_on
+    assert (len(trained_on.classes), trained_on.other) == (1, "none")
 
 
 def test_without_a_partition_one_is_drawn_by_the_seed(plain):

@@ -5,6 +5,7 @@ from clip_files import body, write_members, write_ucla
 from platform.datasets.poses import pose_descriptor
 from platform.datasets.readers import ImportOptions, read
 from platform.datasets.simulator.body import AXES, CHAINS, bone_offsets, joint_positions
+from platform.datasets.trained_on import NOT_TRAINED
 from platform.errors import InputError
 
 NAMES = ["a01_s01_e00_v01", "a08_s02_e01_v02", "a12_s10_e03_v03"]
@@ -25,6 +26,7 @@ def test_clips_are_read_with_what_their_names_say(tmp_path, packed):
     assert (contents.groups.tolist(), contents.train.tolist()) == ([1, 2, 10], [True, True, False])
     assert [contents.classes[i].name for i in contents.labels] == ["pick up with one hand", "donning", "carry"]
     assert contents.class_list == "nw_ucla"
+    assert contents.features["pose"].trained_on == NOT_TRAINED
 
 
 def test_joints_are_put_into_the_order_of_the_project(tmp_path):

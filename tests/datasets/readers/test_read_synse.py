@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from platform.datasets.extractor_check import refuse_seen_classes
 from platform.datasets.folder import write_dataset
 from platform.datasets.readers import ImportOptions, read
+from platform.datasets.splits import published_class_lists
 from platform.errors import InputError
 
 NAMES = ["bow", "clap", "drop", "jump", "kick", "wave"]
@@ -65,6 +69,47 @@ def test_training_rows_come_first_and_only_test_rows_have_logits(layout):
     assert np.isnan(contents.logits[:12]).all()
     np.testing.assert_array_equal(contents.logits[12:], np.load(folder / "gtest_out.npy"))
     assert contents.splits["given"].unseen == ["clap", "kick"]
+
+
+def test_extractors_were_trained_on_the_seen_classes_of_their_split(layout):
+    folder, options = layout
+    write_validation(folder / "val")
+    contents = read("synse", folder, options)
+    own, fold = contents.features["features"].trained_on, contents.validation.features["features"].trained_on
+    assert (own.classes, own.other) == (("bow", "drop", "jump", "wave"), "none")
+    assert contents.logits_trained_on == own
+    assert fold.classes == ("bow", "drop", "wave")
+    assert contents.validation.logits_trained_on == fold
+    said = read("synse", folder, replace(options, trained_on_classes="all", pretrained_on="ntu60, Kinetics-400"))
+    assert (said.logits_trained_on.classes, said.logits_trained_on.other) == (tuple(NAMES), ("ntu60", "Kinetics-400"))
+    fold = said.validation.features["features"].trained_on
+    assert (fold.classes, fold.other) == (("bow", "drop", "wave"), ("ntu60", "Kinetics-400"))
+
+
+def test_a_folder_that_was_made_for_one_split_is_clean_on_that_split_alone(tmp_path):
+    known = published_class_lists()["ntu60"]
+    unseen = known["splits"]["55_5"]["unseen"]
+    labels = np.arange(60)
+    seen = np.setdiff1d(labels, unseen)
+    test = np.random.default_rng(0).normal(size=(60, 2))
+    arrays = {"train": np.ones((55, 2)), "train_label": seen, "gtest": test, "g_label": labels}
+    write_arrays(tmp_path / "shift_5_r", **arrays, ztest=test[unseen], z_label=np.array(unseen))
+    contents = read("synse", tmp_path / "shift_5_r", ImportOptions(class_list="ntu60"))
+    dataset = write_dataset(contents, tmp_path / "out")
+    for split in ("given", "55_5"):
+        refuse_seen_classes(dataset, split, ["features"])
+    for split in ("48_12", "sadvae-random-1", "random:5:1", "half:0"):
+        with pytest.raises(InputError, match=f"split `{split}`: the extractor behind `features` was trained on"):
+            refuse_seen_classes(dataset, split, ["features"])
+
+
+def test_where_held_out_samples_come_from_stands_among_the_notes(layout):
+    folder, options = layout
+    assert read("synse", folder, options).notes == []
+    write_validation(folder / "val")
+    notes = read("synse", folder, options).notes
+    assert "validation/: val.npy (remaining seen classes): counts do not tell" in notes[0]
+    assert "its 2 samples are, class by class, as many as the test partition has" in notes[1]
 
 
 def test_what_was_read_can_be_written_and_read_back(layout, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from scipy.io import savemat
 
 from platform.datasets.readers import ImportOptions, read, utd_mhad
+from platform.datasets.trained_on import NOT_TRAINED
 from platform.errors import InputError
 
 WITHDRAWN = {(8, 1, 4), (23, 6, 4), (27, 8, 4)}
@@ -107,6 +108,10 @@ def test_features_and_skeletons_stand_side_by_side_where_their_rows_match(tmp_pa
     contents = read("utd_mhad", tmp_path, ImportOptions())
     check_clips(contents)
     assert list(contents.features) == ["shiftgcn", "ntu60_logits", "pose"]
+    trained_on = {name: feature_set.trained_on for name, feature_set in contents.features.items()}
+    assert trained_on["shiftgcn"] == trained_on["ntu60_logits"]
+    assert (trained_on["shiftgcn"].classes, trained_on["shiftgcn"].other) == ("none", ("ntu60",))
+    assert trained_on["pose"] == NOT_TRAINED
     assert contents.features["shiftgcn"].values[:, 0].tolist() == list(range(861))
     assert contents.ids[0] == file_name(keys[0]).removesuffix("_skeleton.mat")
 

@@ -3,6 +3,7 @@ import pytest
 from scipy.io import savemat
 
 from platform.datasets.readers import ImportOptions, read
+from platform.datasets.trained_on import UNKNOWN
 from platform.errors import InputError
 
 NAMES = ["012.owl", "003.wren", "007.crow", "001.gull"]  # label order, which is not the order of the ids
@@ -41,6 +42,16 @@ def test_positions_and_labels_count_from_one(folder):
     assert contents.features["res101"].values[5].tolist() == [5, 5]
     assert contents.features["res101"].normalise == "minmax"
     assert contents.splits["proposed"].unseen == ["003.wren", "001.gull"]
+
+
+def test_what_the_features_network_was_trained_on_is_known_of_res101_alone(folder):
+    own = read("xian", folder, ImportOptions()).features["res101"].trained_on
+    assert (own.classes, own.other) == ("none", ("ImageNet",))
+    assert read("xian", folder, ImportOptions(extractor="fine-tuned")).features["res101"].trained_on == UNKNOWN
+    said = read("xian", folder, ImportOptions(trained_on_classes="seen:proposed")).features["res101"].trained_on
+    assert (said.classes, said.other) == (("012.owl", "007.crow"), ("ImageNet",))
+    with pytest.raises(InputError, match="--trained-on-classes seen:other: no such split; there is proposed"):
+        read("xian", folder, ImportOptions(trained_on_classes="seen:other"))
 
 
 def test_attributes_are_turned_to_one_row_a_class_in_label_order(folder):

@@ -4,6 +4,7 @@ from made_pictures import encoded, picture, truncated_jpeg
 from scipy.io import savemat
 
 from platform.datasets.readers import ImportOptions, read
+from platform.datasets.trained_on import NOT_TRAINED
 from platform.errors import InputError
 
 NAMES = ["002.owl", "001.gull", "004.crow", "003.wren"]  # label order, which is not the order of the ids
@@ -56,6 +57,8 @@ def test_pictures_stand_beside_the_features_in_the_files_order(folder, images):
     assert np.flatnonzero(contents.train).tolist() == [0, 1, 2, 8, 9, 10]
     assert contents.ids[4].endswith("001.gull/p0.jpg")
     assert contents.splits["proposed"].unseen == ["001.gull", "003.wren"]
+    said = with_pictures(folder, images, pretrained_on="none").features
+    assert (said["res101"].trained_on.other, said["pixels"].trained_on) == ("none", NOT_TRAINED)
     assert contents.source.endswith(f"pictures of {(folder / images).name}")
 
 

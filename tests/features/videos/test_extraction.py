@@ -35,6 +35,20 @@ def _two_streams(asked, weights):
     return asked.model_copy(update={"flow_weights": weights / "flow.pt", "flow": "farneback"})
 
 
+@pytest.mark.parametrize(("classes", "other"), [(400, ("Kinetics-400",)), (157, "unknown"), (None, "unknown")])
+def test_weights_tell_by_their_logits_layer_that_they_are_of_kinetics(asked, weights, tmp_path, classes, other):
+    layer = {} if classes is None else {"logits.conv3d.weight": torch.zeros(classes, 1024, 1, 1, 1)}
+    torch.save({**torch.load(weights / "rgb.pt"), **layer}, tmp_path / "rgb.pt")
+    assert asked.model_copy(update={"rgb": tmp_path / "rgb.pt"}).trained_on().other == other
+
+
+def test_both_streams_must_tell_it(asked, weights, tmp_path):
+    layer = {"logits.conv3d.weight": torch.zeros(400, 1024, 1, 1, 1)}
+    torch.save({**torch.load(weights / "rgb.pt"), **layer}, tmp_path / "rgb.pt")
+    both = asked.model_copy(update={"rgb": tmp_path / "rgb.pt", "flow_weights": weights / "flow.pt"})
+    assert both.trained_on().other == "unknown"
+
+
 def test_videos_are_found_by_their_suffix_in_sorted_order(few_videos, tmp_path):
     assert find_videos(few_videos) == sorted([*READABLE, BROKEN])
     with pytest.raises(InputError, match=r"FOLDER .*: no video stands below it; expected files that end in \.avi, "):

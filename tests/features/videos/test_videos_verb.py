@@ -21,7 +21,7 @@ def test_videos_become_features_and_a_data_folder(few_videos, weights, tmp_path)
     code, output, errors = _invoked(
         few_videos, tmp_path / "out", "--rgb", weights / "rgb.pt", "--flow-weights", weights / "flow.pt",
         "--flow", "farneback", "--frames", 16, "--workers", 0, "--data-folder", tmp_path / "data",
-        "--partition", tmp_path / "list.txt",
+        "--partition", tmp_path / "list.txt", "--pretrained-on", "Kinetics-400",
     )  # fmt: skip
     assert (code, errors) == (0, "")
     chosen = f"--dataset {tmp_path / 'data'} --split random:UNSEEN:SEED --features i3d"
@@ -34,6 +34,8 @@ def test_videos_become_features_and_a_data_folder(few_videos, weights, tmp_path)
     assert dataset.features("i3d").shape == (3, 8192)
     assert dataset.train.tolist() == [True, False, True]
     assert dataset.card.name == "few"
+    trained_on = dataset.card.features["i3d"].trained_on
+    assert (trained_on.classes, trained_on.other) == ("none", ("Kinetics-400",))
 
 
 def test_as_json_every_line_is_an_event(few_videos, weights, tmp_path):
@@ -64,6 +66,7 @@ def test_as_json_every_line_is_an_event(few_videos, weights, tmp_path):
         (["--flow-weights", "FLOW", "--flow", "raft"], "--flow raft: expected tvl1, farneback or none"),
         (["--rgb", "RGB", "--device", "tpu"], "device `tpu`"),
         (["--rgb", "RGB", "--partition", "list.txt"], "--partition list.txt: goes with --data-folder DIR"),
+        (["--rgb", "RGB", "--pretrained-on", "ntu60"], "--pretrained-on ntu60: is for the card of --data-folder DIR"),
         (["--rgb", "RGB", "--data-folder", "WEIGHTS"], "--data-folder WEIGHTS: exists already"),
         (["--rgb", "RGB", "--data-folder", "d", "--partition", "list.txt"], "list.txt: cannot be read"),
     ],
