@@ -76,6 +76,14 @@ def test_what_an_earlier_stage_fixes_a_later_one_fixes_or_samples(path):
         assert set(earlier.fixed) <= {*later.fixed, *later.sampled, *earlier.sampled}
 
 
+@ALL_SPACES
+def test_whoever_searches_what_joins_both_sides_tries_the_gates_and_stacking(path):
+    stages = read_space(path, config_of(path)).stages
+    tried = [set(s.sampled["combination"].choice) for s in stages if "combination" in s.sampled]
+    assert all(choice >= {"hard", "soft", "stacking"} for choice in tried)
+    assert tried or path.stem in {"sadvae", "erpcnet"}  # Table A's fields alone; the paper's own, fitted δ
+
+
 def test_table_a_is_stated():
     """SA-DVAE, supplementary material, Table A."""
     betas, rest = read_space(SPACES / "sadvae.yaml", SADVAEConfig).stages
