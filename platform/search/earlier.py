@@ -44,7 +44,7 @@ def compared_tags(
         "method": method,
         "data.normalised": problem.normalise or "as the data folder says",
         "data.combined": problem.text.combine,
-        "validation": f"{protocol.folds} folds by seed {protocol.fold_seed}, {held_out}",
+        "validation": f"folds: {protocol.folds}, drawn by seed {protocol.fold_seed}; {held_out}",
     }
     return {name: found[name] for name in _COMPARED}
 
@@ -95,16 +95,17 @@ def _of_folder(folder: Path) -> tuple[Mapping[str, str], list[Earlier]]:
         raise InputError(
             f"--warm-start {folder}: its search.json is no search's ({error.errors()[0]['msg']})"
         ) from error
-    trials = [_of_trial(path.parent) for path in sorted(folder.glob("trials/*/outcomes.json"))]
-    return asked.compared or _as_recorded(asked), [trial for trial in trials if trial is not None]
-
-
-def _as_recorded(asked: SearchOptions) -> dict[str, str]:
-    """Of a search that did not write what it compares: what it asked for, of the data folder that stands there now."""
     try:
-        found = compared_tags(asked.method, asked.problem, asked.protocol, asked.splits)
+        compared = asked.compared or _as_asked(asked)
     except InputError as error:
-        raise InputError(f"the data of that search cannot be compared: {error}") from error
+        raise InputError(f"--warm-start {folder}: its data cannot be compared: {error}") from error
+    trials = [_of_trial(path.parent) for path in sorted(folder.glob("trials/*/outcomes.json"))]
+    return compared, [trial for trial in trials if trial is not None]
+
+
+def _as_asked(asked: SearchOptions) -> dict[str, str]:
+    """Of a search that did not write what it compares: what it asked for, of the data folder that stands there now."""
+    found = compared_tags(asked.method, asked.problem, asked.protocol, asked.splits)
     return {name: text for name, text in found.items() if name != "data.checksum"}
 
 
