@@ -148,7 +148,7 @@ class _Run:
     problem: ProblemOptions
     tested: list[Path]  # where its outcomes stand
     searched: bool
-    selection: str = ""
+    together: Sequence[str] = ()  # splits that one configuration was chosen for
 
 
 def _run(folder: Path) -> _Run | None:
@@ -157,8 +157,7 @@ def _run(folder: Path) -> _Run | None:
         asked = json.loads((folder / "search.json").read_text())
         problem, splits, select = ProblemOptions(**asked["problem"]), asked["splits"], asked.get("select", "together")
         tested = [folder / "best" / name / "0" for name in best_folders(select, splits)]
-        selection = chosen_together(Dataset(problem.dataset), splits) if select == "together" else ""
-        return _Run(asked["method"], problem, tested, True, selection)
+        return _Run(asked["method"], problem, tested, True, splits if select == "together" else ())
     if (folder / "experiment.json").exists():
         experiment = Experiment.model_validate_json((folder / "experiment.json").read_bytes())
         return _Run(experiment.method, experiment.problem, [folder], False)
@@ -169,14 +168,15 @@ def _of_folder(folder: Path) -> list[Result] | None:
     """None where no run stands there."""
     if (run := _run(folder)) is None:
         return None
-    return [result for tested in run.tested for result in _tested(run, tested, folder.name)]
+    return [result for tested in run.tested for result in _of_tests(run, tested, folder.name)]
 
 
-def _tested(run: _Run, tested: Path, name: str) -> list[Result]:
+def _of_tests(run: _Run, tested: Path, name: str) -> list[Result]:
     """Of one folder of tests; none where they have not ended. name: the run's."""
     outcomes = read_outcomes(tested)
     if outcomes is None:
         return []
+    selection = chosen_together(Dataset(run.problem.dataset), run.together) if len(run.together) > 1 else ""
     data = {split: _data(run.problem, split) for split in {o.split for o in outcomes}}
     started = (tested / "outcomes.json").stat().st_mtime
     return [
@@ -192,7 +192,7 @@ def _tested(run: _Run, tested: Path, name: str) -> list[Result]:
             run=name,
             started=started,
             model=str(tested / outcome.models[protocol]) if protocol in outcome.models else "",
-            selection=run.selection,
+            selection=selection,
         )
         for outcome in [*outcomes, *read_ensembles(tested)]
         for protocol, metrics in outcome.test.items()

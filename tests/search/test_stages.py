@@ -168,7 +168,7 @@ def test_the_front_is_of_all_stages(make, carry_out):
     report, heard = carry_out(folder, first_is_best)
     # seen is 1 - unseen, so that none beats another; of equal ones the first proposed stands for both
     assert report.front == ["first-0000", "first-0001", "second-0000", "third-0000"]
-    assert heard.tags == dict.fromkeys(report.front, {"pareto": "true"})
+    assert heard.tags == {key: {"pareto": "true"} for key in report.front}
 
 
 def test_a_preliminary_stage_gives_its_values_and_is_not_compared(make, carry_out):
