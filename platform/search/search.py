@@ -340,8 +340,8 @@ class Search:
         outcomes, (asked,) = read_outcomes(job.folder), job.experiment.configs
         if outcomes and self.method.configure(outcomes[0].config) != self.method.configure(asked):
             raise InputError(
-                f"{job.folder} holds the test of another configuration than the search's; move {self.folder / 'best'} "
-                "away to have the best tested anew"
+                f"{job.folder} holds the test of another configuration than {job.folder.parent / 'chosen.json'} names; "
+                "start the search anew, perhaps with --warm-start"
             )
         return outcomes is not None
 

@@ -13,7 +13,7 @@ def dataset(tmp_path_factory):
 
 
 def test_unseen_classes_that_another_split_sees_are_counted(dataset):
-    """`seen` has bow, hop and wave unseen, `two` hop and wave, `one` hop: bow is seen in two others, and counts once."""
+    """`seen` has bow, hop and wave unseen, `two` hop and wave, `one` hop. A class that two others see counts once."""
     assert chosen_together(dataset, ["two", "one"]) == (
         "chosen together over splits: 1 of the 2 unseen classes of `two` is seen in another split of the selection"
     )

@@ -370,8 +370,9 @@ def test_a_configuration_that_kills_its_worker_fails_alone(machines, asked, acco
 def test_data_that_are_away_in_mid_search_are_no_trials_fault(machines, asked, account, small_dataset, tmp_path):
     runs, data, away = tmp_path / "runs", tmp_path / "data", tmp_path / "away"
     shutil.copytree(small_dataset, data)
-    arguments = [data if part == small_dataset else part for part in asked(betas(), pack=1)]
-    with meanwhile(lambda: account.reached(6), lambda: data.rename(away)):  # the next trial will not find them
+    points = [{"batch_size": size} for size in (16, 24, 32, 48)]  # each trains alone, and reads the data for itself
+    arguments = [data if part == small_dataset else part for part in asked(points)]
+    with meanwhile(lambda: account.reached(6), lambda: data.rename(away)):
         _, errors = searched(*arguments, code=2)
     folder = folder_of(runs)
     line, error = errors.splitlines()
