@@ -1,14 +1,17 @@
 import json
 
 import pytest
+from optuna.trial import TrialState
 from verbs import SMALL_FIELDS
 
+from platform.errors import Unavailable
 from platform.method import load_method
 from platform.search.halving import Halving
 from platform.search.ranking import ranked
 from platform.search.space import Dimension, SearchSpace, Stage
 from platform.search.stage import StageSource
 from platform.search.study import StageStudy
+from platform.tracking.store import StoreUnavailable
 from platform.training.protocols import ProtocolOptions
 from platform.training.trainable import Experiment, Outcome
 from platform.zeroshot.problem import ProblemOptions
@@ -288,6 +291,26 @@ def test_what_had_ended_before_it_was_told_is_read_and_not_run_again(reopen, tmp
     again = reopen(size=3)
     assert keys(again.next()) == ["only-0001", "only-0002"]
     assert again.study.study.trials[0].value == 0.5
+
+
+def test_a_trial_that_ends_while_the_store_is_away_counts_once_and_as_it_ended(reopen):
+    recorded = Recorded()
+    source = reopen(size=3, recorded=recorded)
+    job = source.next()
+
+    def away(record):
+        raise StoreUnavailable("the MLflow store failed 12 times in a row; start it again, and go on with --resume")
+
+    recorded.child = away
+    with pytest.raises(Unavailable):
+        source.exchange(job, {"only-0000": outcomes("only-0000", 0.5, 0.5)}, {})
+    assert source.study.study.trials[0].state == TrialState.RUNNING  # Optuna has heard of no failure
+    later = Recorded()
+    again = reopen(size=3, recorded=later)
+    assert [row.status for row in later.rows] == ["finished"]
+    assert list(later.records) == ["only-0000"]
+    assert keys(again.next()) == ["only-0001", "only-0002"]
+    assert ranked(again.trials(), again.space) == ["only-0000"]
 
 
 def test_a_stage_that_has_ended_hands_out_nothing_and_counts_the_same(reopen):
