@@ -226,11 +226,12 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
     from platform import runtime
     from platform.search.execution import Resources
     from platform.search.progress import JsonWatch, LiveWatch
+    from platform.search.validation import validated_on
     from platform.tracking.environment import environment_tags
     from platform.tracking.record import Tracker
     from platform.tracking.store import StoreUnavailable, ui_command
 
-    asked, home = search.options, search.folder.parent
+    asked, home, grounds = search.options, search.folder.parent, validated_on(search.folds)
     if not as_json:
         trials = " + ".join(map(str, asked.trials))
         cli.console.print(
@@ -239,7 +240,7 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
         cli.console.print(f"folder {search.folder}", soft_wrap=True)
         if Dataset(asked.problem.dataset).card.simulated:
             cli.console.print("[bold]The data are simulated[/bold]: numbers show that things work, not how well.")
-        cli.console.print(search.validated_on, soft_wrap=True, highlight=False, markup=False)
+        cli.console.print(grounds, soft_wrap=True, highlight=False, markup=False)
     tracker = Tracker(home, "unseen")
     tracker.parent(
         asked.name,
@@ -250,9 +251,9 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
     )
     resume = f"python -m platform.tune --resume {search.folder}"
     is_high = search.space.mode == "max"
-    watch = JsonWatch() if as_json else LiveWatch(cli.console, search.space.leading, is_high, search.validated_on)
+    watch = JsonWatch() if as_json else LiveWatch(cli.console, search.space.leading, is_high, grounds)
     if as_json:
-        cli.event("validation", {"text": search.validated_on})
+        cli.event("validation", {"text": grounds, "folds": search.folds})
     if search.selection:
         watch.said(f"{search.selection}; --select per-split chooses for each split alone")
     try:
@@ -286,7 +287,7 @@ def _show(report: "Report", ui: str) -> None:
     from platform.search.progress import leaderboard
 
     for split, chosen in (report.by_split or {"": report}).items():
-        shown = leaderboard(chosen.leaders[:10], report.fields, chosen.front, report.validated_on, split)
+        shown = leaderboard(chosen.leaders[:10], report.fields, chosen.front, chosen.validated_on, split)
         cli.console.print(shown)
     ends = f"{report.trials} trials, {report.stopped} stopped early, {report.failed} failed"
     best = [f"that of {split} is {chosen.best_key}" for split, chosen in report.by_split.items()]

@@ -80,7 +80,10 @@ class SearchOptions(BaseModel):
 
 
 class Chosen(BaseModel):
-    """The best of a search's trials, of all its stages. front: the keys on it, where several metrics are searched."""
+    """The best of a search's trials, of all its stages. front: the keys on it, where several metrics are searched.
+
+    validated_on: what must be said beside validation's accuracies.
+    """
 
     best: dict[str, Any] = {}
     best_key: str = ""
@@ -88,6 +91,7 @@ class Chosen(BaseModel):
     spread: dict[str, float] = {}
     leaders: list[Row] = []
     front: list[str] = []
+    validated_on: str = ""
 
 
 class Report(Chosen):
@@ -99,7 +103,6 @@ class Report(Chosen):
 
     by_split: dict[str, Chosen] = {}
     selection: str
-    validated_on: str
     tests: dict[str, dict[str, dict[str, list[float]]]]
     trials: int
     failed: int
@@ -151,14 +154,13 @@ class Search:
             raise NotWritable(self.folder, error) from error
 
     @cached_property
-    def validated_on(self) -> str:
-        """What is said beside validation's accuracies."""
+    def folds(self) -> dict[str, Folds]:
+        """How many classes validation tells apart, by split."""
         asked = self.options
-        folds = asked.validation or {
+        return asked.validation or {
             split: classes_of_folds(load_problem(asked.problem.model_copy(update={"split": split})), asked.protocol)
             for split in asked.splits
         }
-        return validated_on(folds)
 
     @cached_property
     def selection(self) -> str:
@@ -187,7 +189,6 @@ class Search:
             **(chosen[""].model_dump() if "" in chosen else {}),
             by_split={} if "" in chosen else {choice.splits[0]: chosen[choice.folder] for choice in choices},
             selection=self.selection,
-            validated_on=self.validated_on,
             tests=tests,
             trials=sum(len(source.outcomes) for source in stages.sources),
             failed=sum(source.count("failed") for source in stages.sources),
@@ -236,6 +237,7 @@ class Search:
             spread=dict(best.spread),
             leaders=list(rows.values()),
             front=sorted(front(trials, self.space)) if len(self.space.metric) > 1 else [],
+            validated_on=validated_on({split: self.folds[split] for split in choice.splits}),
         )
 
     def experiment(

@@ -122,8 +122,10 @@ def test_each_split_can_have_its_own_best_of_all_stages(small_dataset, tmp_path)
     assert {e["key"] for e in events(output, "tested")} == {f"best-{s}-{n}" for s in ("two", "seen") for n in range(2)}
     assert events(output, "message") == []
     (said,) = events(output, "validation")
-    assert said["text"] == report["validated_on"]
-    assert "ZSL of 2 classes, chance 50.0 %" in said["text"]
+    assert said["folds"] == {"two": [[2, 6]], "seen": [[2, 5]]}
+    for split, chosen in report["by_split"].items():
+        assert chosen["validated_on"].removeprefix("validation: ") in said["text"]
+        assert f"s, u and H of {said['folds'][split][0][1]} classes" in chosen["validated_on"]
 
     (folder,) = (tmp_path / "runs").glob("tune-*")
     parent, runs = tracked_runs(folder)
