@@ -7,3 +7,10 @@ class InputError(ValueError):
     The message is one clear line: it names the file, field or option, the value found and what would be right. The
     command line prints it without a traceback and exits with code 2.
     """
+
+
+class Unavailable(InputError):
+    """What a run stands on is away, full or broken: its data folder, its disk, the store, its device.
+
+    That is no configuration's fault. Nothing is counted as failed, and `--resume` goes on once it is there again.
+    """

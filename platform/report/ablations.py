@@ -18,13 +18,14 @@ from platform.report.comparison import (
     Cell,
     Row,
     Table,
-    extractor_notes,
     extractors_of,
     marked,
     published_cell,
+    result_notes,
 )
 from platform.report.published import PublishedTable
 from platform.report.results import PROTOCOLS, Result
+from platform.report.selection import MARK
 from platform.zeroshot.problem import ProblemOptions
 
 _PLANS = Path(__file__).with_name("ablations.json")
@@ -151,11 +152,13 @@ def ablation_table(
                     found = Cell(values, protocol, extractor=extractors_of(here)) if values and whole else None
                     cells.append(found)
             if any(cells):
-                rows.append(Row((*one.label, marked(protocol, own)), (*cells, *[None] * len(theirs))))
+                name, data = one.label
+                label = f"{name} {MARK}" if any(r.selection for r in own) else name
+                rows.append(Row((label, data, marked(protocol, own)), (*cells, *[None] * len(theirs))))
                 shown += own
     if published is not None:
         rows += _rows_of(published, plan, theirs, len(ours))
-    notes = ["%, mean ± standard deviation over seeds and splits", LEGEND["released"], *extractor_notes(shown)]
+    notes = ["%, mean ± standard deviation over seeds and splits", LEGEND["released"], *result_notes(shown)]
     if published is not None:
         notes.append(f"{LEGEND['published']} ({published.reference})")
         notes += [LEGEND["unstated"]] if published.protocol == "unstated" else []

@@ -9,6 +9,7 @@ from scipy.stats import kendalltau
 from platform.datasets import extractor_check
 from platform.report.published import PublishedRow, PublishedTable
 from platform.report.results import Result
+from platform.report.selection import MARK
 
 HEADINGS = {"zsl": "ZSL", "seen": "s", "unseen": "u", "harmonic_mean": "H", "ausuc": "AUSUC"}
 PUBLISHED_HEADINGS = {**HEADINGS, **{name: name for name in ("difference", "t", "count", "probability")}}
@@ -129,7 +130,7 @@ def comparison_table(
     shown += _published_rows(results, places, groups, metrics, published, several_kinds)
     cells = [cell for row in shown for cell in row.cells if isinstance(cell, Cell)]
     notes = [LEGEND[p] for p in ("released", "unstated") if any(cell.protocol == p for cell in cells)]
-    notes += extractor_notes(results)
+    notes += result_notes(results)
     if any(cell.published for cell in cells):
         notes.append(LEGEND["published"])
     notes.append(
@@ -150,6 +151,12 @@ def marked(protocol: str, results: Iterable[Result]) -> str:
 def extractors_of(results: Iterable[Result]) -> tuple[str, ...]:
     """Why their features are not clean: every kind of any of them."""
     return tuple(dict.fromkeys(kind for r in results for kind in r.data.extractor))
+
+
+def result_notes(results: Iterable[Result]) -> list[str]:
+    """What stands below a table of these results of the marks that it bears."""
+    results = list(results)
+    return [*extractor_notes(results), *selection_notes(results)]
 
 
 def extractor_notes(results: Iterable[Result]) -> list[str]:
@@ -249,6 +256,7 @@ def row_names(results: Sequence[Result]) -> list[str]:
     """What each result's row is called: the method, and by which fields its configuration differs from its others.
 
     What searches chose, perhaps differently on each data set, is one row. An ablation's rows have their own names.
+    `selection_notes` says what the mark of some means.
     """
     given: dict[str, list[Mapping[str, object]]] = {}
     for r in results:
@@ -258,8 +266,9 @@ def row_names(results: Sequence[Result]) -> list[str]:
     searched = {r.method for r in results if r.searched}
     names = []
     for r in results:
+        mark = f" {MARK}" if r.selection else ""
         if r.row:
-            names.append(r.row)
+            names.append(r.row + mark)
             continue
         configs = given[r.method]
         differing = sorted(
@@ -270,8 +279,14 @@ def row_names(results: Sequence[Result]) -> list[str]:
             said = "searched" if r.searched else said or "not searched"
         elif r.searched:
             said = ""
-        names.append(f"{short(r.method)} ({said})" if said else short(r.method))
+        names.append((f"{short(r.method)} ({said})" if said else short(r.method)) + mark)
     return names
+
+
+def selection_notes(results: Iterable[Result]) -> list[str]:
+    """What is said below a table of rows that a search chose for several splits at once."""
+    said = sorted({f"{r.data.name}: {r.selection}" for r in results if r.selection})
+    return [f"{MARK} {text}; such an accuracy is not clean" for text in said]
 
 
 def short(method: str) -> str:

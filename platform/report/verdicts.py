@@ -10,10 +10,10 @@ from platform.report.comparison import (
     Row,
     Table,
     by_seed_and_split,
-    extractor_notes,
     extractors_of,
     marked,
     ranking_agreement,
+    result_notes,
     row_labels,
     row_names,
     short,
@@ -58,7 +58,7 @@ def significance_table(
         "each split is one pair: the mean over its seeds"
         if len(splits) >= _ENOUGH_SPLITS
         else "seeds of one split share its classes, so p is smaller than it would be over as many splits",
-        *extractor_notes(results),
+        *result_notes(results),
     )
     title = f"{HEADINGS[metric]}: against {reference}, {protocol} protocol"
     return Table(f"significance-{protocol}", title, ("method", "protocol"), columns, tuple(rows), notes)
@@ -91,7 +91,7 @@ def purity_table(results: Sequence[Result]) -> Table | None:
         "after: the trained ones, both with the trained networks",
         "cluster: samples in their cluster's largest class (CLASTER, Eq. 7); class: samples in their class's largest "
         "cluster (its Fig. 5; the paper's 0.77 and 0.89 must be these)",
-        *extractor_notes(r for own in rows.values() for r in own),
+        *result_notes(r for own in rows.values() for r in own),
     )
     return Table("purity", "Purity of the clusters", ("method", "protocol"), tuple(columns), tuple(shown), notes)
 
@@ -115,7 +115,7 @@ def steps_table(results: Sequence[Result]) -> Table | None:
     columns = tuple(("", heading) for heading in ("least", "mean", "most"))
     notes = (
         "mean over the test samples of unseen classes, recognised among these (ERPCNet, Fig. 4); over seeds and splits",
-        *extractor_notes(r for own in rows.values() for r in own),
+        *result_notes(r for own in rows.values() for r in own),
     )
     return Table("steps", "Looks until the stop", ("method", "protocol"), columns, tuple(shown), notes)
 
@@ -136,7 +136,7 @@ def agreement_table(
         for a in found
     ]
     note = "papers measured other data: a ranking that differs is no error; with so few methods p is seldom small"
-    notes = (note, *extractor_notes(results))
+    notes = (note, *result_notes(results))
     headings = ("table", "column", "our protocol")
     return Table("agreement", "Do the papers rank the methods alike?", headings, columns, tuple(rows), notes)
 

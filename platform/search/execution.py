@@ -22,10 +22,9 @@ from ray.exceptions import RayActorError
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from platform.errors import InputError
+from platform.errors import Unavailable
 from platform.method import MethodConfig, load_method
 from platform.search.halving import Halving
-from platform.training.checkpoints import NotWritable
 from platform.training.protocols import Validations
 from platform.training.trainable import Experiment, Outcome, outcomes_of, train
 
@@ -180,8 +179,8 @@ class _HandedOut(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         result, job = result or {}, self.jobs.pop(trial_id)
-        if "unwritable" in result:
-            self.broke = self.broke or InputError(result["unwritable"])
+        if "unavailable" in result:
+            self.broke = self.broke or Unavailable(result["unavailable"])
         outcomes = _OUTCOMES.validate_json(result["outcomes"]) if "outcomes" in result and not error else None
         self._asked(self.source.over, job, outcomes, result.get("error", ""))
 
@@ -266,8 +265,8 @@ def _trial(config: Mapping[str, Any]) -> None:
         outcomes = train(experiment, folder, desk=desk)
     except RayActorError:  # the mailbox was lost: as if this process had been
         tune.report({"unanswered": True})
-    except NotWritable as error:  # nobody's fault, and no trial could be kept
-        tune.report({"unwritable": str(error)})
+    except (Unavailable, OSError) as error:  # no configuration's fault: none is over, and a later driver goes on
+        tune.report({"unavailable": advised(error)})
     except Exception as error:  # these configurations' fault, perhaps: the source says what is to be done
         with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
@@ -275,3 +274,9 @@ def _trial(config: Mapping[str, Any]) -> None:
         tune.report({"error": f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]})
     else:
         tune.report({"outcomes": _OUTCOMES.dump_json(outcomes).decode()})
+
+
+def advised(error: Exception) -> str:
+    """One line: what is away, and how to go on."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    return said if "--resume" in said else f"{said}; no trial is to blame: mend it, and go on with --resume"

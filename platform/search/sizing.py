@@ -14,7 +14,6 @@ from platform.method import Member, Method, Model, load_method
 from platform.search.execution import Resources
 from platform.training.devices import device_of
 from platform.training.trainable import Experiment
-from platform.zeroshot.problem import load_problem
 from platform.zeroshot.task import Task
 
 _MOST = 256  # members that are tried together
@@ -42,7 +41,7 @@ def _measured(experiment_json: str, cpus: float) -> tuple[int, float, int, float
     experiment = Experiment.model_validate_json(experiment_json)
     method, device = load_method(experiment.method), device_of(experiment.device)
     config = method.configure(experiment.configs[0])
-    task = load_problem(experiment.problem).final(config.normalise).task
+    task = experiment.loaded(experiment.problem.split).final(config.normalise).task
     batches = math.ceil(len(task.labels) / config.batch_size)
     tried = min(batches, _BATCHES)
     short = _shortened(task, tried * config.batch_size)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from urllib.parse import quote
 
-from platform.errors import InputError
+from platform.errors import InputError, Unavailable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,7 +28,7 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-class StoreUnavailable(InputError):
+class StoreUnavailable(Unavailable):
     """The store is full, or failed several times in a row. What was written may be written again, from the start."""
 
 

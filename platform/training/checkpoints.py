@@ -13,10 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from platform.errors import InputError
+from platform.errors import InputError, Unavailable
 
 
-class NotWritable(InputError):
+class NotWritable(Unavailable):
     """A folder that cannot be written to: the disk is full, perhaps. Whatever was finished before stands."""
 
     def __init__(self, folder: Path, error: Exception) -> None:

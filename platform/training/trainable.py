@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from platform.errors import InputError, Unavailable
 from platform.method import Method, MethodConfig, load_method
 from platform.training.checkpoints import read_checkpoint, write_checkpoint, write_json, writing
 from platform.training.devices import device_of
@@ -57,6 +59,13 @@ class Experiment(BaseModel):
         """The configurations by key."""
         return dict(zip(self.keys or map(str, range(len(self.configs))), self.configs, strict=True))
 
+    def loaded(self, split: str) -> Problem:
+        """Its problem on a split. Raises Unavailable where it cannot be read: no configuration is the reason."""
+        try:
+            return load_problem(self.problem.model_copy(update={"split": split}))
+        except (InputError, OSError) as error:
+            raise Unavailable(str(error)) from error
+
 
 class Outcome(BaseModel):
     """What became of one configuration with one seed on one split, or of several that predict together."""
@@ -103,7 +112,8 @@ def train(
     """Run an experiment in `folder`, or go on with one that was cut off there; a finished one is only read.
 
     Configurations train side by side where their method's `pack_by` lets them. With a desk they must agree in it,
-    nothing is tested, and outcomes are the desk's to make. Raises InputError where it cannot be run.
+    nothing is tested, and outcomes are the desk's to make. Raises InputError where it cannot be run, and Unavailable
+    where that is no configuration's fault.
     """
     if (finished := read_outcomes(folder)) is not None:
         return finished
@@ -111,10 +121,10 @@ def train(
     method = load_method(experiment.method)
     configs = {key: method.configure(config) for key, config in experiment.named().items()}
     splits = experiment.splits or (experiment.problem.split,)
-    problems = {s: load_problem(experiment.problem.model_copy(update={"split": s})) for s in splits}
+    problems, device = {split: experiment.loaded(split) for split in splits}, _device(experiment.device)
     with writing(folder.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    place = Workplace(device_of(experiment.device), folder, experiment.checkpoint_seconds, report, rank, world_size)
+    place = Workplace(device, folder, experiment.checkpoint_seconds, report, rank, world_size)
     validations = {}
     for number, pack in enumerate(packs_of(method, configs)):
         own = {key: configs[key] for key in pack}
@@ -138,6 +148,13 @@ def train(
         for checkpoint in folder.glob("*.safetensors"):
             checkpoint.unlink()
     return outcomes
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return device_of(name)
+    except InputError as error:
+        raise Unavailable(str(error)) from error
 
 
 def packs_of(method: Method, configs: Mapping[str, MethodConfig]) -> list[list[str]]:

@@ -76,6 +76,14 @@ def test_what_an_earlier_stage_fixes_a_later_one_fixes_or_samples(path):
         assert set(earlier.fixed) <= {*later.fixed, *later.sampled, *earlier.sampled}
 
 
+@ALL_SPACES
+def test_whoever_searches_what_joins_both_sides_tries_the_gates_and_stacking(path):
+    stages = read_space(path, config_of(path)).stages
+    tried = [set(s.sampled["combination"].choice) for s in stages if "combination" in s.sampled]
+    assert all(choice >= {"hard", "soft", "stacking"} for choice in tried)
+    assert tried or path.stem in {"sadvae", "erpcnet"}  # Table A's fields alone; the paper's own, fitted δ
+
+
 def test_table_a_is_stated():
     """SA-DVAE, supplementary material, Table A."""
     betas, rest = read_space(SPACES / "sadvae.yaml", SADVAEConfig).stages
@@ -233,6 +241,23 @@ def test_only_the_fields_that_a_configuration_samples_have_distributions(write):
     assert stage.distributions({"combination": "soft", "beta_y": 5.0}) is None
     assert stage.distributions({"combination": "soft"}) is None
     assert stage.distributions({"combination": "stacking"}) is None
+
+
+def test_the_last_stage_is_not_preliminary(write):
+    path = write({"beta_x": {"uniform": [0, 1]}})
+    space = yaml.safe_load(path.read_text())
+    first, last = ({**space["stages"][0], "name": name, "preliminary": True} for name in ("first", "last"))
+    path.write_text(yaml.safe_dump({**space, "stages": [first, {**last, "preliminary": False}]}))
+    assert [stage.preliminary for stage in read_space(path, SADVAEConfig).stages] == [True, False]
+    path.write_text(yaml.safe_dump({**space, "stages": [first, last]}))
+    with pytest.raises(InputError, match=f"^{path}: stage `last` is the last and preliminary"):
+        read_space(path, SADVAEConfig)
+
+
+def test_erpcnet_without_its_policy_is_never_its_searchs_best():
+    network, policy = read_space(SPACES / "erpcnet.yaml", load_method("methods.erpcnet").Config).stages
+    assert (network.fixed["sampler"], network.preliminary) == ("random", True)
+    assert (policy.fixed["sampler"], policy.preliminary) == ("policy", False)
 
 
 def test_stages_need_names_of_their_own(write):
