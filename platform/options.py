@@ -34,7 +34,10 @@ MaskedFeatures = Annotated[
     str | None, typer.Option(help="feature set of the same clips with frames left out (SMIE); none if absent")
 ]
 Assignments = Annotated[list[str] | None, typer.Option("--set", help="a field's value, FIELD=VALUE; may be repeated")]
-Preset = Annotated[str | None, typer.Option(help="named values from the paper's tables")]
+Preset = Annotated[
+    str | None,
+    typer.Option(help="named values from the paper's tables; several joined by +, where they differ the later one's"),
+]
 Folds = Annotated[int, typer.Option(min=1, help="draws of pseudo-unseen classes that validation averages over")]
 Protocol = Annotated[str, typer.Option(help="of the test: clean, or both with the released, leaking one")]
 Runs = Annotated[Path, typer.Option(help="where runs and MLflow's store stand")]
@@ -127,7 +130,7 @@ def base_values(method: str, preset: str | None, assigned: Sequence[str] | None)
 
     loaded, values = load_method(method), assignments(assigned or [])
     loaded.configure(values, preset)
-    return {**(loaded.presets[preset] if preset else {}), **values}
+    return {**loaded.preset_values(preset), **values}
 
 
 def data_tags(problem: "ProblemOptions", splits: Sequence[str] = ()) -> dict[str, str]:
