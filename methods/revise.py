@@ -38,6 +38,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from methods.compatibility import CompatibilityConfig, CompatibilityModel, CompatibilityPopulation, check_members
+from methods.outputs import warn_of_relu
 from platform.errors import InputError
 from platform.method import Member, Method, Run
 from platform.population.adam import PopulationAdam
@@ -138,6 +139,7 @@ class ReViSE(Method):
             if member.config.log_features and (least := member.task.features.min().item()) < 0:
                 raise InputError(f"log_features=true: some features are negative ({least:g}); try --normalise none")
         check_members(members, run)
+        warn_of_relu("revise", members)
         _Population(members, run).fit()
 
 

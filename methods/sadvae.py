@@ -19,6 +19,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from methods.outputs import warn_of_relu
 from methods.population import Population
 from methods.vae import Latent, Reconstruction, crossed, crossed_slopes
 from platform.errors import InputError
@@ -204,6 +205,7 @@ class SADVAE(Method):
         if members[0].config.batch_size % run.world_size:
             size = members[0].config.batch_size
             raise InputError(f"batch_size={size}: {run.world_size} workers need a multiple of {run.world_size}")
+        warn_of_relu("sadvae", members)
         _Population(members, run).fit()
 
 

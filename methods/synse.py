@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 from methods.latents import classifiers_on, drawn, rows_of_classes
+from methods.outputs import warn_of_relu
 from methods.population import Population
 from methods.vae import Latent, Reconstruction, crossed, crossed_slopes
 from platform.errors import InputError
@@ -222,6 +223,7 @@ class SynSE(Method):
             raise InputError(
                 f"batch_size={members[0].config.batch_size}: must be a multiple of the {run.world_size} workers"
             )
+        warn_of_relu("synse", members)
         _Population(members, run).fit()
 
 

@@ -1,4 +1,4 @@
-"""The one exception for a mistake that a user can mend."""
+"""The exception for a mistake that a user can mend, and the warning for what a user should know of a run that goes on."""
 
 
 class InputError(ValueError):
@@ -6,4 +6,11 @@ class InputError(ValueError):
 
     The message is one clear line: it names the file, field or option, the value found and what would be right. The
     command line prints it without a traceback and exits with code 2.
+    """
+
+
+class InputWarning(UserWarning):
+    """What was asked for is possible, and hardly meant; or a choice that was made for a user. One clear line, as above.
+
+    Given to `warnings.warn`, which a notebook and a worker show; the command line prints it as `warning: …`.
     """
