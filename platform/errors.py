@@ -1,4 +1,4 @@
-"""The exception for a mistake that a user can mend, and the warning for what a user should know of a run that goes on."""
+"""The exception for a mistake that a user can mend, and the warning for what is possible but hardly meant."""
 
 
 class InputError(ValueError):
