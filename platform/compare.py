@@ -51,8 +51,8 @@ def compare(
     dataset: options.DatasetFolder = None,
     features: Annotated[str | None, typer.Option(help="with --table: feature set; sadvae-C takes several, a,b")] = None,
     encoder: options.Encoder = "minilm",
-    text: options.Text = "name",
-    combine: options.Combine = "mean",
+    text: options.Text = None,
+    combine: options.Combine = None,
     normalise: options.Normalise = None,
     seeds: Annotated[int, typer.Option(min=1, help="with --table: seeds of each row")] = 5,
     folds: options.Folds = 1,
@@ -232,8 +232,8 @@ def _base(
     splits: Sequence[str],
     features: str | None,
     encoder: str,
-    text: str,
-    combine: str,
+    text: str | None,
+    combine: str | None,
     normalise: str | None,
 ) -> "tuple[list[ProblemOptions], dict[str, Mapping[str, Any]]]":
     """The data that an ablation runs on, one a feature set, and the fields that its rows start from, by method."""
@@ -253,8 +253,11 @@ def _base(
     if dataset is not None or not problems:
         first = splits[0] if splits else None
         several = _names(features) or [None]
+        wanted = {options.text_parts(row.method, {**values[row.method], **row.fields}) for row in plan.rows}
+        parts = wanted.pop() if len(wanted) == 1 else ()  # rows that differ in it need it said
         problems = [
-            options.problem_options(dataset, first, name, encoder, text, combine, normalise) for name in several
+            options.problem_options(dataset, first, name, encoder, text, combine, normalise, parts=parts)
+            for name in several
         ]
     elif features is not None:
         problems = [problems[0].model_copy(update={"features": name}) for name in _names(features)]

@@ -154,6 +154,14 @@ class Method(ABC):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     pack_by: ClassVar[tuple[str, ...]] = ("batch_size",)  # the fields in which a population cannot differ
     learns_from: ClassVar[tuple[FeatureKind, ...]] = ("numbers",)  # kinds of features that a task may have
+    any_text: ClassVar[str] = ""  # the assignment with which a method of `text_parts` takes any class text
+
+    def text_parts(self, config: Any) -> tuple[str, ...]:
+        """The texts of a class whose vectors, as wide as each other, stand one after the other in its semantics.
+
+        Such as `verb` and `noun`; the verbs see to it (options.check_text). None, the default: any semantics will do.
+        """
+        return ()
 
     @abstractmethod
     def fit_population(self, members: Sequence[Member], run: Run) -> None:

@@ -24,8 +24,8 @@ def train(
     split: options.Split = None,
     features: options.Features = None,
     encoder: options.Encoder = "minilm",
-    text: options.Text = "name",
-    combine: options.Combine = "mean",
+    text: options.Text = None,
+    combine: options.Combine = None,
     normalise: options.Normalise = None,
     masked_features: options.MaskedFeatures = None,
     assigned: options.Assignments = None,
@@ -53,12 +53,16 @@ def train(
     elif method is None:
         raise InputError("give a METHOD, such as methods.sadvae, or --resume FOLDER")
     else:
-        problem = options.problem_options(dataset, split, features, encoder, text, combine, normalise, masked_features)
+        values = options.base_values(method, preset, assigned)
+        parts = options.text_parts(method, values)
+        problem = options.problem_options(
+            dataset, split, features, encoder, text, combine, normalise, masked_features, parts
+        )
         experiment = Experiment(
             method=method,
             problem=problem,
             protocol=options.protocol_options(protocol, folds),
-            configs=(options.base_values(method, preset, assigned),),
+            configs=(values,),
             seeds=tuple(range(seed, seed + seeds)),
             test=True,
             device=device,
@@ -82,6 +86,7 @@ def carry_out(experiment: "Experiment", folder: Path, workers: int, address: str
 
     device_of(experiment.device)
     options.check_features(experiment.method, experiment.problem)
+    options.check_text(experiment.method, experiment.configs[0], experiment.problem)
     for split in experiment.splits or (experiment.problem.split,):  # a user's mistakes show before a folder is made
         load_problem(experiment.problem.model_copy(update={"split": split}))
     folder.mkdir(parents=True, exist_ok=True)

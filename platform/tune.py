@@ -28,8 +28,8 @@ def tune(
     split: options.Split = None,
     features: options.Features = None,
     encoder: options.Encoder = "minilm",
-    text: options.Text = "name",
-    combine: options.Combine = "mean",
+    text: options.Text = None,
+    combine: options.Combine = None,
     normalise: options.Normalise = None,
     masked_features: options.MaskedFeatures = None,
     space: Annotated[
@@ -74,8 +74,10 @@ def tune(
         raise InputError("give a METHOD, such as methods.sadvae, or --resume FOLDER")
     else:
         several = _splits(split, splits)
+        base = options.base_values(method, preset, assigned)
+        parts = options.text_parts(method, base)
         problem = options.problem_options(
-            dataset, several[0], features, encoder, text, combine, normalise, masked_features
+            dataset, several[0], features, encoder, text, combine, normalise, masked_features, parts
         )
         search = _created(
             runs,
@@ -83,7 +85,7 @@ def tune(
             space,
             trials,
             sampler,
-            options.base_values(method, preset, assigned),
+            base,
             assignments(assigned or []),
             small=dataset is None,
             problem=problem,
@@ -146,6 +148,7 @@ def _created(
     device_of(asked["device"])
     counts = _trials(trials, [stage.trials for stage in space.stages])
     options.check_features(method, asked["problem"])
+    options.check_text(method, base, asked["problem"])
     for split in asked["splits"]:  # the class text is encoded here, once, and trials read it from the folder
         load_problem(asked["problem"].model_copy(update={"split": split}))
     tags = _tags(method, asked["problem"], asked["splits"])
