@@ -110,3 +110,16 @@ def test_an_ablations_data_have_the_text_that_its_rows_take(folder):
 
     assert text("synse-2") == BOTH
     assert text("sadvae-6") == ("name", "mean")
+
+
+def test_a_table_that_compares_class_texts_takes_several(folder):
+    given = ("two", "attributes,verbs", "name,verb", None, None)
+    several, _ = _base([], "sadvae-G", None, None, folder, [given[0]], None, *given[1:])
+    assert [(one.text.encoder, one.text.text) for one in several] == [
+        ("attributes", "name"),
+        ("attributes", "verb"),
+        ("verbs", "name"),
+        ("verbs", "verb"),
+    ]
+    (one,), _ = _base([], "sadvae-B", None, None, folder, [given[0]], None, *given[1:])
+    assert one.text.encoder == "attributes,verbs"  # a path may hold a comma
