@@ -5,7 +5,8 @@ embeddings, concatenated, in a third. In each, a sample's product with its own c
 modalities); in the first two, samples of one verb, or noun, should be nearer than those of another (loss within).
 Written as a population, as SA-DVAE is.
 
-The class semantics hold the verb's vector and then the noun's: `--text verb+noun --combine concatenate`. Which classes
+The class semantics hold the verb's vector and then the noun's: `--text verb+noun --combine concatenate`, the default
+here. Which classes
 share a verb or a noun is told by equal vectors; those without a noun share the mean noun.
 
 Sizes, losses and constants are those of SynSE's released code, from which both skeleton papers' numbers for JPoSE come.
@@ -94,6 +95,9 @@ class JPoSE(Method):
         "synse": {"seen_classifier": "logits"},
         "synse-word2vec": {"seen_classifier": "logits", "text_layers": 1},
     }
+
+    def text_parts(self, config: JPoSEConfig) -> tuple[str, ...]:
+        return _PARTS
 
     def fit_population(self, members: Sequence[Member], run: Run) -> None:
         """Train the members side by side. They share `pack_by`; task, seed and every other field may differ.

@@ -13,6 +13,8 @@ papers' numbers for ReViSE come. What was chosen, and why:
   the test set and is left out.
 - Association loss: SynSE's code has a margin of 0.3 to every other class, where the paper, by a comment in that code,
   has a binary prediction loss: association=binary, a logistic loss a class. The softmax's cross-entropy is there too.
+  The code's sum over classes includes the sample's own. That adds the margin, a constant, which is left out of the
+  value; with negatives=fixed it also pulls the own class's text towards the sample at every step, which is kept.
 - MMD: the biased estimate with the kernel exp(−κ‖h − h'‖²), κ = 32, both in SynSE's code.
 - Contraction: γ‖∂h/∂x‖², the squared Frobenius norm, averaged over samples (Rifai et al., 2011). SynSE's code has γ =
   1e-4, but computes its term so that no gradient flows through it, which is contraction=0.
@@ -36,6 +38,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from methods.compatibility import CompatibilityConfig, CompatibilityModel, CompatibilityPopulation, check_members
+from methods.outputs import warn_of_relu
 from platform.errors import InputError
 from platform.method import Member, Method, Run
 from platform.population.adam import PopulationAdam
@@ -66,7 +69,8 @@ class ReViSEConfig(CompatibilityConfig):
     margin: float = Field(0.3, ge=0, description="of association=hinge (SynSE)")
     negatives: Literal["moved", "fixed"] = Field(
         "moved",
-        description="whether a sample's loss moves the other classes' text too, or its own class's only (SynSE)",
+        description="whether a sample's loss moves the other classes' text too, or its own class's only (SynSE), which "
+        "the hinge then pulls at every step",
     )
     reconstruction: float = Field(1.0, ge=0, description="weight of both reconstruction errors, means over elements")
     contraction: float = Field(1e-4, ge=0, description="γ, weight of the contractive term (SynSE)")
@@ -135,6 +139,7 @@ class ReViSE(Method):
             if member.config.log_features and (least := member.task.features.min().item()) < 0:
                 raise InputError(f"log_features=true: some features are negative ({least:g}); try --normalise none")
         check_members(members, run)
+        warn_of_relu("revise", members)
         _Population(members, run).fit()
 
 
@@ -152,6 +157,8 @@ class _Population(CompatibilityPopulation):
         super().__init__(members, run)
         self.associations = {kind: self.chosen([c.association == kind for c in self.configs]) for kind in _ASSOCIATIONS}
         self.fixed = self.chosen([c.negatives == "fixed" for c in self.configs])
+        pulls = [float(c.association == "hinge") for c in self.configs]
+        self.pull = torch.tensor(pulls, device=self.device)[:, None, None]  # of the own class's text, where fixed
         self.logarithmic = self.chosen([c.log_features for c in self.configs])
         relu = self.chosen([c.output_relu for c in self.configs])
         self.without_relu = None if relu is None else ~relu[:, None, None]
@@ -194,7 +201,9 @@ class _Population(CompatibilityPopulation):
 
         place_x, place_y = self.layers("shared_x", code_x).tanh_(), self.layers("shared_y", code_y).tanh_()
         association, slope = self._associate(torch.bmm(place_x, place_y.transpose(1, 2)), own)
-        moved = slope if self.fixed is None else torch.where(self.fixed[:, None, None], slope * own, slope)
+        moved = slope
+        if self.fixed is not None:
+            moved = torch.where(self.fixed[:, None, None], (slope - self.pull / batch) * own, slope)
         slope_x = self._write_tanh("shared_x", code_x, place_x, torch.bmm(slope, place_y))
         slope_y = self._write_tanh("shared_y", code_y, place_y, torch.bmm(moved.transpose(1, 2), place_x))
 

@@ -5,11 +5,16 @@ does not say. An adversary D_T keeps the two independent. Written as a populatio
 member axis, and one model is a population of one.
 
 Where the paper and its released code differ, the paper is the default and the preset `released` gives the code's
-choices. Two things the paper leaves open are taken from the code: a reconstruction error is the mean over elements, a
-KL divergence the sum over latent dimensions, and single layers start Xavier-uniform with gain 0.5. One thing that the
-code has and the paper has not is left out: the code also trains D_T on the text latents.
+choices. Three things the paper leaves open are taken from the code: a reconstruction error is the mean over elements, a
+KL divergence the sum over latent dimensions, and single layers start Xavier-uniform with gain 0.5.
+
+D_T's own step is the paper's after the VAEs' step, on the latents that these were trained with, and its turns are
+counted through all epochs. discriminator=released has the code's: before the VAEs' step, on latents drawn afresh, its
+turns counted anew in each epoch, and as much on the text's latents as on the skeleton's. The code permutes both z^v and
+z^r; the pairs that this gives are those of one permutation, in another order, over which the loss is a mean.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Self
@@ -19,9 +24,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from methods.outputs import warn_of_relu
 from methods.population import Population
 from methods.vae import Latent, Reconstruction, crossed, crossed_slopes
-from platform.errors import InputError
+from platform.errors import InputError, InputWarning
 from platform.method import Member, Method, MethodConfig, Model, Run
 from platform.population.adam import PopulationAdam
 from platform.population.draws import generator
@@ -68,13 +74,20 @@ class SADVAEConfig(MethodConfig):
     adversary: Literal["log", "probability"] = Field(
         "log", description="the encoder minimises Eq. 6, or the mean of D_T(z_x) (released)"
     )
+    discriminator: Literal["paper", "released"] = Field(
+        "paper",
+        description="D_T's step: after the VAEs', on their latents, or before it, on both modalities drawn afresh, and "
+        "counted anew in each epoch (released)",
+    )
     output_relu: bool = Field(False, description="ReLU on the decoders' outputs (released)")
     classifier_relu: bool = Field(False, description="ReLU on the unseen classifier's logits (released)")
     classifier_samples: int = Field(500, ge=1, description="latents generated for each unseen class (SynSE, 2.6)")
     classifier_steps: int = Field(300, ge=1, description="Adam steps of the unseen classifier C_u (SynSE, 2.6)")
     classifier_learning_rate: float = Field(1e-3, gt=0, description="of C_u's Adam (SynSE, 2.6)")
-    seen_classifier: Literal["features", "latent", "logits"] = Field(
-        "features", description="input of C_s: f_x (Eq. 10), z_x^r (Table 8), or the data set's logits (released)"
+    seen_classifier: Literal["features", "latent", "logits", "logits-or-features"] = Field(
+        "features",
+        description="input of C_s: f_x (Eq. 10), z_x^r (Table 8), or none: the extractor's logits take its place "
+        "(released), which the data set must bring, or f_x where it brings none",
     )
     seen_classifier_c: float = Field(1.0, gt=0, description="inverse L2 penalty of C_s (scikit-learn's C)")
     combination: Literal["soft", "hard", "stacking"] = Field(
@@ -110,9 +123,10 @@ class SADVAEModel(Model):
         return self.unseen_classifier.log_probabilities(self.latent(x)[0])
 
     def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
-        if self.config.seen_classifier == "logits":
+        if self.seen_classifier is None:
             if logits is None or not torch.isfinite(logits).all():
-                raise InputError("seen_classifier=logits: these samples have no logits; use seen_classifier=features")
+                asked = self.config.seen_classifier
+                raise InputError(f"seen_classifier={asked}: these samples have no logits; use seen_classifier=features")
             return torch.log_softmax(logits, dim=1)
         return self.seen_classifier.log_probabilities(
             self.latent(x)[0] if self.config.seen_classifier == "latent" else x
@@ -161,7 +175,7 @@ class SADVAE(Method):
 
     Config = SADVAEConfig
     Model = SADVAEModel
-    pack_by = ("batch_size", "output_relu", "adversary", "classifier_relu", "classifier_samples",
+    pack_by = ("batch_size", "output_relu", "adversary", "discriminator", "classifier_relu", "classifier_samples",
                "classifier_steps", "classifier_learning_rate")  # fmt: skip
     citation = """@inproceedings{li2024sadvae,
   title = {{SA-DVAE}: Improving Zero-Shot Skeleton-Based Action Recognition by Disentangled Variational Autoencoders},
@@ -188,8 +202,10 @@ class SADVAE(Method):
             "lambda_2": 0.034 / 3,
             "noise": "sample",
             "adversary": "probability",
+            "discriminator": "released",
             "output_relu": True,
             "classifier_relu": True,
+            "seen_classifier": "logits-or-features",
             "combination": "hard",
         },
     }
@@ -198,12 +214,16 @@ class SADVAE(Method):
         """Train the members side by side. They share `pack_by`; task, seed and every other field may differ.
 
         Raises InputError where given logits are wanted and there are none, or the workers cannot share a batch evenly.
+        Warns where features take the place of logits that would have been preferred.
         """
         if any(m.config.seen_classifier == "logits" and m.task.logits is None for m in members):
             raise InputError("seen_classifier=logits: the data folder has no logits; use seen_classifier=features")
+        if any(m.config.seen_classifier == "logits-or-features" and m.task.logits is None for m in members):
+            warnings.warn("sadvae: the data folder has no logits, so C_s is fitted on the features", InputWarning, 2)
         if members[0].config.batch_size % run.world_size:
             size = members[0].config.batch_size
             raise InputError(f"batch_size={size}: {run.world_size} workers need a multiple of {run.world_size}")
+        warn_of_relu("sadvae", members)
         _Population(members, run).fit()
 
 
@@ -259,13 +279,14 @@ class _Population(Population):
         steps, rows = self.data.batches(self.epochs, batch_size)  # steps: of each member
         rows = rows[:, :, mine]  # (longest, members, batch)
         weights = self._loss_weights(steps)  # (longest, 6, members)
-        noise = self._noise(mine)
+        noise, fresh = self._noise(mine), self._fresh_noise(mine)
         active, due = self._taking_part(steps)
         penalised = (weights[:, 4] > 0) & self.adversarial  # (longest, members): where the total correlation counts
         kinds = list(zip(active.all(1).tolist(), penalised.any(1).tolist(), due.any(1).tolist(), strict=True))
         losses = torch.zeros(len(rows), len(_LOSSES), len(self.members), device=self.device)
         for step, kind in enumerate(kinds):
-            losses[step] = self.step(kind, rows[step], *noise.step(step), weights[step], active[step], due[step])
+            drawn = [part for one in (noise, *fresh) for part in one.step(step)]
+            losses[step] = self.step(kind, rows[step], weights[step], active[step], due[step], *drawn)
         counted = torch.stack([active] * 4 + [active & penalised, due], dim=1)
         totals = torch.where(counted, losses, 0.0).sum(dim=0)
         counts = counted.sum(dim=0)
@@ -276,25 +297,33 @@ class _Population(Population):
         self,
         kind: tuple[bool, bool, bool],
         rows: Tensor,
-        noise: Tensor,
-        order: Tensor,
         weights: Tensor,
         active: Tensor,
         due: Tensor,
+        noise: Tensor,
+        order: Tensor,
+        *fresh: Tensor,
     ) -> Tensor:
         """One step of all members; gives `_LOSSES` (6, members).
 
         kind: whether all members take part, the total correlation counts for any, and D_T is due for any. rows, order:
-        (members, batch); noise: (members, batch, z_v + 2·z_r); weights: (6, members); active, due: (members,).
+        (members, batch); weights: (6, members); active, due: (members,); noise: (members, batch, z_v + 2·z_r); fresh:
+        the noise (members, batch, z_v + z_r) and the order of each modality's latents for D_T, where they are its own.
         """
         everyone, penalised, adversary = kind
         x, y = self.data.batch(rows)
         z_r = self.layers.widest["z_r"]
         noise_x, noise_y = noise.split([self.z_v + z_r, z_r], dim=-1)
-        losses, z_x = self._differentiate(x, y, noise_x, noise_y, order if penalised else None, weights)
+        latent_x = Latent.sample(self.layers("encoder_x", x), noise_x)
+        latent_y = Latent.sample(self.layers("encoder_y", y), noise_y)
+        own = torch.zeros_like(weights[0])
+        if adversary and fresh:
+            own = self._train_adversary(*self._redrawn(latent_x, latent_y, *fresh), weights[5], due)
+        losses = self._differentiate(x, y, latent_x, latent_y, order if penalised else None, weights)
         gradients = [self.layers.gradients[name] for name in self.optimiser.parameters]
         self.optimiser.step(self.run.average(gradients), None if everyone else active)
-        own = self._train_adversary(z_x, order, weights[5], due) if adversary else torch.zeros_like(losses[0])
+        if adversary and not fresh:
+            own = self._train_adversary(latent_x.z, order, weights[5], due)
         return torch.cat([losses, own[None]])
 
     def models(self, indices: Sequence[int]) -> list[SADVAEModel]:
@@ -319,29 +348,49 @@ class _Population(Population):
             models.append(replace(model, seen_classifier=_seen_classifier(model, member.task, task)))
         return models
 
-    def _noise(self, mine: slice) -> EpochNoise:
+    def _noise(self, mine: slice, parts: Sequence[str] = ("z_v", "z_r", "z_r"), purpose: str = "") -> EpochNoise:
         return EpochNoise(
             [m.seed for m in self.members],
             self.epochs,
-            ("z_v", "z_r", "z_r"),
+            parts,
             self.widths,
             [c.noise == "sample" for c in self.configs],
             self.config.batch_size,
             mine,
             self.device,
+            purpose,
         )
 
-    def _differentiate(
-        self, x: Tensor, y: Tensor, noise_x: Tensor, noise_y: Tensor, order: Tensor | None, weights: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Write the gradients of Eq. 7 for the VAEs; gives the five loss terms (5, members) and z_x.
+    def _fresh_noise(self, mine: slice) -> list[EpochNoise]:
+        """Of the latents z_x and z_x^v beside z_y on which D_T is trained, where they are drawn for it alone."""
+        if self.config.discriminator == "paper":
+            return []
+        return [self._noise(mine, ("z_v", "z_r"), f"discriminator {modality}") for modality in ("x", "y")]
 
-        x: (members, batch, D), y: (members, batch, T), weights: (6, members), z_x: (members, batch, z_v + z_r). The
-        total correlation is left out where `order` is None.
+    def _redrawn(
+        self, latent_x: Latent, latent_y: Latent, noise_x: Tensor, order_x: Tensor, noise_y: Tensor, order_y: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What D_T is trained on, as the released code has it: z_x, then z_x^v beside z_y, each drawn afresh.
+
+        noise_x, noise_y: (members, batch, z_v + z_r); order_x, order_y: (members, batch). Gives (members, 2·batch,
+        z_v + z_r), and the order in which the samples' z_x^v are permuted, within each modality.
+        """
+        z_x = torch.addcmul(latent_x.mean, latent_x.deviation, noise_x)
+        style, text = noise_y.split([self.z_v, latent_y.mean.shape[-1]], dim=-1)
+        z_v = torch.addcmul(latent_x.mean[..., : self.z_v], latent_x.deviation[..., : self.z_v], style)
+        z_y = torch.addcmul(latent_y.mean, latent_y.deviation, text)
+        order = torch.cat([order_x, order_y + order_x.shape[1]], dim=1)
+        return torch.cat([z_x, torch.cat([z_v, z_y], dim=-1)], dim=1), order
+
+    def _differentiate(
+        self, x: Tensor, y: Tensor, latent_x: Latent, latent_y: Latent, order: Tensor | None, weights: Tensor
+    ) -> Tensor:
+        """Write the gradients of Eq. 7 for the VAEs; gives the five loss terms (5, members).
+
+        x: (members, batch, D), y: (members, batch, T), weights: (6, members). The total correlation is left out where
+        `order` is None.
         """
         _, lambda_1, beta_x, beta_y, lambda_2, _ = weights
-        latent_x = Latent.sample(self.layers("encoder_x", x), noise_x)
-        latent_y = Latent.sample(self.layers("encoder_y", y), noise_y)
         for_x, for_y = crossed(latent_x.z, latent_y.z, self.z_v)
         own_and_crossed = torch.stack([torch.ones_like(lambda_1), lambda_1], dim=1)
         error_x, slope_for_x = self._decode("decoder_x", for_x, x, own_and_crossed)
@@ -355,7 +404,7 @@ class _Population(Population):
         self.layers.write_slopes("encoder_x", x, latent_x.slope(slope_x, beta_x))
         self.layers.write_slopes("encoder_y", y, latent_y.slope(slope_y, beta_y))
         own, cross = (error_x + error_y).unbind(1)
-        return torch.stack([own, cross, latent_x.divergence, latent_y.divergence, correlation]), latent_x.z
+        return torch.stack([own, cross, latent_x.divergence, latent_y.divergence, correlation])
 
     def _decode(self, layer: str, latents: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """(members, 2) errors of own and cross reconstruction, and the latents' slope; writes the layer's gradients."""
@@ -388,9 +437,12 @@ class _Population(Population):
         slope_z[..., : self.z_v].scatter_add_(1, places, altered[..., : self.z_v])
         return value, slope_z
 
-    def _train_adversary(self, z_x: Tensor, order: Tensor, weight: Tensor, due: Tensor) -> Tensor:
-        """One step of D_T for the members that are due, maximising Eq. 6; gives its cross-entropy (members,)."""
-        inputs, hidden, logits = self._discriminate(z_x, order)
+    def _train_adversary(self, z: Tensor, order: Tensor, weight: Tensor, due: Tensor) -> Tensor:
+        """One step of D_T for the members that are due, maximising Eq. 6; gives its cross-entropy (members,).
+
+        z: (members, samples, z_v + z_r), order: (members, samples).
+        """
+        inputs, hidden, logits = self._discriminate(z, order)
         value, slope_logits = self._log_likelihood(logits)
         slope_logits *= -0.5 * weight[:, None]
         self.layers.write_slopes("discriminator_2", hidden, slope_logits[..., None])
@@ -399,13 +451,13 @@ class _Population(Population):
         self.adversary_optimiser.step(self.run.average(gradients), due)
         return -0.5 * value
 
-    def _discriminate(self, z_x: Tensor, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """D_T, a two-layer network, on z_x and then on z̃_x, in which z_x^v is another sample's by `order`.
+    def _discriminate(self, z: Tensor, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """D_T, a two-layer network, on z and then on z̃, in which z^v is another sample's by `order`.
 
-        Gives the input (members, 2·batch, z_v + z_r), the hidden layer and the logits (members, 2·batch).
+        Gives the input (members, 2·samples, z_v + z_r), the hidden layer and the logits (members, 2·samples).
         """
-        z_v = z_x[..., : self.z_v].gather(1, order[..., None].expand(-1, -1, self.z_v))
-        inputs = torch.cat([z_x, torch.cat([z_v, z_x[..., self.z_v :]], dim=-1)], dim=1)
+        z_v = z[..., : self.z_v].gather(1, order[..., None].expand(-1, -1, self.z_v))
+        inputs = torch.cat([z, torch.cat([z_v, z[..., self.z_v :]], dim=-1)], dim=1)
         hidden = self.layers("discriminator_1", inputs).relu_()
         return inputs, hidden, self.layers("discriminator_2", hidden).squeeze(-1)
 
@@ -425,7 +477,8 @@ class _Population(Population):
         count, epoch = torch.tensor([steps, self.epochs], device=self.device)
         step = torch.arange(max(steps), device=self.device)[:, None]
         active = self.alive & (step < count)
-        return active, active & self.adversarial & ((epoch * count + step + 1) % self.discriminator_steps == 0)
+        before = epoch * count if self.config.discriminator == "paper" else 0
+        return active, active & self.adversarial & ((before + step + 1) % self.discriminator_steps == 0)
 
     def _loss_weights(self, steps: Sequence[int]) -> Tensor:
         """(longest, 6, members): the weight of each of `_LOSSES` at each step: 1, λ1', β_x', β_y', λ2', D_T's own."""
@@ -499,7 +552,7 @@ def _generated(weights: Mapping[str, Tensor], semantics: Tensor, config: SADVAEC
 def _seen_classifier(model: SADVAEModel, task: Task, on_device: Task) -> SoftmaxClassifier | None:
     """C_s; on f_x it depends on the task alone and is fitted once."""
     config = model.config
-    if config.seen_classifier == "logits":
+    if config.seen_classifier.startswith("logits") and task.logits is not None:
         return None
     if config.seen_classifier == "latent":
         latent = model.latent(on_device.features)[0]

@@ -4,8 +4,8 @@ A variational autoencoder for the skeleton features, one for the verb of each cl
 the skeleton latent, z_s,v and z_s,n, are aligned with the latents z_v and z_n by cross-modal reconstruction, which is
 switched on late in each cycle of an annealing schedule. Written as a population, as SA-DVAE is.
 
-The class semantics hold the verb's vector and then the noun's: `--text verb+noun --combine concatenate`. Each is
-brought to length 1, as the released code does. With parts=single, one autoencoder takes the whole text.
+The class semantics hold the verb's vector and then the noun's: `--text verb+noun --combine concatenate`, the default
+here. Each is brought to length 1, as the released code does. With parts=single, one autoencoder takes the whole text.
 
 An epoch is one cycle, after each of which the released code tests its model too; what the paper and the code call an
 epoch is a step, on one random batch. Where the two differ, the paper is the default, and the presets `released-…` give
@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 from methods.latents import classifiers_on, drawn, rows_of_classes
+from methods.outputs import warn_of_relu
 from methods.population import Population
 from methods.vae import Latent, Reconstruction, crossed, crossed_slopes
 from platform.errors import InputError
@@ -191,6 +192,7 @@ class SynSE(Method):
     Config = SynSEConfig
     Model = SynSEModel
     pack_by = ("batch_size", "parts")
+    any_text = "parts=single"
     citation = """@inproceedings{gupta2021synse,
   title = {Syntactically Guided Generative Embeddings for Zero-Shot Skeleton Action Recognition},
   author = {Gupta, Pranay and Sharma, Divyanshu and Sarvadevabhatla, Ravi Kiran},
@@ -210,6 +212,9 @@ class SynSE(Method):
         "released-ntu120-96_24": _RELEASED | {"z_s": 200, "cycle": 1900, "alpha_start": 1500, "beta_y_start": 1500},
     }
 
+    def text_parts(self, config: SynSEConfig) -> tuple[str, ...]:
+        return _PARTS["verb+noun"] if config.parts == "verb+noun" else ()
+
     def fit_population(self, members: Sequence[Member], run: Run) -> None:
         """Train the members side by side. They share `pack_by`; task, seed and every other field may differ.
 
@@ -222,6 +227,7 @@ class SynSE(Method):
             raise InputError(
                 f"batch_size={members[0].config.batch_size}: must be a multiple of the {run.world_size} workers"
             )
+        warn_of_relu("synse", members)
         _Population(members, run).fit()
 
 

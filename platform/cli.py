@@ -3,13 +3,14 @@
 import json
 import sys
 import traceback
+import warnings
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
 
-from platform.errors import InputError
+from platform.errors import InputError, InputWarning
 
 console = Console(width=None if sys.stdout.isatty() else 140)
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -33,6 +34,7 @@ def run(app: typer.Typer, name: str) -> None:
     A verb that is stopped with Ctrl-C says how to go on and exits with 130 itself.
     """
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    _say_warnings()
     try:
         app(arguments, prog_name=f"python -m {name}")
     except InputError as error:
@@ -40,6 +42,19 @@ def run(app: typer.Typer, name: str) -> None:
             traceback.print_exc()
         _errors.print(f"error: {error}", style="red", markup=False)
         sys.exit(2)
+
+
+def _say_warnings() -> None:
+    """Show our own warnings as a line each; those of libraries stay as they are."""
+    show = warnings.showwarning
+
+    def shown(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if issubclass(category, InputWarning):
+            say(f"warning: {message}")
+        else:
+            show(message, category, *where)
+
+    warnings.showwarning = shown
 
 
 def stopped(resume: str, workers: int = 1, address: str | None = None) -> NoReturn:

@@ -4,6 +4,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,10 +50,16 @@ def compare(
     assigned: options.Assignments = None,
     preset: options.Preset = None,
     dataset: options.DatasetFolder = None,
-    features: Annotated[str | None, typer.Option(help="with --table: feature set; sadvae-C takes several, a,b")] = None,
-    encoder: options.Encoder = "minilm",
-    text: options.Text = "name",
-    combine: options.Combine = "mean",
+    features: Annotated[
+        str | None, typer.Option(help="with --table: feature set; several, a,b, for one that compares them (sadvae-C)")
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="with --table: class semantics (minilm); several, a,b, as above")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="with --table: texts of a class, as train has them; several, a,b (sadvae-G)")
+    ] = None,
+    combine: options.Combine = None,
     normalise: options.Normalise = None,
     unseen_test: options.UnseenTest = None,
     seeds: Annotated[int, typer.Option(min=1, help="with --table: seeds of each row")] = 5,
@@ -246,13 +253,13 @@ def _base(
     dataset: Path | None,
     splits: Sequence[str],
     features: str | None,
-    encoder: str,
-    text: str,
-    combine: str,
+    encoder: str | None,
+    text: str | None,
+    combine: str | None,
     normalise: str | None,
     unseen_test: str | None,
 ) -> "tuple[list[ProblemOptions], dict[str, Mapping[str, Any]]]":
-    """The data that an ablation runs on, one a feature set, and the fields that its rows start from, by method."""
+    """The data that an ablation runs on, a feature set and a class text each, and its rows' first fields, by method."""
     from platform.report.ablations import ablation
     from platform.report.results import run_of_folder
 
@@ -266,16 +273,19 @@ def _base(
     for method in {row.method for row in plan.rows}:
         own = options.base_values(method, preset, assigned, normalise) if preset or assigned or normalise else {}
         values[method] = {**values.get(method, {}), **own}
-    if dataset is not None or not problems:
-        first = splits[0] if splits else None
-        several = _names(features) or [None]
-        problems = [
-            options.problem_options(dataset, first, name, encoder, text, combine, unseen_test=unseen_test)
-            for name in several
-        ]
-    elif features is not None:
-        problems = [problems[0].model_copy(update={"features": name}) for name in _names(features)]
-    return problems, values
+    wanted = {options.text_parts(row.method, {**values[row.method], **row.fields}) for row in plan.rows}
+    parts = wanted.pop() if len(wanted) == 1 else ()  # rows that differ in it need it said
+    texts = _names if "text" in plan.over else lambda given: [given] if given else []  # a path may hold a comma
+    if dataset is None and problems:
+        (first, *_), own = problems, problems[0].text
+        where, what = (first.dataset, first.split), (first.features, own.encoder, own.text)
+        how = combine or own.combine, first.masked_features, unseen_test or first.unseen_test
+    else:
+        where, what = (dataset, splits[0] if splits else None), (None, "minilm", None)
+        how = combine, None, unseen_test
+    several = zip((_names(features), texts(encoder), texts(text)), what, strict=True)
+    each = product(*(given or [known] for given, known in several))
+    return [options.problem_options(*where, *one, *how, parts) for one in each], values
 
 
 def _run_missing(

@@ -1,4 +1,4 @@
-"""The one exception for a mistake that a user can mend."""
+"""The exception for a mistake that a user can mend, and the warning for what is possible but hardly meant."""
 
 
 class InputError(ValueError):
@@ -13,4 +13,11 @@ class Unavailable(InputError):
     """What a run stands on is away, full or broken: its data folder, its disk, the store, its device.
 
     That is no configuration's fault. Nothing is counted as failed, and `--resume` goes on once it is there again.
+    """
+
+
+class InputWarning(UserWarning):
+    """What was asked for is possible, and hardly meant; or a choice that was made for a user. One clear line, as above.
+
+    Given to `warnings.warn`, which a notebook and a worker show; the command line prints it as `warning: …`.
     """

@@ -191,6 +191,14 @@ class Method(ABC):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     pack_by: ClassVar[tuple[str, ...]] = ("batch_size",)  # the fields in which a population cannot differ
     learns_from: ClassVar[tuple[FeatureKind, ...]] = ("numbers",)  # kinds of features that a task may have
+    any_text: ClassVar[str] = ""  # the assignment with which a method of `text_parts` takes any class text
+
+    def text_parts(self, config: Any) -> tuple[str, ...]:
+        """The texts of a class whose vectors, as wide as each other, stand one after the other in its semantics.
+
+        Such as `verb` and `noun`; the verbs see to it (options.check_text). None, the default: any semantics will do.
+        """
+        return ()
 
     @abstractmethod
     def fit_population(self, members: Sequence[Member], run: Run) -> None:
@@ -198,9 +206,19 @@ class Method(ABC):
 
     def configure(self, values: Mapping[str, Any], preset: str | None = None) -> MethodConfig:
         """A Config from a preset and values over it. Raises InputError naming the field that is wrong."""
-        if preset is not None and preset not in self.presets:
-            raise InputError(f"no preset `{preset}`; there is {', '.join(self.presets) or 'none'}")
-        return validated(self.Config, {**(self.presets[preset] if preset else {}), **values})
+        return validated(self.Config, {**self.preset_values(preset), **values})
+
+    def preset_values(self, preset: str | None) -> dict[str, Any]:
+        """The fields of a preset, or of several joined by `+`, of which a later one's values hold; none for None.
+
+        Raises InputError where there is no such preset.
+        """
+        values: dict[str, Any] = {}
+        for name in [] if preset is None else preset.split("+"):
+            if name.strip() not in self.presets:
+                raise InputError(f"no preset `{name.strip()}`; there is {', '.join(self.presets) or 'none'}")
+            values |= self.presets[name.strip()]
+        return values
 
 
 def load_method(name: str) -> Method:

@@ -1,6 +1,6 @@
 """Options that several verbs share, and what they mean together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
@@ -12,10 +12,11 @@ from platform import cli
 from platform.configuration import assignments
 from platform.datasets import contents as dataset_contents
 from platform.datasets.default import DEFAULT_SPLIT, default_dataset
+from platform.datasets.encoders import is_encoder
 from platform.datasets.extractor_check import ALLOW, MARKS, Finding, findings, kinds_of, refuse_seen_classes
 from platform.datasets.folder import Dataset
 from platform.datasets.splits import DRAWN_FORMS
-from platform.datasets.text import ClassText
+from platform.datasets.text import ClassText, encoder_parts, vectors_of_a_class
 from platform.errors import InputError
 
 if TYPE_CHECKING:  # PyTorch stands behind them, and a verb's help should not wait for it
@@ -28,8 +29,13 @@ Features = Annotated[str | None, typer.Option(help="feature set; the folder's fi
 Encoder = Annotated[
     str, typer.Option(help="class semantics: a text encoder, `attributes`, or an embedding's name; several joined by +")
 ]
-Text = Annotated[str, typer.Option(help="texts of a class: name, verb, noun or description sets, joined by +")]
-Combine = Annotated[str, typer.Option(help="several texts of a class: mean or concatenate")]
+Text = Annotated[
+    str | None,
+    typer.Option(help="texts of a class: name, verb, noun or description sets, joined by +; what the method wants"),
+]
+Combine = Annotated[
+    str | None, typer.Option(help="several texts of a class: mean or concatenate; what the method wants, else mean")
+]
 Normalise = Annotated[
     str | None, typer.Option(help="features: none, scale, standard, minmax or l2; the folder's choice if absent")
 ]
@@ -40,7 +46,10 @@ MaskedFeatures = Annotated[
     str | None, typer.Option(help="feature set of the same clips with frames left out (SMIE); none if absent")
 ]
 Assignments = Annotated[list[str] | None, typer.Option("--set", help="a field's value, FIELD=VALUE; may be repeated")]
-Preset = Annotated[str | None, typer.Option(help="named values from the paper's tables")]
+Preset = Annotated[
+    str | None,
+    typer.Option(help="named values from the paper's tables; several joined by +, where they differ the later one's"),
+]
 FOLDS = 3
 Folds = Annotated[int, typer.Option(min=1, help="draws of pseudo-unseen classes that validation averages over")]
 Protocol = Annotated[str, typer.Option(help="of the test: clean, or both with the released, leaking one")]
@@ -73,12 +82,17 @@ def problem_options(
     split: str | None,
     features: str | None,
     encoder: str,
-    text: str,
-    combine: str,
+    text: str | None,
+    combine: str | None,
     masked_features: str | None = None,
     unseen_test: str | None = None,
+    parts: Sequence[str] = (),
 ) -> "ProblemOptions":
-    """Raises InputError where the folder, the split or an option is wrong."""
+    """Raises InputError where the folder, the split or an option is wrong.
+
+    parts: a method's `text_parts`, which a text encoder encodes and concatenates where `text` and `combine` are absent;
+    else these are the class names, and the mean.
+    """
     from platform.zeroshot.problem import ProblemOptions
 
     for name, value, allowed in (
@@ -92,9 +106,51 @@ def problem_options(
         dataset=opened.folder.resolve(),
         split=split,
         features=opened.feature_set(features),
-        text=ClassText(encoder=encoder, text=text, combine=combine),
+        text=_class_text(opened, encoder, text, combine, parts),
         masked_features=masked_features and opened.feature_set(masked_features),
         unseen_test=unseen_test,
+    )
+
+
+def text_parts(method: str, values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Which texts of a class a method wants, one after the other, where its fields have these values; () for any."""
+    from platform.method import load_method
+
+    loaded = load_method(method)
+    return loaded.text_parts(loaded.configure(values))
+
+
+def check_text(method: str, values: Mapping[str, Any], problem: "ProblemOptions") -> None:
+    """Raise InputError where a method wants several texts of a class and a problem's semantics do not hold as many."""
+    from platform.method import load_method
+
+    parts, text, dataset = text_parts(method, values), problem.text, Dataset(problem.dataset)
+    encoders, stored = encoder_parts(text.encoder, dataset.embedding_names), ("attributes", *dataset.embedding_names)
+    known = all(is_encoder(encoder) or encoder in stored for encoder in encoders)  # else it is refused where it is read
+    if not (parts and known) or vectors_of_a_class(dataset, text) == len(parts):
+        return
+    asked = f"--text {'+'.join(parts)} --combine concatenate"
+    if len(encoders) > 1:
+        mended = f"not --encoder {text.encoder}; give one text encoder, or {len(parts)} class embeddings of one width"
+    elif is_encoder(text.encoder):
+        mended = f"not --text {text.text} --combine {text.combine}; leave both out, or give {asked}"
+    else:
+        mended = f"and nothing says that `{text.encoder}` holds these; if it does, give {asked}"
+    anything = load_method(method).any_text
+    raise InputError(
+        f"{method} takes the {' and the '.join(parts)} of a class, one vector after the other, {mended}"
+        + (f"; with --set {anything} any text will do" if anything else "")
+    )
+
+
+def _class_text(
+    dataset: Dataset, encoder: str, text: str | None, combine: str | None, parts: Sequence[str]
+) -> ClassText:
+    wanted = parts if all(is_encoder(part) for part in encoder_parts(encoder, dataset.embedding_names)) else ()
+    return ClassText(
+        encoder=encoder,
+        text="+".join(wanted) or "name" if text is None else text,
+        combine=("concatenate" if wanted else "mean") if combine is None else combine,
     )
 
 
@@ -195,7 +251,7 @@ def base_values(
     loaded, values = load_method(method), assignments(assigned or [])
     values |= {} if normalise is None else {"normalise": normalise}
     loaded.configure(values, preset)
-    return {**(loaded.presets[preset] if preset else {}), **values}
+    return {**loaded.preset_values(preset), **values}
 
 
 def data_tags(problem: "ProblemOptions", splits: Sequence[str] = ()) -> dict[str, str]:

@@ -24,8 +24,8 @@ def train(
     split: options.Split = None,
     features: options.Features = None,
     encoder: options.Encoder = "minilm",
-    text: options.Text = "name",
-    combine: options.Combine = "mean",
+    text: options.Text = None,
+    combine: options.Combine = None,
     normalise: options.Normalise = None,
     masked_features: options.MaskedFeatures = None,
     unseen_test: options.UnseenTest = None,
@@ -55,15 +55,17 @@ def train(
     elif method is None:
         raise InputError("give a METHOD, such as methods.sadvae, or --resume FOLDER")
     else:
+        values = options.base_values(method, preset, assigned, normalise)
+        parts = options.text_parts(method, values)
         problem = options.problem_options(
-            dataset, split, features, encoder, text, combine, masked_features, unseen_test
+            dataset, split, features, encoder, text, combine, masked_features, unseen_test, parts
         )
         options.check_extractor(problem, [problem.split], allow_seen_extractor)
         experiment = Experiment(
             method=method,
             problem=problem,
             protocol=options.protocol_options(protocol, folds),
-            configs=(options.base_values(method, preset, assigned, normalise),),
+            configs=(values,),
             seeds=tuple(range(seed, seed + seeds)),
             test=True,
             device=device,
@@ -87,6 +89,7 @@ def carry_out(experiment: "Experiment", folder: Path, workers: int, address: str
 
     device_of(experiment.device)
     options.check_features(experiment.method, experiment.problem, experiment.configs[0].get("normalise", "auto"))
+    options.check_text(experiment.method, experiment.configs[0], experiment.problem)
     splits = experiment.splits or (experiment.problem.split,)
     for split in splits:  # a user's mistakes show before a folder is made
         load_problem(experiment.problem.model_copy(update={"split": split}))

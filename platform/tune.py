@@ -37,8 +37,8 @@ def tune(
     split: options.Split = None,
     features: options.Features = None,
     encoder: options.Encoder = "minilm",
-    text: options.Text = "name",
-    combine: options.Combine = "mean",
+    text: options.Text = None,
+    combine: options.Combine = None,
     normalise: options.Normalise = None,
     masked_features: options.MaskedFeatures = None,
     unseen_test: options.UnseenTest = None,
@@ -88,8 +88,10 @@ def tune(
         raise InputError("give a METHOD, such as methods.sadvae, or --resume FOLDER")
     else:
         several = _splits(split, splits)
+        base = options.base_values(method, preset, assigned, normalise)
+        parts = options.text_parts(method, base)
         problem = options.problem_options(
-            dataset, several[0], features, encoder, text, combine, masked_features, unseen_test
+            dataset, several[0], features, encoder, text, combine, masked_features, unseen_test, parts
         )
         search = _created(
             runs,
@@ -97,7 +99,7 @@ def tune(
             space,
             trials,
             sampler,
-            options.base_values(method, preset, assigned, normalise),
+            base,
             assignments(assigned or []) | ({} if normalise is None else {"normalise": normalise}),
             small=dataset is None,
             allow_seen_extractor=allow_seen_extractor,
@@ -164,6 +166,7 @@ def _created(
     device_of(asked["device"])
     counts = _trials(trials, [stage.trials for stage in space.stages])
     options.check_features(method, asked["problem"], base.get("normalise", "auto"))
+    options.check_text(method, base, asked["problem"])
     options.check_extractor(asked["problem"], asked["splits"], allow_seen_extractor)
     validation = {}
     for split in asked["splits"]:  # the class text is encoded here, once, and trials read it from the folder

@@ -20,7 +20,7 @@ class Plain(Method):
     """Trains nothing."""
 
     Config, citation = Config, ""
-    presets: ClassVar = {"wide": {"width": 64, "combination": "soft"}}
+    presets: ClassVar = {"wide": {"width": 64, "combination": "soft"}, "stacked": {"combination": "stacking"}}
 
     def fit_population(self, members, run):
         pass
@@ -63,10 +63,20 @@ def test_values_go_over_a_preset():
     assert Plain().configure({"width": 8}, "wide") == Config(width=8, combination="soft")
 
 
+def test_presets_combine_and_where_they_differ_the_later_one_holds():
+    assert Plain().configure({}, "wide+stacked") == Config(width=64, combination="stacking")
+    assert Plain().configure({}, "stacked+wide") == Config(width=64, combination="soft")
+    assert Plain().configure({"width": 3}, "wide + stacked") == Config(width=3, combination="stacking")
+    assert Plain().preset_values("wide+stacked") == {"width": 64, "combination": "stacking"}
+    assert Plain().preset_values(None) == {}
+
+
 @pytest.mark.parametrize(
     ("values", "preset", "message"),
     [
         ({}, "narrow", "no preset `narrow`; there is wide"),
+        ({}, "wide+narrow", "no preset `narrow`; there is wide, stacked"),
+        ({}, "wide+", "no preset ``; there is wide, stacked"),
         ({"widht": 3}, None, "did you mean `width`"),
         ({"width": 0}, "wide", r"width=0: .* \(of the one layer\)"),
     ],

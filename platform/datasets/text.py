@@ -71,6 +71,20 @@ def class_semantics(dataset: Dataset, text: ClassText) -> np.ndarray:
     return _combined([_vectors(several, rows, mean) for several in texts], text)
 
 
+def vectors_of_a_class(dataset: Dataset, text: ClassText) -> int:
+    """How many vectors of one width stand one after the other in a class's semantics; 0 where they are of several.
+
+    Of one embedding that stands in the folder `text` and `combine` say what it holds, since the numbers do not.
+    """
+    encoders = encoder_parts(text.encoder, dataset.embedding_names)
+    if len(encoders) == 1:
+        described = dataset.classes[0].descriptions
+        counts = [len(described[name]) if name in described else 1 for name in text.text.split("+")]
+        return sum(counts) if text.combine == "concatenate" else 1
+    widths = {dataset.embedding(e).shape[1] if e in dataset.embedding_names else None for e in encoders}
+    return len(encoders) if len(widths) == 1 and None not in widths else 0
+
+
 def encode_names(
     encoder: str, names: Sequence[str], text: ClassText, known: Callable[[], Dataset] | None = None
 ) -> np.ndarray:

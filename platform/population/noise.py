@@ -26,8 +26,11 @@ class EpochNoise:
         batch_size: int,
         mine: slice,
         device: torch.device,
+        purpose: str = "",
     ) -> None:
         """epochs: each member's; parts: names of the latents' parts in `widths`, one after the other.
+
+        purpose: names the draws, where a method draws for more than one.
 
         one_a_sample: whether a member has one draw for all dimensions of a part, in place of one for each; parts in a
         tuple share it.
@@ -37,8 +40,9 @@ class EpochNoise:
         self.own = [[[w[part] for part in group] for group in groups] for w in widths]
         self.one_a_sample, self.batch_size, self.mine = one_a_sample, batch_size, mine
         named = list(zip(seeds, epochs, strict=True))
-        self.noise = [generator(seed, "noise", epoch, device=device) for seed, epoch in named]
-        self.orders = [generator(seed, "permutation", epoch, mine.start, device=device) for seed, epoch in named]
+        noise, order = (f"{purpose} {kind}".strip() for kind in ("noise", "permutation"))
+        self.noise = [generator(seed, noise, epoch, device=device) for seed, epoch in named]
+        self.orders = [generator(seed, order, epoch, mine.start, device=device) for seed, epoch in named]
 
     def step(self, step: int) -> tuple[Tensor, Tensor]:
         """Noise (members, batch, all parts) and permutations (members, batch). Steps are asked for in order."""

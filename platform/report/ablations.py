@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -42,14 +42,14 @@ class AblationRow(BaseModel):
 
 
 class Ablation(BaseModel):
-    """A table of a paper. over: rows stand for each feature set and class text given, as the paper compares those."""
+    """A table of a paper. over: rows stand for each of several feature sets, or class texts, as it compares these."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     table: str
     title: str = ""  # of a figure, which has no table of numbers to name it
     metrics: tuple[str, ...]
-    over: str = ""
+    over: tuple[Literal["features", "text"], ...] = ()
     rows: tuple[AblationRow, ...]
 
 
@@ -83,10 +83,14 @@ def ablation(name: str) -> Ablation:
 def planned(plan: Ablation, problems: Sequence[ProblemOptions], base: Mapping[str, Mapping[str, Any]]) -> list[Planned]:
     """What a table wants, row by row. problems: the data, one feature set and class text each; base: fields by method.
 
-    Raises InputError where a row's fields do not fit its method, or several feature sets are given to a table of one.
+    Raises InputError where a row's fields do not fit its method, or several feature sets or class texts are given to a
+    table that does not compare them.
     """
-    if len(problems) > 1 and plan.over != "features":
-        raise InputError(f"--table {plan.table}: it compares configurations; give one feature set and one encoder")
+    given = {"features": {p.features for p in problems}, "text": {p.text for p in problems}}
+    for what, named in (("features", "feature set"), ("text", "class text")):
+        if len(given[what]) > 1 and what not in plan.over:
+            compared = " and ".join(plan.over) or "configurations"
+            raise InputError(f"--table {plan.table}: it compares {compared}; give one {named}")
     found = []
     for problem in problems:
         for row in plan.rows:

@@ -120,6 +120,9 @@ def reference_losses(w, c, task, rows):
         scores = layer(w, "shared_x", code_x).tanh() @ torch.where(own[:, None], places, others).T
         if c.association == "hinge":
             association.append(sum((c.margin + s - scores[label]).clamp_min(0) for s in scores[~own]))
+            if c.negatives == "fixed":  # the own class's term of the released code's sum, without its constant value
+                among_others = layer(w, "shared_x", code_x).tanh() @ others[label]
+                association[-1] += (c.margin + among_others - scores[label]).clamp_min(0) - c.margin
         elif c.association == "binary":
             association.append(binary_cross_entropy(scores.sigmoid(), own.float(), reduction="sum"))
         else:
@@ -169,6 +172,22 @@ def test_a_steps_losses_and_gradients_are_those_of_the_equations(members, index)
     (weighted(member.config, expected) + 0.5 * member.config.text_decay * decay).backward()
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, w[name].grad, rtol=1e-3, atol=1e-5)
+
+
+def test_fixed_negatives_pull_the_own_classes_text_though_no_margin_is_missed(members):
+    values = {"margin": 1e-6, "discrepancy": 0.0, "reconstruction": 0.0, "text_decay": 0.0}
+    alone = population(Member(members[0].task, config(negatives="fixed", **values), 0))
+    _, rows = alone.data.batches([0], 16)
+    x, labels = alone.data.batch(rows[0])[0], alone.data.classes[rows[0]]
+    # as if each sample were far from all classes but its own
+    alone._associate = lambda scores, own: (torch.zeros(1), torch.zeros_like(scores))
+    alone.differentiate(x, labels, rows[0])
+    assert not alone.layers.gradients["shared_x"].any()
+    w = {name: weight.requires_grad_() for name, weight in start_of(alone.members[0]).items()}
+    (code_x, code_y) = encoded(w, x[0], alone.members[0].task.semantics[labels[0]])
+    towards = layer(w, "shared_x", code_x).tanh().detach() * layer(w, "shared_y", code_y).tanh()
+    (-towards.sum(dim=1).mean()).backward()
+    torch.testing.assert_close(alone.layers.gradients["shared_y"][0], w["shared_y"].grad, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("index", [1, 3])

@@ -9,7 +9,8 @@ from torch.nn.functional import binary_cross_entropy, mse_loss
 from methods import sadvae
 from methods.population import TrainingData
 from methods.sadvae import SADVAEConfig, method
-from platform.errors import InputError
+from methods.vae import Latent
+from platform.errors import InputError, InputWarning
 from platform.method import Member
 from platform.population.noise import EpochNoise
 from platform.training import fitting
@@ -76,6 +77,12 @@ def first_step(population):
     return *population.data.batch(rows[0]), *noise.split([population.z_v + z_r, z_r], dim=-1), order
 
 
+def latents(population, x, y, noise_x, noise_y):
+    """Of both modalities."""
+    given = (("encoder_x", x, noise_x), ("encoder_y", y, noise_y))
+    return [Latent.sample(population.layers(name, features), noise) for name, features, noise in given]
+
+
 def assert_same(model, other, x, exact=True):
     tolerance = {"rtol": 0, "atol": 0} if exact else {"rtol": 1e-3, "atol": 1e-4}
     assert model.weights.keys() == other.weights.keys()
@@ -131,6 +138,37 @@ def annealed(k, n, weight):
     return 0.0 if k < n / 3 else 1.5 * (k / n - 1 / 3) * weight
 
 
+def reference_weights(c, k, n, epoch):
+    """λ1', β_x', β_y', λ2' and D_T's own at step k of n."""
+    if c.annealing == "paper":
+        return [(epoch > 0) * c.lambda_1, *(annealed(k, n, weight) for weight in (c.beta_x, c.beta_y, c.lambda_2)), 1.0]
+    later = max(0.0, (k / n - 0.8) / 0.2) * (epoch > 1)
+    first = max(0.0, (k / n - 10 / 17) * 17 / 7)
+    return [(k / n > 0.8) * c.lambda_1, first * c.beta_x, later * c.beta_y, later * c.lambda_2, later * c.lambda_2]
+
+
+def reference_posteriors(w, x, y):
+    """Means and deviations of z_x and of z_y."""
+    heads = ((f @ w[name] + w[f"{name}_bias"][0]).chunk(2, dim=1) for f, name in ((x, "encoder_x"), (y, "encoder_y")))
+    return [(mean, (logvar / 2).exp()) for mean, logvar in heads]
+
+
+def reference_pairs(w, z_v, x, y, draws_x, draws_y):
+    """What the released code trains D_T on: (together, apart) of each modality. draws: noise and a permutation.
+
+    It permutes both latents, each by a permutation of its own.
+    """
+    (mean_x, deviation_x), (mean_y, deviation_y) = reference_posteriors(w, x, y)
+    z_x = mean_x + deviation_x * draws_x[0]
+    beside = (mean_x + deviation_x * torch.nn.functional.pad(draws_y[0][:, :z_v], (0, mean_y.shape[1])))[:, :z_v]
+    z_y = mean_y + deviation_y * draws_y[0][:, z_v:]
+    pairs = []
+    for v, r, order in ((z_x[:, :z_v], z_x[:, z_v:], draws_x[1]), (beside, z_y, draws_y[1])):
+        of_r = torch.randperm(len(r), generator=torch.Generator().manual_seed(len(pairs)))
+        pairs.append((torch.cat([v, r], dim=1), torch.cat([v[order[of_r]], r[of_r]], dim=1)))
+    return pairs
+
+
 def reference_fit(member, start, epochs):
     """Section 3 by autograd and torch's Adam, one model; the samples and the noise are the population's."""
     c, task = member.config, member.task
@@ -139,29 +177,48 @@ def reference_fit(member, start, epochs):
     vae = [p for n, p in w.items() if not n.startswith("discriminator")]
     vae_adam, adversary_adam = (torch.optim.Adam(p, lr=c.learning_rate) for p in (vae, adversary))
     data, step_count = TrainingData([member], CPU), 0
+
+    def draws_of(epoch, parts, purpose):
+        widths, mine = {"z_v": c.z_v, "z_r": c.z_r}, slice(0, c.batch_size)
+        single = [c.noise == "sample"]
+        return EpochNoise([member.seed], [epoch], parts, [widths], single, c.batch_size, mine, CPU, purpose)
+
+    def train_adversary(pairs, weight):
+        losses = []
+        for together, apart in pairs:
+            guesses = torch.cat([reference_discriminator(w, z.detach()) for z in (together, apart)])
+            losses.append(
+                binary_cross_entropy(guesses, torch.cat([torch.ones(len(together)), torch.zeros(len(apart))]))
+            )
+        adversary_adam.zero_grad()
+        (weight * sum(losses) / len(losses)).backward()
+        adversary_adam.step()
+
     for epoch in range(epochs):
         _, rows = data.batches([epoch], c.batch_size)
-        parts, widths = ("z_v", "z_r", "z_r"), {"z_v": c.z_v, "z_r": c.z_r}
-        draws = EpochNoise([member.seed], [epoch], parts, [widths], [False], c.batch_size, slice(0, c.batch_size), CPU)
+        draws = draws_of(epoch, ("z_v", "z_r", "z_r"), "")
+        fresh = [draws_of(epoch, ("z_v", "z_r"), f"discriminator {modality}") for modality in ("x", "y")]
+        step_count = step_count if c.discriminator == "paper" else 0
         for step, batch in enumerate(rows[:, 0]):
             noise, order = (part[0] for part in draws.step(step))
+            drawn = [[part[0] for part in one.step(step)] for one in fresh]
             noise_x, noise_y = noise.split([c.z_v + c.z_r, c.z_r], dim=1)
             x, y = task.features[batch], task.semantics[task.labels[batch]]
+            lambda_1, beta_x, beta_y, lambda_2, own_weight = reference_weights(c, step, len(rows), epoch)
+            step_count += 1
+            due = step_count % c.n_d == 0
+            if due and c.discriminator == "released":
+                train_adversary(reference_pairs(w, c.z_v, x, y, *drawn), own_weight)
             terms, z_x = reference_losses(w, c.z_v, x, y, noise_x, noise_y, order)
             own, crossed, kl_x, kl_y, correlation = terms
-            k = [annealed(step, len(rows), weight) for weight in (c.beta_x, c.beta_y, c.lambda_2)]
-            loss = own + k[0] * kl_x + k[1] * kl_y + (epoch > 0) * c.lambda_1 * crossed + k[2] * correlation
+            if c.adversary == "probability":
+                correlation = reference_discriminator(w, z_x).mean()
+            loss = own + beta_x * kl_x + beta_y * kl_y + lambda_1 * crossed + lambda_2 * correlation
             vae_adam.zero_grad()
             loss.backward()
             vae_adam.step()
-            step_count += 1
-            if step_count % c.n_d == 0:
-                joint = reference_discriminator(w, z_x.detach())
-                altered = reference_discriminator(w, shuffled(z_x.detach(), c.z_v, order))
-                guesses, truth = torch.cat([joint, altered]), torch.cat([torch.ones(len(x)), torch.zeros(len(x))])
-                adversary_adam.zero_grad()
-                binary_cross_entropy(guesses, truth).backward()
-                adversary_adam.step()
+            if due and c.discriminator == "paper":
+                train_adversary([(z_x, shuffled(z_x, c.z_v, order))], own_weight)
     return {name: weight.detach() for name, weight in w.items()}
 
 
@@ -171,13 +228,14 @@ def test_a_steps_losses_and_gradients_are_those_of_the_equations(members, index)
     alone = population(member)
     x, y, noise_x, noise_y, order = first_step(alone)
     weights = torch.tensor([1.0, 0.7, 0.3, 0.2, 0.5, 1.0])[:, None]
-    terms, z_x = alone._differentiate(x, y, noise_x, noise_y, order, weights)
+    latent_x, latent_y = latents(alone, x, y, noise_x, noise_y)
+    terms = alone._differentiate(x, y, latent_x, latent_y, order, weights)
     w = {name: weight.requires_grad_() for name, weight in start_of(member).items()}
-    expected, latents = reference_losses(w, alone.z_v, x[0], y[0], noise_x[0], noise_y[0], order[0])
+    expected, z_x = reference_losses(w, alone.z_v, x[0], y[0], noise_x[0], noise_y[0], order[0])
     adversarial = member.config.alignment == "fd+tc"
     expected = [*expected[:4], expected[4] * adversarial]
     torch.testing.assert_close(terms[:, 0], torch.stack(expected), rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(z_x[0], latents)
+    torch.testing.assert_close(latent_x.z[0], z_x)
     sum(weight * term for weight, term in zip(weights[:, 0], expected, strict=False)).backward()
     for name in alone.optimiser.parameters:
         torch.testing.assert_close(alone.layers.gradients[name][0], w[name].grad, rtol=1e-4, atol=1e-7)
@@ -187,7 +245,8 @@ def test_output_relus_are_differentiated(members):
     member = replace(members[0], config=config(output_relu=True, alignment="fd"))
     alone = population(member)
     x, y, noise_x, noise_y, _ = first_step(alone)
-    alone._differentiate(x, y, 0 * noise_x, 0 * noise_y, None, torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0, 0.0])[:, None])
+    own = torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0, 0.0])[:, None]
+    alone._differentiate(x, y, *latents(alone, x, y, 0 * noise_x, 0 * noise_y), None, own)
     w = {name: weight.requires_grad_() for name, weight in start_of(member).items()}
     z_x = (x[0] @ w["encoder_x"] + w["encoder_x_bias"]).chunk(2, dim=1)[0]
     loss = ((z_x @ w["decoder_x"] + w["decoder_x_bias"]).relu() - x[0]).square().mean()
@@ -196,13 +255,24 @@ def test_output_relus_are_differentiated(members):
         torch.testing.assert_close(alone.layers.gradients[name][0], w[name].grad, rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize("index", [0, 1])
-def test_two_epochs_are_those_of_a_textbook_loop(members, fit, index):
-    member = replace(members[index], config=members[index].config.model_copy(update={"epochs": 2}))
-    expected = reference_fit(member, start_of(member), 2)
+@pytest.mark.parametrize(
+    ("index", "values"),
+    [
+        (0, {"epochs": 2}),
+        (1, {"epochs": 2}),
+        (1, {"epochs": 2, "discriminator": "released"}),
+        (0, {"epochs": 4, "discriminator": "released", "adversary": "probability", "noise": "sample",
+             "annealing": "released", "lambda_2": 0.5, "batch_size": 8}),
+    ],
+)  # fmt: skip
+def test_epochs_are_those_of_a_textbook_loop(members, fit, index, values):
+    member = replace(members[index], config=members[index].config.model_copy(update=values))
+    start = start_of(member)
+    expected = reference_fit(member, start, values["epochs"])
     model = fit([member]).kept["last"][0]
     for name, weight in expected.items():
         torch.testing.assert_close(model.weights[name], weight, rtol=1e-3, atol=2e-5)
+        assert (weight - start[name]).abs().max() > 1e-3  # all of them learned
 
 
 def weights_of_epoch(population, epoch, steps):
@@ -249,9 +319,10 @@ def test_the_weights_follow_the_released_schedule(members):
     assert epochs[2][-1, 4].item() == pytest.approx(0.0113, abs=1e-4)
 
 
+@pytest.mark.parametrize("discriminator", ["paper", "released"])
 @pytest.mark.parametrize("n_d", [1, 3, 7])
-def test_the_discriminator_moves_every_n_d_steps(members, n_d):
-    member = replace(members[0], config=config(n_d=n_d, epochs=2))
+def test_the_discriminator_moves_every_n_d_steps(members, n_d, discriminator):
+    member = replace(members[0], config=config(n_d=n_d, epochs=2, discriminator=discriminator))
     alone, moved = population(member), []
     step = alone.adversary_optimiser.step
 
@@ -263,7 +334,10 @@ def test_the_discriminator_moves_every_n_d_steps(members, n_d):
     for epoch in range(2):
         alone.epochs = [epoch]
         alone.train_epoch()
-    assert moved == list(range(n_d, 17, n_d))  # eight steps an epoch, counted across epochs
+    if discriminator == "paper":  # eight steps an epoch, counted across epochs, and after the VAEs' own
+        assert moved == list(range(n_d, 17, n_d))
+    else:
+        assert moved == [epoch + turn - 1 for epoch in (0, 8) for turn in range(n_d, 9, n_d)]
 
 
 # Populations
@@ -278,9 +352,12 @@ def test_each_member_of_a_population_equals_the_same_configuration_alone(members
             assert together.history[epoch][m] == pytest.approx(alone.history[epoch][0], rel=1e-3, abs=1e-5)
 
 
-@pytest.mark.parametrize("choice", ["output_relu", "classifier_relu", "adversary"])
-def test_the_released_choices_hold_in_a_population_too(members, fit, problem, choice):
-    values = {choice: "probability" if choice == "adversary" else True}
+@pytest.mark.filterwarnings("ignore:.*output_relu")
+@pytest.mark.parametrize(
+    "values",
+    [{"output_relu": True}, {"classifier_relu": True}, {"adversary": "probability"}, {"discriminator": "released"}],
+)
+def test_the_released_choices_hold_in_a_population_too(members, fit, problem, values):
     chosen = [replace(m, config=m.config.model_copy(update=values)) for m in members[:3]]
     together, plain = fit(chosen), fit(members[:3])
     assert_same(together.kept["last"][1], fit([chosen[1]]).kept["last"][0], problem.test.features, exact=False)
@@ -493,6 +570,24 @@ def test_given_logits_are_used_and_missed(members, fit, problem):
             model.seen_scores(x, missing)
 
 
+def test_logits_are_preferred_where_there_are_some(members, fit, problem):
+    preferred = config(seen_classifier="logits-or-features")
+    task = members[0].task
+    given = Member(replace(task, logits=torch.randn(len(task.labels), 8)), preferred, 10)
+    model, x = fit([given]).kept["last"][0], problem.test.features
+    logits = torch.randn(len(x), 8)
+    torch.testing.assert_close(model.seen_scores(x, logits), torch.log_softmax(logits, 1))
+    with pytest.raises(InputError, match="seen_classifier=logits-or-features: these samples have no logits"):
+        model.seen_scores(x)
+    with pytest.warns(InputWarning, match="no logits, so C_s is fitted on the features"):
+        without = fit([Member(task, preferred, 10)]).kept["last"][0]
+    torch.testing.assert_close(without.seen_scores(x), fit([members[0]]).kept["last"][0].seen_scores(x))
+    for made in (model, without):
+        values = {"seen": made.seen, "unseen": made.unseen, "combination": None, **made.state()[1]}
+        again = type(made).from_state(made.state()[0], values)
+        torch.testing.assert_close(again.seen_scores(x, logits), made.seen_scores(x, logits))
+
+
 def test_scores_are_log_probabilities_of_the_semantic_means(model, problem):
     x = problem.test.features
     for scores in (model.unseen_scores(x), model.seen_scores(x)):
@@ -527,6 +622,13 @@ def test_presets_are_the_papers_tables(preset):
 def test_the_defaults_are_table_2_for_ntu_60():
     assert SADVAEConfig() == method.configure({}, "ntu60-synse")
     assert set(method.presets) == {*TABLES, "released"}
+
+
+def test_the_released_codes_choices_go_with_any_tables_values():
+    c = method.configure({}, "ntu120-synse+released")
+    assert (c.z_r, c.n_d, c.adversary, c.discriminator, c.annealing) == (256, 4, "probability", "released", "released")
+    assert (c.noise, c.output_relu, c.classifier_relu, c.combination) == ("sample", True, True, "hard")
+    assert c.seen_classifier == "logits-or-features"
 
 
 def test_every_field_says_what_it_is():

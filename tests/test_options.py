@@ -1,0 +1,125 @@
+"""What the verbs' options mean together: which class text a method gets."""
+
+import numpy as np
+import pytest
+from verbs import invoked, small_options, write_small_dataset
+
+from platform import options
+from platform.compare import _base
+from platform.datasets.folder import Dataset
+from platform.errors import InputError
+
+BOTH = ("verb+noun", "concatenate")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A data folder with class embeddings: verbs and nouns of one width, both in one, and other ones."""
+    dataset = Dataset(write_small_dataset(tmp_path_factory.mktemp("home") / "small"))
+    rng = np.random.default_rng(1)
+    for name, width in (("verbs", 6), ("nouns", 6), ("words", 12), ("wide", 8)):
+        dataset.add_embedding(name, rng.normal(size=(8, width)).astype(np.float32))
+    return dataset.folder
+
+
+def problem(folder, method, encoder="minilm", text=None, combine=None, **values):
+    parts = options.text_parts(method, values)
+    made = options.problem_options(folder, "two", None, encoder, text, combine, None, parts=parts)
+    options.check_text(method, values, made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("method", "values", "given", "expected"),
+    [
+        ("methods.synse", {}, {}, BOTH),
+        ("methods.jpose", {}, {}, BOTH),
+        ("methods.synse", {"parts": "single"}, {}, ("name", "mean")),
+        ("methods.sadvae", {}, {}, ("name", "mean")),
+        ("methods.synse", {}, {"text": "verb+name"}, ("verb+name", "concatenate")),
+        ("methods.synse", {"parts": "single"}, {"text": "verb"}, ("verb", "mean")),
+        ("methods.synse", {"parts": "single"}, {"encoder": "attributes"}, ("name", "mean")),
+        # an embedding that holds verb and noun is said to
+        ("methods.synse", {}, {"encoder": "words", "text": "verb+noun", "combine": "concatenate"}, BOTH),
+        ("methods.jpose", {}, {"encoder": "verbs+nouns"}, ("name", "mean")),
+        ("methods.sadvae", {}, {"encoder": "words"}, ("name", "mean")),
+    ],
+)
+def test_a_method_gets_the_class_text_that_it_takes(folder, method, values, given, expected):
+    text = problem(folder, method, **given, **values).text
+    assert (text.text, text.combine) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"text": "name"}, "not --text name --combine concatenate; leave both out"),
+        ({"text": "verb+noun", "combine": "mean"}, "not --text verb\\+noun --combine mean"),
+        ({"text": "verb+noun+name"}, "not --text verb\\+noun\\+name"),
+        (
+            {"encoder": "words"},
+            "nothing says that `words` holds these; if it does, give --text verb\\+noun",
+        ),
+        ({"encoder": "attributes"}, "nothing says that `attributes` holds these"),
+        ({"encoder": "minilm+minilm"}, "not --encoder minilm\\+minilm; give one text encoder, or 2 class embeddings"),
+        ({"encoder": "verbs+wide"}, "not --encoder verbs\\+wide"),
+        ({"encoder": "attributes+words"}, "not --encoder attributes\\+words"),
+    ],
+)
+@pytest.mark.parametrize("method", ["methods.synse", "methods.jpose"])
+def test_halves_that_are_no_verb_and_noun_are_refused(folder, method, given, message):
+    expected = rf"{method} takes the verb and the noun of a class, one vector after the other, .*{message}"
+    with pytest.raises(InputError, match=expected) as refused:
+        problem(folder, method, **given)
+    assert ("parts=single" in str(refused.value)) == (method == "methods.synse")
+
+
+def test_every_text_of_a_description_set_counts(tmp_path):
+    from platform.datasets.folder import write_dataset
+    from platform.datasets.simulator import simulate
+
+    written = write_dataset(simulate(subjects=2, cameras=1, repetitions=1), tmp_path / "simulated").folder
+    asked = options.problem_options(written, "12-unseen", None, "minilm", "sentence", "concatenate", None)
+    with pytest.raises(InputError, match="not --text sentence"):  # three sentences a class
+        options.check_text("methods.synse", {}, asked)
+
+
+@pytest.mark.parametrize("verb", ["train", "tune"])
+def test_the_verbs_refuse_it_before_anything_is_made(folder, tmp_path, verb):
+    runs = tmp_path / "runs"
+    data = ("--dataset", folder, "--split", "two", "--encoder", "attributes", "--runs", runs)
+    code, _, errors = invoked(verb, "methods.synse", *data)
+    assert code == 2
+    assert errors.startswith("error: methods.synse takes the verb and the noun of a class")
+    assert errors.count("\n") == 1
+    assert not runs.exists()
+
+
+def test_an_embedding_said_to_hold_verb_and_noun_trains(folder, tmp_path):
+    data = small_options(folder, tmp_path / "runs")[:4]
+    said = ("--encoder", "words", "--text", "verb+noun", "--combine", "concatenate", "--runs", tmp_path / "runs")
+    small = [part for field in ("cycle=12", "alpha_start=4", "epochs=1", "z_s=4") for part in ("--set", field)]
+    code, _, errors = invoked("train", "methods.synse", *data, *said, *small, "--json")
+    assert code == 0, errors
+
+
+def test_an_ablations_data_have_the_text_that_its_rows_take(folder):
+    def text(table):
+        (made,), _ = _base([], table, None, None, folder, ["two"], None, "minilm", None, None, None)
+        return made.text.text, made.text.combine
+
+    assert text("synse-2") == BOTH
+    assert text("sadvae-6") == ("name", "mean")
+
+
+def test_a_table_that_compares_class_texts_takes_several(folder):
+    given = ("two", "attributes,verbs", "name,verb", None, None)
+    several, _ = _base([], "sadvae-G", None, None, folder, [given[0]], None, *given[1:])
+    assert [(one.text.encoder, one.text.text) for one in several] == [
+        ("attributes", "name"),
+        ("attributes", "verb"),
+        ("verbs", "name"),
+        ("verbs", "verb"),
+    ]
+    (one,), _ = _base([], "sadvae-B", None, None, folder, [given[0]], None, *given[1:])
+    assert one.text.encoder == "attributes,verbs"  # a path may hold a comma
