@@ -176,6 +176,8 @@ def _write_and_say_next(contents: Contents, folder: Path) -> None:
     # which method learns from pixels is the user's to say: the platform knows methods by name alone
     method = "METHOD" if dataset.card.features[dataset.feature_set(None)].kind == "pixels" else "methods.sadvae"
     command = f"python -m platform.train {method} --dataset {shlex.quote(str(folder))} --split {split}"
+    if len(dataset.card.features) > 1:
+        command += f" --features {next(iter(dataset.card.features))}"
     cli.console.print(f"Next: {command}", soft_wrap=True, markup=False, highlight=False)
 
 

@@ -64,11 +64,21 @@ def train(
             device=device,
         )
         folder = options.run_folder(runs, "train", method, problem.dataset.name)
-    carry_out(experiment, folder, workers, address, as_json)
+    carry_out(experiment, folder, workers, address, as_json, preset)
 
 
-def carry_out(experiment: "Experiment", folder: Path, workers: int, address: str | None, as_json: bool) -> None:
-    """Train one configuration in `folder`, or go on there, record it in MLflow and show it. Raises InputError."""
+def carry_out(
+    experiment: "Experiment",
+    folder: Path,
+    workers: int,
+    address: str | None,
+    as_json: bool,
+    preset: str | None = None,
+) -> None:
+    """Train one configuration in `folder`, or go on there, record it in MLflow and show it. Raises InputError.
+
+    preset: the one that the configuration was named by, to be said.
+    """
     from platform.report.tests import by_kind, test_table
     from platform.tracking.environment import environment_tags
     from platform.tracking.outcome import record_of
@@ -78,12 +88,10 @@ def carry_out(experiment: "Experiment", folder: Path, workers: int, address: str
     from platform.training.devices import device_of
     from platform.training.together import seeds_together
     from platform.training.trainable import write_ensembles
-    from platform.zeroshot.problem import load_problem
 
     device_of(experiment.device)
     options.check_features(experiment.method, experiment.problem)
-    for split in experiment.splits or (experiment.problem.split,):  # a user's mistakes show before a folder is made
-        load_problem(experiment.problem.model_copy(update={"split": split}))
+    _say_setting(experiment, preset, as_json)  # a user's mistakes show before a folder is made
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "experiment.json", experiment.model_dump(mode="json"))
     tracker = Tracker(folder.parent, "unseen")
@@ -117,9 +125,30 @@ def carry_out(experiment: "Experiment", folder: Path, workers: int, address: str
         for outcome in outcomes:
             cli.event("outcome", outcome.model_dump())
         return
-    cli.console.print(test_table(by_kind([o for o in outcomes if o.test])))
+    tested = [o for o in outcomes if o.test]
+    cli.console.print(test_table(by_kind(tested), [o.counts for o in tested]))
     cli.console.print(f"models {folder / 'models'}", soft_wrap=True)
     cli.console.print(f"\nCompare the runs in MLflow: {ui_command(folder.parent)}", soft_wrap=True, highlight=False)
+
+
+def _say_setting(experiment: "Experiment", preset: str | None, as_json: bool) -> None:
+    """What is trained on what. Raises InputError where the data, the split or the class text are wrong."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from platform.report.setting import setting_of
+    from platform.zeroshot.problem import load_problem
+
+    splits = experiment.splits or (experiment.problem.split,)
+    problems = {split: load_problem(experiment.problem.model_copy(update={"split": split})) for split in splits}
+    setting = setting_of(experiment, problems, preset)
+    if as_json:
+        cli.event("setting", setting)
+        return
+    shown = Table(show_header=False, box=None, pad_edge=False)
+    for what, said in setting.items():
+        shown.add_row(what, escape(said))
+    cli.console.print(shown)
 
 
 def _outcomes(

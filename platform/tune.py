@@ -195,12 +195,16 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
     from platform.tracking.environment import environment_tags
     from platform.tracking.record import Tracker
     from platform.tracking.store import StoreUnavailable, ui_command
+    from platform.training.trainable import read_outcomes
 
     asked, home = search.options, search.folder.parent
     if not as_json:
         trials = " + ".join(map(str, asked.trials))
         cli.console.print(
             f"{asked.method} on {asked.problem.dataset.name}, split {', '.join(asked.splits)}: {trials} trials"
+        )
+        cli.console.print(
+            f"features {options.feature_tag(asked.problem)}, class text {options.text_tag(asked.problem)}"
         )
         cli.console.print(f"folder {search.folder}", soft_wrap=True)
         if Dataset(asked.problem.dataset).card.simulated:
@@ -238,17 +242,18 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
     if as_json:
         cli.event("report", report.model_dump())
     else:
-        _show(report, ui_command(home))
+        tested = read_outcomes(search.folder / "best" / "0") or ()
+        _show(report, ui_command(home), [outcome.counts for outcome in tested])
 
 
-def _show(report: "Report", ui: str) -> None:
+def _show(report: "Report", ui: str, counts: Sequence[Mapping[str, int]]) -> None:
     from platform.report.tests import test_table
     from platform.search.progress import leaderboard
 
     cli.console.print(leaderboard(report.leaders[:10], report.fields, report.front))
     ends = f"{report.stopped} stopped early, {report.failed} failed"
     cli.console.print(f"{report.trials} trials, {ends}; the best is {report.best_key}")
-    cli.console.print(test_table(report.tests))
+    cli.console.print(test_table(report.tests, counts))
     cli.console.print(f"\nCompare the runs in MLflow: {ui}", soft_wrap=True, highlight=False)
 
 

@@ -80,6 +80,9 @@ def test_with_json_every_epoch_and_outcome_is_a_line(trained):
         (5, "3 seeds", "finished"),
     ]
     assert all(set(o["test"]) == {"clean", "released"} for o in outcomes)
+    (setting,) = events(output, "setting")
+    assert setting["features"].startswith("random: 16 dimensions")
+    assert setting["seeds"] == "5, 6, 7"
 
 
 def test_the_folder_holds_the_outcomes_and_models_of_each_seed_and_of_all_together(trained):
@@ -140,6 +143,8 @@ def test_without_json_a_table_names_both_protocols(small_dataset, runs):
     assert code == 0
     assert "clean" in output
     assert "it leaks" in output
+    assert output.index("random: 16 dimensions") < output.index("test, %")  # said before it starts
+    assert output.count("ZSL among 2 classes, chance 50.0 %") == 2  # before, and below the table
     assert "ensemble" not in output  # of one seed
     assert "mlflow ui --backend-store-uri" in output
 

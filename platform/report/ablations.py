@@ -11,7 +11,19 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from platform.configuration import nearest
 from platform.errors import InputError
 from platform.method import load_method
-from platform.report.comparison import ALL_SPLITS, HEADINGS, LEGEND, Cell, Row, Table, published_cell
+from platform.report.comparison import (
+    ALL_SPLITS,
+    HEADINGS,
+    LEGEND,
+    Cell,
+    HarmonicMean,
+    Row,
+    Table,
+    averaged_as,
+    measured_cell,
+    measured_notes,
+    published_cell,
+)
 from platform.report.published import PublishedTable
 from platform.report.results import PROTOCOLS, Result
 from platform.zeroshot.problem import ProblemOptions
@@ -115,8 +127,13 @@ def ablation_table(
     splits: Sequence[str],
     published: PublishedTable | None,
     per_sample: bool,
+    averaged: HarmonicMean | None = None,
 ) -> Table:
-    """Our rows, with each protocol's, and below them the paper's. A cell that was not tested is empty."""
+    """Our rows, with each protocol's, and below them the paper's. A cell that was not tested is empty.
+
+    averaged: which H stands for several tests; by default the paper's.
+    """
+    averaged = averaged or averaged_as([published] if published else [])
     groups = [*splits, *([ALL_SPLITS] if len(splits) > 1 else [])]
     ours = [(group, HEADINGS[metric]) for group in groups for metric in plan.metrics]
     theirs = [
@@ -126,7 +143,8 @@ def ablation_table(
         if metric in row.values
     ]
     theirs = list(dict.fromkeys(theirs))
-    rows = []
+    rows: list[Row] = []
+    tested: list[Result] = []
     for protocol in PROTOCOLS:
         for one in wanted:
             own = [r for r in tests_of(one, results) if r.protocol == protocol and r.data.split in splits]
@@ -134,15 +152,16 @@ def ablation_table(
             for group in groups:
                 here = [r for r in own if group in (r.data.split, ALL_SPLITS)]
                 whole = group != ALL_SPLITS or {r.data.split for r in own} == set(splits)
-                for metric in plan.metrics:
-                    name = f"{metric}_per_sample" if per_sample else metric
-                    values = tuple(100 * r.metrics[name] for r in here)
-                    cells.append(Cell(values, protocol) if values and whole else None)
+                cells += [measured_cell(here, m, per_sample, averaged) if whole else None for m in plan.metrics]
             if any(cells):
+                tested += own
                 rows.append(Row((*one.label, protocol), (*cells, *[None] * len(theirs))))
+    measured = measured_notes(tested, rows, ours, named=False)
     if published is not None:
         rows += _rows_of(published, plan, theirs, len(ours))
     notes = ["%, mean ± standard deviation over seeds and splits", LEGEND["released"]]
+    notes += [LEGEND[averaged]] if "harmonic_mean" in plan.metrics else []
+    notes += measured
     if published is not None:
         notes.append(f"{LEGEND['published']} ({published.reference})")
         notes += [LEGEND["unstated"]] if published.protocol == "unstated" else []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from platform.errors import InputError
 from platform.tracking.finished import all_runs, value_of
+from platform.tracking.outcome import COUNTS
 from platform.tracking.record import PARENT_TAG, SEARCH_TAG
 from platform.tracking.store import open_store
 from platform.training.trainable import Experiment, read_ensembles, read_outcomes
@@ -38,7 +39,8 @@ class Result:
 
     kind: `single`, or what predicts together, as `ensemble of 3 seeds`; metrics: accuracies in [0, 1]; searched:
     whether a search chose the configuration; run: of `train` or `tune`; started: in seconds since 1970; model: its
-    folder, or where MLflow keeps it, empty where it was not kept; row: its name in an ablation's table.
+    folder, or where MLflow keeps it, empty where it was not kept; row: its name in an ablation's table; counts: of
+    classes and samples, as an `Outcome` has them; of an older run only the classes that its tags name.
     """
 
     method: str
@@ -53,6 +55,7 @@ class Result:
     started: float
     model: str = ""
     row: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 def results_of_folders(paths: Iterable[Path]) -> list[Result]:
@@ -176,6 +179,7 @@ def _of_folder(folder: Path) -> list[Result] | None:
             run=folder.name,
             started=started,
             model=str(tested / outcome.models[protocol]) if protocol in outcome.models else "",
+            counts=outcome.counts or _counts_of(data[outcome.split]),
         )
         for outcome in [*outcomes, *read_ensembles(tested)]
         for protocol, metrics in outcome.test.items()
@@ -201,6 +205,12 @@ def _tagged(tags: Mapping[str, str], split: str) -> Data:
     )
 
 
+def _counts_of(data: Data) -> dict[str, int]:
+    """From `22/5`, where a run was made before its outcomes held their counts: classes alone."""
+    seen, _, unseen = data.classes.partition("/")
+    return {"seen": int(seen), "unseen": int(unseen)} if seen.isdigit() and unseen.isdigit() else {}
+
+
 def _of_run(run: "Run", parent: "Run") -> list[Result]:
     """The tests that a run of the store holds: none of a trial."""
     tags, params = parent.data.tags, run.data.params
@@ -213,10 +223,12 @@ def _of_run(run: "Run", parent: "Run") -> list[Result]:
     together = run.data.tags.get("ensemble", "")
     config = {name: value_of(text) for name, text in params.items() if name not in ("seed", "split")}
     searched = "trials" in parent.data.params
+    data = _tagged(tags, params.get("split", ""))
+    counts = {n.removeprefix(COUNTS): int(v) for n, v in run.data.tags.items() if n.startswith(COUNTS)}
     return [
         Result(
             method=method,
-            data=_tagged(tags, params.get("split", "")),
+            data=data,
             protocol=protocol,
             kind=f"ensemble of {together}" if together else "single",
             seed=int(params.get("seed", 0)),
@@ -226,6 +238,7 @@ def _of_run(run: "Run", parent: "Run") -> list[Result]:
             run=parent.info.run_name,
             started=parent.info.start_time / 1000,
             model=f"runs:/{run.info.run_id}",
+            counts=counts or _counts_of(data),
         )
         for protocol, metrics in tested.items()
     ]

@@ -14,10 +14,10 @@ def outcome(seed, value, ensemble="", split="two", **protocols):
     return Outcome(config={}, seed=seed, split=split, status="finished", ensemble=ensemble, test=metrics)
 
 
-def shown(kinds):
+def shown(kinds, counts=()):
     console = Console(width=200)
     with console.capture() as capture:
-        console.print(tests.test_table(kinds))
+        console.print(tests.test_table(kinds, counts))
     return capture.get().splitlines()
 
 
@@ -58,3 +58,11 @@ def test_the_released_protocol_is_always_labelled(kinds):
     lines = shown(by_kind([outcome(0, 0.5, ensemble=kind, released=0.9) for kind in kinds]))
     assert sum("90.0" in line and "released" in line for line in lines) == len(kinds)
     assert "it leaks" in " ".join(" ".join(lines).split())
+
+
+def test_classes_chance_and_samples_stand_below():
+    counts = {"seen": 22, "unseen": 5, "seen_samples": 350, "unseen_samples": 80}
+    lines = " ".join(" ".join(shown(by_kind([outcome(0, 0.5, released=0.6)]), [counts])).split())
+    assert "ZSL among 5 classes, chance 20.0 %" in lines
+    assert "80 test samples of unseen classes" in lines
+    assert "it leaks" in lines
