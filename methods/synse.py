@@ -28,7 +28,7 @@ from torch.nn.functional import normalize, pad
 
 from methods.latents import classifiers_on, drawn, rows_of_classes
 from methods.population import Population
-from methods.vae import Latent, Reconstruction, crossed, crossed_slopes
+from methods.vae import LEAST_MOVEMENT, Latent, Reconstruction, crossed, crossed_slopes
 from platform.errors import InputError
 from platform.method import Member, Method, MethodConfig, Model, Run
 from platform.population.adam import PopulationAdam
@@ -190,6 +190,7 @@ class SynSE(Method):
 
     Config = SynSEConfig
     Model = SynSEModel
+    least_movement = LEAST_MOVEMENT
     pack_by = ("batch_size", "parts")
     citation = """@inproceedings{gupta2021synse,
   title = {Syntactically Guided Generative Embeddings for Zero-Shot Skeleton Action Recognition},
@@ -209,6 +210,9 @@ class SynSE(Method):
         "released-ntu120-110_10": _RELEASED | {"z_s": 200, "cycle": 1900, "alpha_start": 1500, "beta_y_start": 1500},
         "released-ntu120-96_24": _RELEASED | {"z_s": 200, "cycle": 1900, "alpha_start": 1500, "beta_y_start": 1500},
     }
+
+    def steps(self, config: SynSEConfig, samples: int) -> int:
+        return config.epochs * config.cycle
 
     def fit_population(self, members: Sequence[Member], run: Run) -> None:
         """Train the members side by side. They share `pack_by`; task, seed and every other field may differ.

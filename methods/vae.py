@@ -10,6 +10,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
+# learning rate times steps below which latents are still the noise that they begin as (`platform/training/movement.py`)
+LEAST_MOVEMENT = 0.04
+
 
 @dataclass(frozen=True)
 class Latent:

@@ -154,10 +154,16 @@ class Method(ABC):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     pack_by: ClassVar[tuple[str, ...]] = ("batch_size",)  # the fields in which a population cannot differ
     learns_from: ClassVar[tuple[FeatureKind, ...]] = ("numbers",)  # kinds of features that a task may have
+    # learning rate times optimiser steps below which its models were seen to stay at chance (`training/movement.py`)
+    least_movement: ClassVar[float] = 0.0
 
     @abstractmethod
     def fit_population(self, members: Sequence[Member], run: Run) -> None:
         """Train the members side by side, calling `run.epoch_end` after each epoch until it answers False."""
+
+    def steps(self, config: Any, samples: int) -> int:
+        """Optimiser steps of a whole training on so many samples; by default those of `epochs` passes over them."""
+        return config.epochs * -(-samples // config.batch_size)
 
     def configure(self, values: Mapping[str, Any], preset: str | None = None) -> MethodConfig:
         """A Config from a preset and values over it. Raises InputError naming the field that is wrong."""

@@ -1,5 +1,6 @@
 """Train a method and test it, over seeds: `python -m platform.train methods.sadvae --dataset FOLDER --split NAME`."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from platform.errors import InputError
 
 if TYPE_CHECKING:
     from platform.training.trainable import Experiment, Outcome
+    from platform.zeroshot.problem import Problem
 
 app = cli.application(__doc__)
 
@@ -91,7 +93,10 @@ def carry_out(
 
     device_of(experiment.device)
     options.check_features(experiment.method, experiment.problem)
-    _say_setting(experiment, preset, as_json)  # a user's mistakes show before a folder is made
+    problems = _problems(experiment)  # a user's mistakes show before a folder is made
+    _say_setting(experiment, problems, preset, as_json)
+    _say_where_it_cannot_train(experiment, problems)
+    del problems  # each holds a copy of its samples, and the training reads its own
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "experiment.json", experiment.model_dump(mode="json"))
     tracker = Tracker(folder.parent, "unseen")
@@ -131,16 +136,47 @@ def carry_out(
     cli.console.print(f"\nCompare the runs in MLflow: {ui_command(folder.parent)}", soft_wrap=True, highlight=False)
 
 
-def _say_setting(experiment: "Experiment", preset: str | None, as_json: bool) -> None:
-    """What is trained on what. Raises InputError where the data, the split or the class text are wrong."""
+def _problems(experiment: "Experiment") -> "dict[str, Problem]":
+    """By split. Raises InputError where the data, the split or the class text are wrong."""
+    from platform.zeroshot.problem import load_problem
+
+    splits = experiment.splits or (experiment.problem.split,)
+    return {split: load_problem(experiment.problem.model_copy(update={"split": split})) for split in splits}
+
+
+def _say_where_it_cannot_train(experiment: "Experiment", problems: "Mapping[str, Problem]") -> None:
+    """One line where the configuration cannot move the weights far enough on data of this size, and what would."""
+    from platform.method import load_method
+    from platform.runtime import ROOT
+    from platform.training.movement import too_little_movement
+
+    method, asked = load_method(experiment.method), experiment.problem
+    config = method.configure(experiment.configs[0])
+    found = too_little_movement(method, config, min(len(problem.task.labels) for problem in problems.values()))
+    if found is None:
+        return
+    fitting = " ".join(f"--set {name}={value:g}" for name, value in found.fitting.items())
+    name = experiment.method.rpartition(".")[2]
+    spaces = [f"search_spaces/{name}{small}.yaml" for small in ("_small", "")]
+    space = next((space for space in spaces if (ROOT / space).exists()), None)
+    data = f"--dataset {shlex.quote(str(asked.dataset))} --split {asked.split}"
+    command = f"python -m platform.tune {experiment.method} {data}"
+    search = f", or search: {command} --features {asked.features} --space {space}" if space else ""
+    cli.say(
+        f"warning: {found.steps} steps at learning rate {config.learning_rate:g} move a weight by "
+        f"{found.movement:.2g} at most; below {found.least:g} {name} stays at chance. Try {fitting}{search}"
+    )
+
+
+def _say_setting(
+    experiment: "Experiment", problems: "Mapping[str, Problem]", preset: str | None, as_json: bool
+) -> None:
+    """What is trained on what."""
     from rich.markup import escape
     from rich.table import Table
 
     from platform.report.setting import setting_of
-    from platform.zeroshot.problem import load_problem
 
-    splits = experiment.splits or (experiment.problem.split,)
-    problems = {split: load_problem(experiment.problem.model_copy(update={"split": split})) for split in splits}
     setting = setting_of(experiment, problems, preset)
     if as_json:
         cli.event("setting", setting)

@@ -149,6 +149,19 @@ def test_without_json_a_table_names_both_protocols(small_dataset, runs):
     assert "mlflow ui --backend-store-uri" in output
 
 
+def test_a_configuration_that_cannot_train_on_so_few_samples_is_said_in_one_line(small_dataset, runs):
+    options = small_options(small_dataset, runs, epochs=2, learning_rate=1e-5)
+    code, output, errors = invoked("train", "methods.sadvae", *options, "--json")
+    assert code == 0
+    assert errors.startswith(
+        "warning: 8 steps at learning rate 1e-05 move a weight by 8e-05 at most; below 0.04 sadvae"
+    )
+    assert "Try --set learning_rate=0.001 --set epochs=25, or search: python -m platform.tune methods.sadvae" in errors
+    assert errors.rstrip().endswith("--features random --space search_spaces/sadvae_small.yaml")
+    assert errors.count("\n") == 1
+    assert len(events(output, "outcome")) == 1
+
+
 @pytest.mark.slow
 def test_a_training_that_is_killed_goes_on_to_the_same_outcome(prepared, runs):
     experiment, folder = prepared

@@ -15,6 +15,7 @@ from platform.zeroshot.counts import counts_of
 from platform.zeroshot.problem import Problem
 from platform.zeroshot.task import Samples, Task
 
+_DEFAULT = "every field at its default, as its paper chose it for the paper's data; platform.tune chooses for these"
 _RELEASED = "released beside it, as the papers' code has it: its epoch is chosen on the unseen test classes; it leaks"
 
 
@@ -55,7 +56,7 @@ def _differing(config: MethodConfig) -> str:
     values, fields = config.model_dump(), type(config).model_fields
     defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
     found = [f"{name}={_shown(v)} ({_shown(defaults[name])})" for name, v in values.items() if v != defaults[name]]
-    return f"{', '.join(found)}; in brackets the default" if found else "every field at its default"
+    return f"{', '.join(found)}; in brackets the default" if found else _DEFAULT
 
 
 def _shown(value: Any) -> str:
