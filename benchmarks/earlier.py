@@ -74,8 +74,12 @@ def beside_earlier(
     same: of a row's cells, what a row of today and an earlier one agree in; labels: how many columns name a row. Rows
     that were not measured again keep their earlier numbers alone.
     """
-    before = {same(row): dict(zip(old.heading, row, strict=True)) for row in old.rows} if old else {}
     numbers = heading[labels:]
+    before: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in old.rows if old else ():
+        own = dict(zip(old.heading, row, strict=True))
+        if any(own.get(name) for name in numbers):  # none of a paper's rows, which may have the name of one of ours
+            before.setdefault(same(row), own)
     shown = []
     for row in rows:
         own = before.pop(same(row), {})
@@ -83,8 +87,7 @@ def beside_earlier(
         shown.append([*row[:labels], *(cell for pair in pairs for cell in pair)])
     for row in before.values():
         named, own = ([row.get(name, "") for name in names] for names in (heading[:labels], numbers))
-        if any(own):
-            shown.append([*named, *(cell for value in own for cell in ("", value))])
+        shown.append([*named, *(cell for value in own for cell in ("", value))])
     doubled = [cell for name in numbers for cell in (name, "before")]
     return markdown_table([*heading[:labels], *doubled], shown)
 

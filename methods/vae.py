@@ -10,8 +10,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-# learning rate times steps below which latents are still the noise that they begin as (`platform/training/movement.py`)
-LEAST_MOVEMENT = 0.04
+# of a linear encoder's log-variance, below which latents are still the noise that they begin as: a bit more than ln 4,
+# which halves it (`platform/training/movement.py`)
+LEAST_MOVEMENT = 1.5
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ class Method(ABC):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     pack_by: ClassVar[tuple[str, ...]] = ("batch_size",)  # the fields in which a population cannot differ
     learns_from: ClassVar[tuple[FeatureKind, ...]] = ("numbers",)  # kinds of features that a task may have
-    # learning rate times optimiser steps below which its models were seen to stay at chance (`training/movement.py`)
+    # how far class text's first outputs must be able to move for a model to leave chance (`training/movement.py`)
     least_movement: ClassVar[float] = 0.0
 
     @abstractmethod

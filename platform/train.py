@@ -152,7 +152,8 @@ def _say_where_it_cannot_train(experiment: "Experiment", problems: "Mapping[str,
 
     method, asked = load_method(experiment.method), experiment.problem
     config = method.configure(experiment.configs[0])
-    found = too_little_movement(method, config, min(len(problem.task.labels) for problem in problems.values()))
+    tasks = [problem.task for problem in problems.values()]
+    found = next((said for task in tasks if (said := too_little_movement(method, config, task))), None)
     if found is None:
         return
     fitting = " ".join(f"--set {name}={value:g}" for name, value in found.fitting.items())
@@ -163,8 +164,8 @@ def _say_where_it_cannot_train(experiment: "Experiment", problems: "Mapping[str,
     command = f"python -m platform.tune {experiment.method} {data}"
     search = f", or search: {command} --features {asked.features} --space {space}" if space else ""
     cli.say(
-        f"warning: {found.steps} steps at learning rate {config.learning_rate:g} move a weight by "
-        f"{found.movement:.2g} at most; below {found.least:g} {name} stays at chance. Try {fitting}{search}"
+        f"warning: {found.steps} steps at learning rate {config.learning_rate:g} move what {name} makes of class text "
+        f"by {found.movement:.2g} at most, and below {found.least:g} it stays at chance; try {fitting}{search}"
     )
 
 

@@ -39,7 +39,8 @@ def trained(small_dataset, runs):
     """The folder of a training of three seeds, and what it said with `--json`."""
     options = small_options(small_dataset, runs, epochs=3)
     code, output, errors = invoked("train", "methods.sadvae", *options, "--seeds", 3, "--seed", 5, "--json")
-    assert (code, errors) == (0, "")
+    assert code == 0
+    assert all(line.startswith("warning: ") for line in errors.splitlines())  # of a training so short
     (folder,) = runs.glob("train-sadvae-small-*")
     return folder, output
 
@@ -153,10 +154,9 @@ def test_a_configuration_that_cannot_train_on_so_few_samples_is_said_in_one_line
     options = small_options(small_dataset, runs, epochs=2, learning_rate=1e-5)
     code, output, errors = invoked("train", "methods.sadvae", *options, "--json")
     assert code == 0
-    assert errors.startswith(
-        "warning: 8 steps at learning rate 1e-05 move a weight by 8e-05 at most; below 0.04 sadvae"
-    )
-    assert "Try --set learning_rate=0.001 --set epochs=25, or search: python -m platform.tune methods.sadvae" in errors
+    assert errors.startswith("warning: 8 steps at learning rate 1e-05 move what sadvae makes of class text by ")
+    assert " at most, and below 1.5 it stays at chance; try --set learning_rate=0.001 --set epochs=" in errors
+    assert ", or search: python -m platform.tune methods.sadvae --dataset " in errors
     assert errors.rstrip().endswith("--features random --space search_spaces/sadvae_small.yaml")
     assert errors.count("\n") == 1
     assert len(events(output, "outcome")) == 1

@@ -128,4 +128,7 @@ def test_old_numbers_stand_beside_the_new_ones():
     ]
     nothing = beside_earlier(heading, rows, None, lambda row: tuple(row[:2]), labels=2)
     assert "| a | clean | 41.0 |  | 7 |  |" in nothing
-    assert EarlierTable(("x",), heading, ()).rows == ()
+    both = (("a", "clean", "", "", "9"), ("a", "clean", "4", "2", ""))  # a paper's row of the same name, and ours
+    twice = EarlierTable(old.titles, (*old.heading, "elsewhere"), both)
+    again = beside_earlier(heading, rows[:1], twice, lambda row: tuple(row[:2]), labels=2)
+    assert again.splitlines()[2:] == ["| a | clean | 41.0 | 4 | 7 |  |"]
