@@ -10,8 +10,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-# of a linear encoder's log-variance, below which latents are still the noise that they begin as: a bit more than ln 4,
-# which halves it (`platform/training/movement.py`)
+# of a linear encoder's log-variance, below which latents are hardly more than the noise that they begin as: a bit more
+# than ln 4, which halves it (`platform/training/movement.py`)
 LEAST_MOVEMENT = 1.5
 
 

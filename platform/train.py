@@ -162,10 +162,10 @@ def _say_where_it_cannot_train(experiment: "Experiment", problems: "Mapping[str,
     space = next((space for space in spaces if (ROOT / space).exists()), None)
     data = f"--dataset {shlex.quote(str(asked.dataset))} --split {asked.split}"
     command = f"python -m platform.tune {experiment.method} {data}"
-    search = f", or search: {command} --features {asked.features} --space {space}" if space else ""
+    search = f"search with {command} --features {asked.features} --space {space}, or " if space else ""
     cli.say(
         f"warning: {found.steps} steps at learning rate {config.learning_rate:g} move what {name} makes of class text "
-        f"by {found.movement:.2g} at most, and below {found.least:g} it stays at chance; try {fitting}{search}"
+        f"by {found.movement:.2g} at most; below about {found.least:g} it stays near chance: {search}try {fitting}"
     )
 
 
