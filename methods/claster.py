@@ -254,6 +254,9 @@ class CLASTER(Method):
         },
     }
 
+    def steps(self, config: CLASTERConfig, samples: int) -> int:
+        return config.epochs * config.iterations
+
     def fit_population(self, members: Sequence[Member], run: Run) -> None:
         """Train the members side by side. They share `pack_by`; task, seed and every other field may differ.
 

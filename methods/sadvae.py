@@ -26,7 +26,7 @@ from torch.nn.functional import logsigmoid
 
 from methods.outputs import warn_of_relu
 from methods.population import Population
-from methods.vae import Latent, Reconstruction, crossed, crossed_slopes
+from methods.vae import LEAST_MOVEMENT, Latent, Reconstruction, crossed, crossed_slopes
 from platform.errors import InputError, InputWarning
 from platform.method import Member, Method, MethodConfig, Model, Run
 from platform.population.adam import PopulationAdam
@@ -175,6 +175,7 @@ class SADVAE(Method):
 
     Config = SADVAEConfig
     Model = SADVAEModel
+    least_movement = LEAST_MOVEMENT
     pack_by = ("batch_size", "output_relu", "adversary", "discriminator", "classifier_relu", "classifier_samples",
                "classifier_steps", "classifier_learning_rate")  # fmt: skip
     citation = """@inproceedings{li2024sadvae,

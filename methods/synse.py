@@ -29,7 +29,7 @@ from torch.nn.functional import normalize, pad
 from methods.latents import classifiers_on, drawn, rows_of_classes
 from methods.outputs import warn_of_relu
 from methods.population import Population
-from methods.vae import Latent, Reconstruction, crossed, crossed_slopes
+from methods.vae import LEAST_MOVEMENT, Latent, Reconstruction, crossed, crossed_slopes
 from platform.errors import InputError
 from platform.method import Member, Method, MethodConfig, Model, Run
 from platform.population.adam import PopulationAdam
@@ -191,6 +191,7 @@ class SynSE(Method):
 
     Config = SynSEConfig
     Model = SynSEModel
+    least_movement = LEAST_MOVEMENT
     pack_by = ("batch_size", "parts")
     any_text = "parts=single"
     citation = """@inproceedings{gupta2021synse,
@@ -214,6 +215,9 @@ class SynSE(Method):
 
     def text_parts(self, config: SynSEConfig) -> tuple[str, ...]:
         return _PARTS["verb+noun"] if config.parts == "verb+noun" else ()
+
+    def steps(self, config: SynSEConfig, samples: int) -> int:
+        return config.epochs * config.cycle
 
     def fit_population(self, members: Sequence[Member], run: Run) -> None:
         """Train the members side by side. They share `pack_by`; task, seed and every other field may differ.

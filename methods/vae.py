@@ -10,6 +10,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
+# of a linear encoder's log-variance, below which latents are hardly more than the noise that they begin as: a bit more
+# than ln 4, which halves it (`platform/training/movement.py`)
+LEAST_MOVEMENT = 1.5
+
 
 @dataclass(frozen=True)
 class Latent:

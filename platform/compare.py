@@ -15,7 +15,7 @@ from platform.errors import InputError
 
 if TYPE_CHECKING:
     from platform.report.ablations import Planned
-    from platform.report.comparison import Table
+    from platform.report.comparison import HarmonicMean, Table
     from platform.report.results import Result
     from platform.zeroshot.problem import ProblemOptions
 
@@ -34,6 +34,13 @@ def compare(
     per_sample: Annotated[
         bool, typer.Option("--per-sample", help="accuracies over samples, as the skeleton papers have them")
     ] = False,
+    averaged: Annotated[
+        str,
+        typer.Option(
+            "--harmonic-mean",
+            help="H of several tests: the mean of their H, or that of-means of s and u; auto: as the paper beside",
+        ),
+    ] = "auto",
     metric: Annotated[str, typer.Option(help="of tests of significance: zsl, seen, unseen, harmonic_mean, ausuc")] = (
         "zsl"
     ),
@@ -76,7 +83,8 @@ def compare(
     if table == "list":
         _list_tables()
         return
-    _check(kind, protocol, metric)
+    _check(kind, protocol, metric, averaged)
+    which = None if averaged == "auto" else averaged
     results = _results(sources or [], runs, ablation=table is not None)
     if table is not None:
         if run and sources:
@@ -101,7 +109,7 @@ def compare(
                 options.check_extractor(problem, on, allow_seen_extractor)
             results = _run_missing(table, problems, values, on, range(seeds), results, runs, folds, device, as_json)
         results = [r for r in results if protocol in ("both", r.protocol)]
-        shown, found = _ablation(table, problems, values, on, range(seeds), results, per_sample)
+        shown, found = _ablation(table, problems, values, on, range(seeds), results, per_sample, which)
         drawn = _figures(found, runs, device) if figures else {}
         beside = _verdicts(found, metric, against, per_sample)
         _end([shown, *beside], found, runs, f"compare {table}", drawn, _citations(found), as_json)
@@ -109,20 +117,21 @@ def compare(
     chosen = _chosen(results, _names(methods), asked, kind, protocol)
     found, aside = _latest(chosen)
     named = [published_table(name) for name in _names(papers)] if papers not in ("auto", "none") else None
-    tables = _tables(found, metric, against, per_sample, papers, named)
+    tables = _tables(found, metric, against, per_sample, papers, named, which)
     drawn = _figures(found, runs, device) if figures else {}
     if aside and not as_json:
         cli.say(f"older runs of the same method and data are left out: {', '.join(aside)}; name them to compare them")
     _end(tables, found, runs, "compare", drawn, _citations(found), as_json)
 
 
-def _check(kind: str, protocol: str, metric: str) -> None:
+def _check(kind: str, protocol: str, metric: str, averaged: str) -> None:
     from platform.report.comparison import HEADINGS
 
     for name, value, allowed in (
         ("--kind", kind, ("single", "ensemble", "all")),
         ("--protocol", protocol, ("clean", "released", "both")),
         ("--metric", metric, tuple(HEADINGS)),
+        ("--harmonic-mean", averaged, ("auto", "mean", "of-means")),
     ):
         if value not in allowed:
             raise InputError(f"{name} {value}: expected one of {', '.join(allowed)}")
@@ -198,6 +207,7 @@ def _tables(
     per_sample: bool,
     papers: str,
     named: "Sequence[Any] | None",
+    averaged: "HarmonicMean | None",
 ) -> "list[Table]":
     from platform.report.comparison import comparison_table, published_comparison
     from platform.report.published import published_tables
@@ -208,7 +218,7 @@ def _tables(
     beside = named if named is not None else [t for t in published_tables() if t.key not in ablated]
     if papers == "none":
         beside = []
-    tables = [comparison_table(results, per_sample=per_sample, published=beside)]
+    tables = [comparison_table(results, per_sample=per_sample, published=beside, averaged=averaged)]
     tables += _verdicts(results, metric, against, per_sample)
     if papers == "auto":  # those that compare the most of these methods
         common = {t.key: len(methods & {row.method for row in t.rows}) for t in beside}
@@ -318,6 +328,7 @@ def _ablation(
     seeds: Sequence[int],
     results: "Sequence[Result]",
     per_sample: bool,
+    averaged: "HarmonicMean | None",
 ) -> "tuple[Table, list[Result]]":
     """An ablation's table and the tests in it; what is missing is said."""
     from platform.report.ablations import ablation, ablation_table, missing, planned, tests_of
@@ -330,7 +341,7 @@ def _ablation(
         cli.say(f"missing: {one.row.name} on {', '.join(where)}, seeds {', '.join(map(str, lacked))}")
     if lacking:
         cli.say("--run trains and tests what is missing")
-    table = ablation_table(plan, wanted, results, splits, find_published(name), per_sample)
+    table = ablation_table(plan, wanted, results, splits, find_published(name), per_sample, averaged)
     own = [replace(r, row=one.row.name) for one in wanted for r in tests_of(one, results) if r.data.split in splits]
     return table, own
 

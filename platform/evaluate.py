@@ -25,7 +25,9 @@ def evaluate(
 
     With another split, the model is given that split's unseen classes; none of them may be one that it was trained on.
     """
+    from platform.report.counts import measured_on
     from platform.training.tested import model_and_samples
+    from platform.zeroshot.counts import counts_of
     from platform.zeroshot.evaluation import all_metrics
     from platform.zeroshot.problem import ProblemOptions
 
@@ -35,9 +37,10 @@ def evaluate(
     own = dataset is None and split is None  # of the model's own data it was decided when it was trained
     options.check_extractor(problem, [problem.split], allow_seen_extractor or own)
     options.say_extractor(problem, [problem.split], as_json)
-    metrics = all_metrics(trained, samples)
+    metrics, counts = all_metrics(trained, samples), counts_of(trained.seen, trained.unseen, samples)
     if as_json:
-        cli.event("metrics", {"model": str(model), "protocol": record["protocol"], "split": asked["split"], **metrics})
+        about = {"model": str(model), "protocol": record["protocol"], "split": asked["split"], "counts": counts}
+        cli.event("metrics", {**about, **metrics})
         return
     named = f"{Path(asked['dataset']).name}, split {asked['split']}"
     marks = extractor_check.marks(options.extractor_kinds(problem, [problem.split]))
@@ -45,6 +48,7 @@ def evaluate(
     for name, value in metrics.items():
         table.add_row(name.replace("_", " "), f"{100 * value:.1f}")
     cli.console.print(table)
+    cli.console.print(measured_on([counts]), soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":

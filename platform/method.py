@@ -193,6 +193,9 @@ class Method(ABC):
     learns_from: ClassVar[tuple[FeatureKind, ...]] = ("numbers",)  # kinds of features that a task may have
     any_text: ClassVar[str] = ""  # the assignment with which a method of `text_parts` takes any class text
 
+    # how far class text's first outputs must be able to move for a model to leave chance (`training/movement.py`)
+    least_movement: ClassVar[float] = 0.0
+
     def text_parts(self, config: Any) -> tuple[str, ...]:
         """The texts of a class whose vectors, as wide as each other, stand one after the other in its semantics.
 
@@ -203,6 +206,10 @@ class Method(ABC):
     @abstractmethod
     def fit_population(self, members: Sequence[Member], run: Run) -> None:
         """Train the members side by side, calling `run.epoch_end` after each epoch until it answers False."""
+
+    def steps(self, config: Any, samples: int) -> int:
+        """Optimiser steps of a whole training on so many samples; by default those of `epochs` passes over them."""
+        return config.epochs * -(-samples // config.batch_size)
 
     def configure(self, values: Mapping[str, Any], preset: str | None = None) -> MethodConfig:
         """A Config from a preset and values over it. Raises InputError naming the field that is wrong."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # PyTorch stands behind them, and a verb's help should not wa
 
 DatasetFolder = Annotated[Path | None, typer.Option("--dataset", help="data folder; the simulated default if absent")]
 Split = Annotated[str | None, typer.Option(help="class split, by name, random:UNSEEN:SEED or half:SEED")]
-Features = Annotated[str | None, typer.Option(help="feature set; the folder's first if absent")]
+Features = Annotated[str | None, typer.Option(help="feature set; to be named where the folder has several")]
 Encoder = Annotated[
     str, typer.Option(help="class semantics: a text encoder, `attributes`, or an embedding's name; several joined by +")
 ]
@@ -105,7 +105,7 @@ def problem_options(
     return ProblemOptions(
         dataset=opened.folder.resolve(),
         split=split,
-        features=opened.feature_set(features),
+        features=named_features(opened, features),
         text=_class_text(opened, encoder, text, combine, parts),
         masked_features=masked_features and opened.feature_set(masked_features),
         unseen_test=unseen_test,
@@ -216,6 +216,18 @@ def dataset_and_split(dataset: Path | None, split: str | None) -> tuple[Dataset,
         split = next(iter(opened.splits))
     opened.split(split)
     return opened, split
+
+
+def named_features(dataset: Dataset, features: str | None) -> str:
+    """A data folder's feature set by name, or its only one. Raises InputError where there are several and none named.
+
+    None of several is taken in silence: a search on the wrong one costs hours, and its numbers look like any other.
+    """
+    sets = dataset.card.features
+    if features is None and len(sets) > 1:
+        have = "; ".join(f"{name} ({facts.extractor.partition(';')[0]})" for name, facts in sets.items())
+        raise InputError(f"--features is needed: {dataset.folder} has {have}")
+    return dataset.feature_set(features)
 
 
 def refuse_beside_resume(context: typer.Context) -> None:

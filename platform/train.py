@@ -1,5 +1,6 @@
 """Train a method and test it, over seeds: `python -m platform.train methods.sadvae --dataset FOLDER --split NAME`."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from platform.errors import InputError
 
 if TYPE_CHECKING:
     from platform.training.trainable import Experiment, Outcome
+    from platform.zeroshot.problem import Problem
 
 app = cli.application(__doc__)
 
@@ -71,11 +73,21 @@ def train(
             device=device,
         )
         folder = options.run_folder(runs, "train", method, problem.dataset.name)
-    carry_out(experiment, folder, workers, address, as_json)
+    carry_out(experiment, folder, workers, address, as_json, preset)
 
 
-def carry_out(experiment: "Experiment", folder: Path, workers: int, address: str | None, as_json: bool) -> None:
-    """Train one configuration in `folder`, or go on there, record it in MLflow and show it. Raises InputError."""
+def carry_out(
+    experiment: "Experiment",
+    folder: Path,
+    workers: int,
+    address: str | None,
+    as_json: bool,
+    preset: str | None = None,
+) -> None:
+    """Train one configuration in `folder`, or go on there, record it in MLflow and show it. Raises InputError.
+
+    preset: the one that the configuration was named by, to be said.
+    """
     from platform.report.tests import by_kind, test_table
     from platform.tracking.environment import environment_tags
     from platform.tracking.outcome import record_of
@@ -85,14 +97,15 @@ def carry_out(experiment: "Experiment", folder: Path, workers: int, address: str
     from platform.training.devices import device_of
     from platform.training.together import seeds_together
     from platform.training.trainable import write_ensembles
-    from platform.zeroshot.problem import load_problem
 
     device_of(experiment.device)
     options.check_features(experiment.method, experiment.problem, experiment.configs[0].get("normalise", "auto"))
     options.check_text(experiment.method, experiment.configs[0], experiment.problem)
     splits = experiment.splits or (experiment.problem.split,)
-    for split in splits:  # a user's mistakes show before a folder is made
-        load_problem(experiment.problem.model_copy(update={"split": split}))
+    problems = _problems(experiment)  # a user's mistakes show before a folder is made
+    _say_setting(experiment, problems, preset, as_json)
+    _say_where_it_cannot_train(experiment, problems)
+    del problems  # each holds a copy of its samples, and the training reads its own
     options.say_extractor(experiment.problem, splits, as_json)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "experiment.json", experiment.model_dump(mode="json"))
@@ -132,10 +145,63 @@ def carry_out(experiment: "Experiment", folder: Path, workers: int, address: str
         for outcome in outcomes:
             cli.event("outcome", outcome.model_dump())
         return
+    tested = [o for o in outcomes if o.test]
     kinds = options.extractor_kinds(experiment.problem, splits)
-    cli.console.print(test_table(by_kind([o for o in outcomes if o.test]), kinds))
+    cli.console.print(test_table(by_kind(tested), [o.counts for o in tested], kinds))
     cli.console.print(f"models {folder / 'models'}", soft_wrap=True)
     cli.console.print(f"\nCompare the runs in MLflow: {ui_command(folder.parent)}", soft_wrap=True, highlight=False)
+
+
+def _problems(experiment: "Experiment") -> "dict[str, Problem]":
+    """By split. Raises InputError where the data, the split or the class text are wrong."""
+    from platform.zeroshot.problem import load_problem
+
+    splits = experiment.splits or (experiment.problem.split,)
+    return {split: load_problem(experiment.problem.model_copy(update={"split": split})) for split in splits}
+
+
+def _say_where_it_cannot_train(experiment: "Experiment", problems: "Mapping[str, Problem]") -> None:
+    """One line where the configuration cannot move the weights far enough on data of this size, and what would."""
+    from platform.method import load_method
+    from platform.runtime import ROOT
+    from platform.training.movement import too_little_movement
+
+    method, asked = load_method(experiment.method), experiment.problem
+    config = method.configure(experiment.configs[0])
+    tasks = [problem.task for problem in problems.values()]
+    found = next((said for task in tasks if (said := too_little_movement(method, config, task))), None)
+    if found is None:
+        return
+    fitting = " ".join(f"--set {name}={value:g}" for name, value in found.fitting.items())
+    name = experiment.method.rpartition(".")[2]
+    spaces = [f"search_spaces/{name}{small}.yaml" for small in ("_small", "")]
+    space = next((space for space in spaces if (ROOT / space).exists()), None)
+    data = f"--dataset {shlex.quote(str(asked.dataset))} --split {asked.split}"
+    command = f"python -m platform.tune {experiment.method} {data}"
+    search = f"search with {command} --features {asked.features} --space {space}, or " if space else ""
+    cli.say(
+        f"warning: {found.steps} steps at learning rate {config.learning_rate:g} move what {name} makes of class text "
+        f"by {found.movement:.2g} at most; below about {found.least:g} it stays near chance: {search}try {fitting}"
+    )
+
+
+def _say_setting(
+    experiment: "Experiment", problems: "Mapping[str, Problem]", preset: str | None, as_json: bool
+) -> None:
+    """What is trained on what."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from platform.report.setting import setting_of
+
+    setting = setting_of(experiment, problems, preset)
+    if as_json:
+        cli.event("setting", setting)
+        return
+    shown = Table(show_header=False, box=None, pad_edge=False)
+    for what, said in setting.items():
+        shown.add_row(what, escape(said))
+    cli.console.print(shown)
 
 
 def _outcomes(

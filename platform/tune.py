@@ -238,12 +238,16 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
     from platform.tracking.environment import environment_tags
     from platform.tracking.record import Tracker
     from platform.tracking.store import StoreUnavailable, ui_command
+    from platform.training.trainable import read_outcomes
 
     asked, home, grounds = search.options, search.folder.parent, validated_on(search.folds)
     if not as_json:
         trials = " + ".join(map(str, asked.trials))
         cli.console.print(
             f"{asked.method} on {asked.problem.dataset.name}, split {', '.join(asked.splits)}: {trials} trials"
+        )
+        cli.console.print(
+            f"features {options.feature_tag(asked.problem)}, class text {options.text_tag(asked.problem)}"
         )
         cli.console.print(f"folder {search.folder}", soft_wrap=True)
         if Dataset(asked.problem.dataset).card.simulated:
@@ -288,10 +292,12 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
     if as_json:
         cli.event("report", report.model_dump())
     else:
-        _show(report, options.extractor_kinds(asked.problem, asked.splits), ui_command(home))
+        tested = read_outcomes(search.folder / "best" / "0") or ()
+        kinds = options.extractor_kinds(asked.problem, asked.splits)
+        _show(report, ui_command(home), [outcome.counts for outcome in tested], kinds)
 
 
-def _show(report: "Report", extractor: Sequence[str], ui: str) -> None:
+def _show(report: "Report", ui: str, counts: Sequence[Mapping[str, int]], extractor: Sequence[str]) -> None:
     from platform.report.tests import test_table
     from platform.search.progress import leaderboard
 
@@ -301,7 +307,7 @@ def _show(report: "Report", extractor: Sequence[str], ui: str) -> None:
     ends = f"{report.trials} trials, {report.stopped} stopped early, {report.failed} failed"
     best = [f"that of {split} is {chosen.best_key}" for split, chosen in report.by_split.items()]
     cli.console.print(f"{ends}; the best {', '.join(best) or f'is {report.best_key}'}")
-    cli.console.print(test_table(report.tests, extractor))
+    cli.console.print(test_table(report.tests, counts, extractor))
     if report.selection:
         cli.console.print(f"{report.selection}: what is tested there is no clean number", soft_wrap=True, markup=False)
     cli.console.print(f"\nCompare the runs in MLflow: {ui}", soft_wrap=True, highlight=False)

@@ -86,6 +86,16 @@ def test_as_a_table_it_names_data_split_and_protocol(trained):
     assert code == 0
     assert "small, split two, protocol clean" in output
     assert f"{100 * outcome.test['clean']['zsl']:.1f}" in output
+    assert "ZSL among 2 classes, chance 50.0 %" in output
+    assert f"{outcome.counts['unseen_samples']} test samples of unseen classes" in output
+
+
+def test_it_counts_the_samples_that_it_scored(trained):
+    outcome, folder = trained
+    counts = evaluated(folder / outcome.models["clean"])["counts"]
+    assert counts.items() <= outcome.counts.items()
+    one = evaluated(folder / outcome.models["clean"], "--split", "one")["counts"]
+    assert (one["unseen"], one["unseen_samples"]) == (1, counts["unseen_samples"] // 2)
 
 
 def another_dataset(folder, classes=CLASSES, dimension=DIMENSION, train=False):

@@ -1,4 +1,4 @@
-"""What the verbs' options mean together: which class text a method gets."""
+"""What the verbs' options mean together."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,10 @@ from verbs import invoked, small_options, write_small_dataset
 
 from platform import options
 from platform.compare import _base
-from platform.datasets.folder import Dataset
+from platform.datasets.contents import ClassInfo, Contents, FeatureArray
+from platform.datasets.folder import Dataset, write_dataset
 from platform.errors import InputError
+from platform.options import named_features
 
 BOTH = ("verb+noun", "concatenate")
 
@@ -123,3 +125,38 @@ def test_a_table_that_compares_class_texts_takes_several(folder):
     ]
     (one,), _ = _base([], "sadvae-B", None, None, folder, [given[0]], None, *given[1:])
     assert one.text.encoder == "attributes,verbs"  # a path may hold a comma
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """A function of names, to a data folder with feature sets of these."""
+
+    def written(*names):
+        contents = Contents(
+            name="made",
+            modality="skeleton",
+            licence="none",
+            source="made here",
+            classes=[ClassInfo(name=name) for name in ("bow", "wave")],
+            labels=np.arange(4) % 2,
+            train=np.arange(4) < 2,
+            features={name: FeatureArray(np.ones((4, 3)), f"extractor of {name}; and more") for name in names},
+        )
+        return write_dataset(contents, tmp_path / "-".join(names))
+
+    return written
+
+
+def test_the_only_feature_set_needs_no_name(dataset):
+    assert named_features(dataset("pose"), None) == "pose"
+
+
+def test_of_several_feature_sets_none_is_taken_in_silence(dataset):
+    opened = dataset("pose", "stgcn")
+    with pytest.raises(InputError) as refused:
+        named_features(opened, None)
+    said = f"--features is needed: {opened.folder} has pose (extractor of pose); stgcn (extractor of stgcn)"
+    assert str(refused.value) == said
+    assert named_features(opened, "stgcn") == "stgcn"
+    with pytest.raises(InputError, match="no feature set `i3d`; it has pose, stgcn"):
+        named_features(opened, "i3d")

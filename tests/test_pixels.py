@@ -111,7 +111,7 @@ def test_what_is_no_picture_is_told(model, tmp_path, name, message):
     [
         (
             "methods.sadvae",
-            (),
+            ("--features", "pixels"),
             "methods.sadvae learns from numbers, but `pixels` is pixels; choose --features numbers",
         ),
         (
@@ -119,7 +119,8 @@ def test_what_is_no_picture_is_told(model, tmp_path, name, message):
             ("--features", "numbers"),
             "linear_pixels learns from pixels, but `numbers` is numbers; choose --features pixels",
         ),
-        ("linear_pixels", ("--normalise", "l2"), "--normalise l2: the features are pixels"),
+        ("linear_pixels", ("--features", "pixels", "--normalise", "l2"), "--normalise l2: the features are pixels"),
+        ("linear_pixels", (), "--features is needed: "),
     ],
 )
 def test_a_method_is_given_what_it_learns_from(pictures, tmp_path, method, options, message):

@@ -39,7 +39,8 @@ def trained(small_dataset, runs):
     """The folder of a training of three seeds, and what it said with `--json`."""
     options = small_options(small_dataset, runs, epochs=3)
     code, output, errors = invoked("train", "methods.sadvae", *options, "--seeds", 3, "--seed", 5, "--json")
-    assert (code, errors) == (0, "")
+    assert code == 0
+    assert all(line.startswith("warning: ") for line in errors.splitlines())  # of a training so short
     (folder,) = runs.glob("train-sadvae-small-*")
     return folder, output
 
@@ -80,6 +81,9 @@ def test_with_json_every_epoch_and_outcome_is_a_line(trained):
         (5, "3 seeds", "finished"),
     ]
     assert all(set(o["test"]) == {"clean", "released"} for o in outcomes)
+    (setting,) = events(output, "setting")
+    assert setting["features"].startswith("random: 16 dimensions")
+    assert setting["seeds"] == "5, 6, 7"
 
 
 def test_the_folder_holds_the_outcomes_and_models_of_each_seed_and_of_all_together(trained):
@@ -140,8 +144,23 @@ def test_without_json_a_table_names_both_protocols(small_dataset, runs):
     assert code == 0
     assert "clean" in output
     assert "it leaks" in output
+    assert output.index("random: 16 dimensions") < output.index("test, %")  # said before it starts
+    assert output.count("ZSL among 2 classes, chance 50.0 %") == 2  # before, and below the table
     assert "ensemble" not in output  # of one seed
     assert "mlflow ui --backend-store-uri" in output
+
+
+def test_a_configuration_that_cannot_train_on_so_few_samples_is_said_in_one_line(small_dataset, runs):
+    options = small_options(small_dataset, runs, epochs=2, learning_rate=1e-5)
+    code, output, errors = invoked("train", "methods.sadvae", *options, "--json")
+    assert code == 0
+    assert errors.startswith("warning: 8 steps at learning rate 1e-05 move what sadvae makes of class text by ")
+    assert (
+        " at most; below about 1.5 it stays near chance: search with python -m platform.tune methods.sadvae" in errors
+    )
+    assert "--features random --space search_spaces/sadvae_small.yaml, or try --set learning_rate=0.001 --set" in errors
+    assert errors.count("\n") == 1
+    assert len(events(output, "outcome")) == 1
 
 
 @pytest.mark.slow

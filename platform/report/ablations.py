@@ -16,10 +16,13 @@ from platform.report.comparison import (
     HEADINGS,
     LEGEND,
     Cell,
+    HarmonicMean,
     Row,
     Table,
-    extractors_of,
+    averaged_as,
     marked,
+    measured_cell,
+    measured_notes,
     published_cell,
     result_notes,
 )
@@ -131,8 +134,13 @@ def ablation_table(
     splits: Sequence[str],
     published: PublishedTable | None,
     per_sample: bool,
+    averaged: HarmonicMean | None = None,
 ) -> Table:
-    """Our rows, with each protocol's, and below them the paper's. A cell that was not tested is empty."""
+    """Our rows, with each protocol's, and below them the paper's. A cell that was not tested is empty.
+
+    averaged: which H stands for several tests; by default the paper's.
+    """
+    averaged = averaged or averaged_as([published] if published else [])
     groups = [*splits, *([ALL_SPLITS] if len(splits) > 1 else [])]
     ours = [(group, HEADINGS[metric]) for group in groups for metric in plan.metrics]
     theirs = [
@@ -142,7 +150,8 @@ def ablation_table(
         if metric in row.values
     ]
     theirs = list(dict.fromkeys(theirs))
-    rows, shown = [], []
+    rows: list[Row] = []
+    tested: list[Result] = []
     for protocol in PROTOCOLS:
         for one in wanted:
             own = [r for r in tests_of(one, results) if r.protocol == protocol and r.data.split in splits]
@@ -150,19 +159,18 @@ def ablation_table(
             for group in groups:
                 here = [r for r in own if group in (r.data.split, ALL_SPLITS)]
                 whole = group != ALL_SPLITS or {r.data.split for r in own} == set(splits)
-                for metric in plan.metrics:
-                    name = f"{metric}_per_sample" if per_sample else metric
-                    values = tuple(100 * r.metrics[name] for r in here)
-                    found = Cell(values, protocol, extractor=extractors_of(here)) if values and whole else None
-                    cells.append(found)
+                cells += [measured_cell(here, m, per_sample, averaged) if whole else None for m in plan.metrics]
             if any(cells):
                 name, data = one.label
                 label = f"{name} {MARK}" if any(r.selection for r in own) else name
+                tested += own
                 rows.append(Row((label, data, marked(protocol, own)), (*cells, *[None] * len(theirs))))
-                shown += own
+    measured = measured_notes(tested, rows, ours, named=False)
     if published is not None:
         rows += _rows_of(published, plan, theirs, len(ours))
-    notes = ["%, mean ± standard deviation over seeds and splits", LEGEND["released"], *result_notes(shown)]
+    notes = ["%, mean ± standard deviation over seeds and splits", LEGEND["released"], *result_notes(tested)]
+    notes += [LEGEND[averaged]] if "harmonic_mean" in plan.metrics else []
+    notes += measured
     if published is not None:
         notes.append(f"{LEGEND['published']} ({published.reference})")
         notes += [LEGEND["unstated"]] if published.protocol == "unstated" else []

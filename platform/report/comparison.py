@@ -3,14 +3,20 @@
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
+import torch
 from scipy.stats import kendalltau
 
 from platform.datasets import extractor_check
+from platform.report.chance import chance_of
+from platform.report.counts import behind_a_mean, measured_on
 from platform.report.published import PublishedRow, PublishedTable
 from platform.report.results import Result
 from platform.report.selection import MARK
+from platform.zeroshot.metrics import harmonic_mean
 
+HarmonicMean = Literal["mean", "of-means"]  # of several tests: the mean of their H, or H of their mean s and mean u
 HEADINGS = {"zsl": "ZSL", "seen": "s", "unseen": "u", "harmonic_mean": "H", "ausuc": "AUSUC"}
 PUBLISHED_HEADINGS = {**HEADINGS, **{name: name for name in ("difference", "t", "count", "probability")}}
 PROTOCOL_MARKS = {"clean": "", "released": "†", "unstated": "‡"}
@@ -18,21 +24,26 @@ LEGEND = {
     "released": "† released protocol: the epoch was chosen on the unseen test classes themselves; it leaks",
     "unstated": "‡ the paper does not say on what the epoch and the hyperparameters were chosen",
     "published": "italic: published by the paper named, under its own protocol",
+    "mean": "H: mean over the H of each seed and split",
+    "of-means": "H: of the mean s and the mean u; ± is the deviation of the H of each seed and split",
 }
 ALL_SPLITS = "all splits"
+_MOST_PLACES = 6  # data sets and splits that have a line each below a table; of more, each data set has one
 
 
 @dataclass(frozen=True)
 class Cell:
     """Values in percent: ours, one a seed and split; a published one alone, with its deviation where it is printed.
 
-    extractor: why its features are not clean, of ours (see `extractor_check`).
+    of_means: H of the mean s and the mean u, shown in place of the values' mean where it is wanted; extractor: why its
+    features are not clean, of ours (see `extractor_check`).
     """
 
     values: tuple[float, ...]
     protocol: str
     published: bool = False
     deviation: float | None = None
+    of_means: float | None = None
     extractor: tuple[str, ...] = ()
 
     @property
@@ -47,7 +58,7 @@ class Cell:
 
     @property
     def mean(self) -> float:
-        return statistics.fmean(self.values)
+        return statistics.fmean(self.values) if self.of_means is None else self.of_means
 
     @property
     def spread(self) -> float | None:
@@ -101,11 +112,13 @@ def comparison_table(
     metrics: Sequence[str] = ("zsl", "seen", "unseen", "harmonic_mean"),
     per_sample: bool = False,
     published: Iterable[PublishedTable] = (),
+    averaged: HarmonicMean | None = None,
 ) -> Table:
     """Methods (with features and class text) by data sets and splits, clean rows first.
 
     per_sample: accuracies over samples, as the skeleton papers have them, in place of means over classes. published:
-    tables whose rows on the same data set and count of unseen classes stand below ours.
+    tables whose rows on the same data set and count of unseen classes stand below ours. averaged: which H stands for
+    several tests; by default the one of the papers whose rows stand below.
     """
     places = sorted({(r.data.name, r.data.split) for r in results}, key=_natural)
     groups = [f"{name} {split}" for name, split in places]
@@ -119,15 +132,18 @@ def comparison_table(
         kind = (result.kind,) if several_kinds else ()
         label = (name, result.data.features, result.data.text, *kind, result.protocol)
         rows.setdefault(label, {}).setdefault((result.data.name, result.data.split), []).append(result)
+    below, beside = _published_rows(results, places, groups, metrics, published, several_kinds)
+    averaged = averaged or averaged_as(beside)
     shown = []
     for label, own in rows.items():
         at = [own.get(place, []) for place in places]
         if len(places) > 1:
             at.append([r for place in places for r in own.get(place, [])] if len(own) == len(places) else [])
-        cells = [_cell(several, metric, per_sample) for several in at for metric in metrics]
+        cells = [measured_cell(several, metric, per_sample, averaged) for several in at for metric in metrics]
         tested = [r for several in own.values() for r in several]
         shown.append(Row((*label[:-1], marked(label[-1], tested)), tuple(cells)))
-    shown += _published_rows(results, places, groups, metrics, published, several_kinds)
+    measured = measured_notes(results, shown, columns)
+    shown += below
     cells = [cell for row in shown for cell in row.cells if isinstance(cell, Cell)]
     notes = [LEGEND[p] for p in ("released", "unstated") if any(cell.protocol == p for cell in cells)]
     notes += result_notes(results)
@@ -137,6 +153,8 @@ def comparison_table(
         f"%, mean ± standard deviation over seeds{' and splits' if len(places) > 1 else ''}; accuracies are means over "
         + ("samples" if per_sample else "classes")
     )
+    notes += [LEGEND[averaged]] if "harmonic_mean" in metrics else []
+    notes += measured
     if any(r.data.simulated for r in results):
         notes.append("simulated data: numbers show that things work, not how well")
     headings = ("method", "features", "class text", *(("model",) if several_kinds else ()), "protocol")
@@ -188,8 +206,82 @@ def published_comparison(table: PublishedTable, methods: Iterable[str]) -> Table
         ("method", "variant", "class text"),
         tuple((group, PUBLISHED_HEADINGS[metric]) for group, metric in columns),
         tuple(Row(label, tuple(own.get(c) for c in columns)) for label, own in shown.items()),
-        tuple(filter(None, (LEGEND["published"], LEGEND[table.protocol], table.note))),
+        tuple(filter(None, (LEGEND["published"], LEGEND[table.protocol], *_said_of(table, rows), table.note))),
     )
+
+
+def measured_cell(
+    results: Sequence[Result], metric: str, per_sample: bool, averaged: HarmonicMean = "mean"
+) -> Cell | None:
+    """Several tests of one protocol as one cell; None where none has the metric."""
+    name = _metric(metric, per_sample)
+    tested = [r for r in results if name in r.metrics]
+    if not tested:
+        return None
+    of_means = None
+    if metric == "harmonic_mean" and averaged == "of-means":
+        sides = [statistics.fmean(r.metrics[_metric(side, per_sample)] for r in tested) for side in ("seen", "unseen")]
+        of_means = 100 * harmonic_mean(*torch.tensor(sides, dtype=torch.float64)).item()
+    values = tuple(100 * r.metrics[name] for r in tested)
+    return Cell(values, tested[0].protocol, of_means=of_means, extractor=extractors_of(results))
+
+
+def averaged_as(beside: Iterable[PublishedTable]) -> HarmonicMean:
+    """As the papers' tables that stand beside ours have H over splits; our own mean where none says."""
+    return "of-means" if any(table.harmonic_mean == "of-means" for table in beside) else "mean"
+
+
+def measured_notes(
+    results: Sequence[Result], rows: Sequence[Row], columns: Sequence[tuple[str, str]], named: bool = True
+) -> list[str]:
+    """What stands below a table of tests: classes, chance level, test samples, and how many tests a mean has.
+
+    rows and columns: ours alone. named: whether a column's group is called by data set and split, and not by the split.
+    """
+    places: dict[str, dict[str, list[Result]]] = {}
+    for r in sorted(results, key=lambda r: _natural((r.data.name, r.data.split))):
+        places.setdefault(r.data.name, {}).setdefault(r.data.split, []).append(r)
+    if sum(map(len, places.values())) > _MOST_PLACES:
+        told = {f"{name}, each of {len(own)} splits": list(own.items()) for name, own in places.items()}
+    else:
+        told = {f"{name} {split}": [(split, own)] for name, o in places.items() for split, own in o.items()}
+    counts = _counts_of_cells(rows, columns)
+    notes = []
+    for said, several in told.items():
+        own = [r for _, tests in several for r in tests]
+        groups = {f"{own[0].data.name} {split}" if named else split for split, _ in several}
+        tests = [number for group in groups for number in counts.get(group, ())]
+        parts = [measured_on([r.counts for r in own]), behind_a_mean(tests) if tests else ""]
+        notes.append(f"{said}: {'; '.join(filter(None, parts))}")
+    if together := counts.get(ALL_SPLITS):
+        notes.append(f"{ALL_SPLITS}: {behind_a_mean(together, splits=sum(map(len, places.values())))}")
+    return notes
+
+
+def _counts_of_cells(rows: Sequence[Row], columns: Sequence[tuple[str, str]]) -> dict[str, list[int]]:
+    """How many tests each row has, group by group."""
+    found: dict[str, list[int]] = {}
+    for group in dict.fromkeys(group for group, _ in columns):
+        for row in rows:
+            of_group = [cell for (own, _), cell in zip(columns, row.cells, strict=False) if own == group]
+            numbers = [len(cell.values) for cell in of_group if isinstance(cell, Cell)]
+            if numbers:
+                found.setdefault(group, []).append(max(numbers))
+    return found
+
+
+def _said_of(table: PublishedTable, rows: Sequence[PublishedRow]) -> list[str]:
+    """Chance levels of a paper's columns, and which H stands for several splits."""
+    splits = {row.split: row.split.rpartition("/")[2] for row in rows if "zsl" in row.values}
+    chances = [f"{split} {chance_of(int(unseen))}" for split, unseen in splits.items() if unseen.isdigit()]
+    notes = [f"ZSL among the unseen classes: {'; '.join(chances)}"] if chances else []
+    if any("harmonic_mean" in row.values for row in rows) and table.harmonic_mean is not None:
+        known = {
+            "of-means": "H over splits: of the mean s and the mean u",
+            "unstated": "H over splits: the paper does not say which",
+        }
+        notes.append(known[table.harmonic_mean])
+    return notes
 
 
 @dataclass(frozen=True)
@@ -215,7 +307,10 @@ def ranking_agreement(
     found = []
     for protocol in PROTOCOL_MARKS:
         ours = _means_by_method(
-            [r for r in results if r.protocol == protocol and r.kind == "single"], metric, per_sample
+            [r for r in results if r.protocol == protocol and r.kind == "single"],
+            metric,
+            per_sample,
+            averaged_as([table]),
         )
         for column in dict.fromkeys((row.dataset, row.split) for row in table.rows):
             theirs = {
@@ -294,13 +389,16 @@ def short(method: str) -> str:
     return method.rpartition(".")[2]
 
 
-def _means_by_method(results: Sequence[Result], metric: str, per_sample: bool) -> dict[str, float]:
-    values: dict[tuple[str, str], list[float]] = {}
+def _means_by_method(
+    results: Sequence[Result], metric: str, per_sample: bool, averaged: HarmonicMean
+) -> dict[str, float]:
+    several: dict[tuple[str, str], list[Result]] = {}
     for r in results:
-        values.setdefault((r.method, r.data.features), []).append(r.metrics[_metric(metric, per_sample)])
+        several.setdefault((r.method, r.data.features), []).append(r)
     found: dict[str, float] = {}
-    for (method, _), own in values.items():
-        found[method] = max(found.get(method, 0.0), statistics.fmean(own))
+    for (method, _), own in several.items():
+        if (cell := measured_cell(own, metric, per_sample, averaged)) is not None:
+            found[method] = max(found.get(method, 0.0), cell.mean)
     return found
 
 
@@ -311,12 +409,13 @@ def _published_rows(
     metrics: Sequence[str],
     published: Iterable[PublishedTable],
     several_kinds: bool,
-) -> list[Row]:
-    """Papers' rows on a data set of ours with as many seen and unseen classes."""
+) -> tuple[list[Row], list[PublishedTable]]:
+    """Papers' rows on a data set of ours with as many seen and unseen classes, and the tables that have them."""
     meant: Mapping[tuple[str, str], set[tuple[str, str]]] = {place: set() for place in places}
     for r in results:
         meant[r.data.name, r.data.split].add((_plain(r.data.class_list), r.data.classes))
     rows: dict[tuple[str, ...], dict[tuple[str, str], Cell]] = {}
+    beside: dict[str, PublishedTable] = {}
     for table in published:
         for row in table.rows:
             for place, group in zip(places, groups, strict=False):
@@ -327,16 +426,13 @@ def _published_rows(
                     cells = {(group, m): published_cell(row, m, table) for m in metrics if m in row.values}
                     if cells:  # none of a row of counts, or of tests of significance
                         rows.setdefault(label, {}).update(cells)
-    return [
+                        if "harmonic_mean" in row.values:
+                            beside[table.key] = table
+    shown = [
         Row(label, tuple(cells.get((group, metric)) for group in groups for metric in metrics))
         for label, cells in rows.items()
     ]
-
-
-def _cell(results: Sequence[Result], metric: str, per_sample: bool) -> Cell | None:
-    name = _metric(metric, per_sample)
-    values = tuple(100 * r.metrics[name] for r in results if name in r.metrics)
-    return Cell(values, results[0].protocol, extractor=extractors_of(results)) if values else None
+    return shown, list(beside.values())
 
 
 def _metric(metric: str, per_sample: bool) -> str:

@@ -44,8 +44,9 @@ class PublishedRow(BaseModel):
 class PublishedTable(BaseModel):
     """A table of a paper.
 
-    key: as in `sadvae-6`; citation: BibTeX key; setting: whose splits; averaged: its numbers are means over splits,
-    H among them; note: what was left out, or is misprinted; page: None where it is not known.
+    key: as in `sadvae-6`; citation: BibTeX key; setting: whose splits; averaged: its numbers are means over splits;
+    harmonic_mean: what H then is: that of the mean s and the mean u (`of-means`), or the paper does not say; note: what
+    was left out, or is misprinted; page: None where it is not known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,6 +61,7 @@ class PublishedTable(BaseModel):
     protocol: Literal["released", "unstated"]
     metric_kind: Literal["per_sample", "per_class", "unstated"]
     averaged: bool
+    harmonic_mean: Literal["of-means", "unstated"] | None = None  # None: no H, or each of one split
     note: str
     rows: tuple[PublishedRow, ...]
 

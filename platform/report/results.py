@@ -10,6 +10,7 @@ from platform.datasets.folder import Dataset
 from platform.errors import InputError
 from platform.report.selection import TOGETHER, best_folders, chosen_together
 from platform.tracking.finished import all_runs, value_of
+from platform.tracking.outcome import COUNTS
 from platform.tracking.record import PARENT_TAG, SEARCH_TAG
 from platform.tracking.store import open_store
 from platform.training.trainable import Experiment, read_ensembles, read_outcomes
@@ -47,7 +48,8 @@ class Result:
     kind: `single`, or what predicts together, as `ensemble of 3 seeds`; metrics: accuracies in [0, 1]; searched:
     whether a search chose the configuration; run: of `train` or `tune`; started: in seconds since 1970; model: its
     folder, or where MLflow keeps it, empty where it was not kept; row: its name in an ablation's table; selection: what
-    must be said where its search chose one configuration for several splits.
+    must be said where its search chose one configuration for several splits; counts: of classes and samples, as an
+    `Outcome` has them; of an older run only the classes that its tags name.
     """
 
     method: str
@@ -63,6 +65,7 @@ class Result:
     model: str = ""
     row: str = ""
     selection: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 def results_of_folders(paths: Iterable[Path]) -> list[Result]:
@@ -199,6 +202,7 @@ def _of_tests(run: _Run, tested: Path, name: str) -> list[Result]:
             started=started,
             model=str(tested / outcome.models[protocol]) if protocol in outcome.models else "",
             selection=selection,
+            counts=outcome.counts or _counts_of(data[outcome.split]),
         )
         for outcome in [*outcomes, *read_ensembles(tested)]
         for protocol, metrics in outcome.test.items()
@@ -232,6 +236,12 @@ def _by_split(text: str) -> dict[str, str]:
     return dict(part.split(": ", 1) for part in text.split("; ") if ": " in part)
 
 
+def _counts_of(data: Data) -> dict[str, int]:
+    """From `22/5`, where a run was made before its outcomes held their counts: classes alone."""
+    seen, _, unseen = data.classes.partition("/")
+    return {"seen": int(seen), "unseen": int(unseen)} if seen.isdigit() and unseen.isdigit() else {}
+
+
 def _of_run(run: "Run", parent: "Run") -> list[Result]:
     """The tests that a run of the store holds: none of a trial."""
     tags, params = parent.data.tags, run.data.params
@@ -244,10 +254,12 @@ def _of_run(run: "Run", parent: "Run") -> list[Result]:
     together = run.data.tags.get("ensemble", "")
     config = {name: value_of(text) for name, text in params.items() if name not in ("seed", "split")}
     searched = "trials" in parent.data.params
+    data = _tagged(tags, params.get("split", ""))
+    counts = {n.removeprefix(COUNTS): int(v) for n, v in run.data.tags.items() if n.startswith(COUNTS)}
     return [
         Result(
             method=method,
-            data=_tagged(tags, params.get("split", "")),
+            data=data,
             protocol=protocol,
             kind=f"ensemble of {together}" if together else "single",
             seed=int(params.get("seed", 0)),
@@ -258,6 +270,7 @@ def _of_run(run: "Run", parent: "Run") -> list[Result]:
             started=parent.info.start_time / 1000,
             model=f"runs:/{run.info.run_id}",
             selection=_selection(tags) if searched else "",
+            counts=counts or _counts_of(data),
         )
         for protocol, metrics in tested.items()
     ]

@@ -1,21 +1,28 @@
 """The table of tests: single models and ensembles, under each protocol."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.table import Table
 
 from platform.datasets.extractor_check import legend, marks
+from platform.report.counts import Counts, measured_on
 from platform.training.trainable import Outcome
 
 Tests = Mapping[
     str, Mapping[str, Mapping[str, Sequence[float]]]
 ]  # kind to protocol to metric to a value a seed and split
+_LEAKS = "released: the papers' code chooses the epoch on the unseen test classes themselves; it leaks"
 
 
-def test_table(tests: Tests, extractor: Sequence[str] = ()) -> Table:  # noqa: PT028 (no test of pytest)
+def test_table(
+    tests: Tests,
+    counts: Iterable[Counts],
+    extractor: Sequence[str] = (),  # noqa: PT028 (no test of pytest)
+) -> Table:
     """Test metrics of single models and of ensembles under each protocol, mean and standard deviation, in percent.
 
+    counts: of the outcomes that were tested; the classes, their chance level and the samples stand below the table.
     extractor: why the features are not clean (see `extractor_check`), which marks every protocol.
     """
     columns = {
@@ -31,15 +38,15 @@ def test_table(tests: Tests, extractor: Sequence[str] = ()) -> Table:  # noqa: P
     table.add_column("model")
     for heading in columns.values():
         table.add_column(heading, justify="right")
-    notes = legend(extractor)
+    notes = [*([said] if (said := measured_on(counts)) else []), *legend(extractor)]
     for protocol in dict.fromkeys(protocol for kind in tests.values() for protocol in kind):
         for kind, protocols in tests.items():
             shown = [[100 * value for value in protocols[protocol][name]] for name in columns]
             cells = [f"{statistics.mean(v):.1f}" + (f" ± {statistics.stdev(v):.1f}" if v[1:] else "") for v in shown]
             table.add_row(f"{protocol} {marks(extractor)}".rstrip(), kind, *cells)
-        if protocol == "released":
-            notes.append("released: the papers' code chooses the epoch on the unseen test classes themselves; it leaks")
-    table.caption = "\n".join(notes) or None
+            if protocol == "released" and _LEAKS not in notes:
+                notes.append(_LEAKS)
+    table.caption, table.caption_justify = "\n".join(notes) or None, "left"
     return table
 
 

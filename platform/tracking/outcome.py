@@ -6,6 +6,8 @@ from pathlib import Path
 from platform.tracking.record import RunRecord
 from platform.training.trainable import Outcome
 
+COUNTS = "counts."  # begins the tags that say of how many classes and samples a run's accuracies are
+
 
 def record_of(key: str, outcome: Outcome, folder: Path | None) -> RunRecord:
     """An outcome as MLflow keeps it; every metric under its protocol's name. folder: where the models stand, if any."""
@@ -21,6 +23,7 @@ def record_of(key: str, outcome: Outcome, folder: Path | None) -> RunRecord:
     for i, epoch in enumerate(outcome.test_epochs):
         epochs.append({"epoch": i, **{f"released/epoch/{n}": v for n, v in epoch.items()}})
     tags = {"outcome": outcome.status, "reason": outcome.reason, "ensemble": outcome.ensemble}
+    tags |= {f"{COUNTS}{name}": str(count) for name, count in outcome.counts.items()}
     return RunRecord(
         key=key,
         name=key,

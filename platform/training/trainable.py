@@ -28,6 +28,7 @@ from platform.training.protocols import (
     validate,
 )
 from platform.training.saved_models import save_model
+from platform.zeroshot.counts import counts_of
 from platform.zeroshot.normaliser import Normaliser
 from platform.zeroshot.problem import Problem, ProblemOptions, load_problem
 
@@ -85,6 +86,9 @@ class Outcome(BaseModel):
     folds: list[dict[str, float]] = []  # the same on each fold by itself
     test_epochs: list[dict[str, float]] = []
     test: dict[str, dict[str, float]] = {}  # protocol to metrics
+    # classes and samples of the test (`seen`, `unseen`, `seen_samples`, `unseen_samples`) and classes of validation
+    # (`validation_seen`, `validation_unseen`, the fewest of a fold); what is not known, as in old files, is left out
+    counts: dict[str, int] = {}
     models: dict[str, str] = {}  # protocol to the model's folder, relative to the experiment's
     held_out: str = ""  # the file of its scores of held-out samples, likewise
     notes: list[str] = []  # what a reader of its numbers should know
@@ -137,6 +141,8 @@ def train(
         for key, config in configs.items()
         for outcome in outcomes_of(key, config.model_dump(), experiment.seeds, splits, validations[key])
     ]
+    tested_on = {s: counts_of(p.task.seen, p.task.unseen, p.test) for s, p in problems.items()}
+    outcomes = [o.model_copy(update={"counts": {**tested_on[o.split], **o.counts}}) for o in outcomes]
     flat = [validation for key in configs for validation in validations[key]]
     if experiment.test:
         tested = _tested(experiment, problems, outcomes, flat, place)
@@ -182,6 +188,7 @@ def outcomes_of(
             "validation": dict(validation.metrics),
             "folds": list(validation.by_fold),
             "notes": [] if validation.above_chance else [_NOT_TOLD_APART],
+            "counts": _validation_counts(validation),
         }
         outcomes.append(outcome.model_copy(update=reached))
     return outcomes
@@ -207,6 +214,12 @@ def read_ensembles(folder: Path) -> list[Outcome]:
 
 def write_ensembles(folder: Path, outcomes: Sequence[Outcome]) -> None:
     write_json(folder / _ENSEMBLES, [o.model_dump() for o in outcomes])
+
+
+def _validation_counts(validation: Validation) -> dict[str, int]:
+    names = {"validation_seen": 0, "validation_unseen": 1}  # each fold's scores of either side, a column a class
+    folds = validation.held_out
+    return {name: min(fold[side].shape[1] for fold in folds) for name, side in names.items()} if folds else {}
 
 
 def _failed(outcome: Outcome, where: str) -> Outcome:

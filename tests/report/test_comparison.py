@@ -81,7 +81,76 @@ def test_the_best_of_each_protocol_is_marked_and_never_the_papers():
 def test_accuracies_are_over_samples_where_asked():
     table = comparison_table([result("a", 0.5)], per_sample=True)
     assert cells(table, "a")["clips ru5", "H"].mean == pytest.approx(25)
-    assert table.notes[-1].endswith("means over samples")
+    assert any(note.endswith("means over samples") for note in table.notes)
+
+
+COUNTS = {"seen": 22, "unseen": 5, "seen_samples": 350, "unseen_samples": 80}
+
+
+def test_classes_chance_samples_and_the_count_of_tests_stand_below():
+    def tested(split, unseen, seeds):
+        counts = {**COUNTS, "unseen": unseen, "unseen_samples": 16 * unseen}
+        return [result("a", 0.5, seed=seed, split=split, counts=counts) for seed in range(seeds)]
+
+    notes = comparison_table([*tested("ru5", 5, 2), *tested("ru9", 9, 2)]).notes
+    (of_five,) = [note for note in notes if note.startswith("clips ru5: ")]
+    assert "5 classes, chance 20.0 %" in of_five
+    assert "80 test samples of unseen classes, 350 of seen ones; n = 2" in of_five
+    assert any(note.startswith("clips ru9: ") and "9 classes, chance 11.1 %" in note for note in notes)
+    assert "all splits: n = 4 (2 seeds × 2 splits)" in notes
+
+
+def test_many_splits_have_one_line_with_the_range_of_their_counts():
+    results = [
+        result("a", 0.5, split=f"half:{i}", counts={**COUNTS, "unseen": 13, "unseen_samples": 200 + i})
+        for i in range(10)
+    ]
+    (line,) = [note for note in comparison_table(results).notes if note.startswith("clips")]
+    assert line.startswith("clips, each of 10 splits: ZSL among 13 classes, chance 7.7 %")
+    assert "200 to 209 test samples of unseen classes" in line
+
+
+def test_a_row_of_fewer_seeds_is_seen_below():
+    results = [result("a", 0.5, seed=seed, counts=COUNTS) for seed in range(3)] + [result("b", 0.5, counts=COUNTS)]
+    assert any(note.endswith("; n = 1 to 3") for note in comparison_table(results).notes)
+
+
+def sided(seen, unseen, split):
+    """A test with its own H."""
+    metrics = {"zsl": 0.5, "seen": seen, "unseen": unseen, "harmonic_mean": 2 * seen * unseen / (seen + unseen)}
+    return replace(result("sadvae", 0.5, split=split, data=NTU), metrics=metrics)
+
+
+NTU = {"name": "ntu", "class_list": "ntu60", "classes": "55/5"}
+SIDED = [sided(0.9, 0.1, "a"), sided(0.1, 0.9, "b")]  # H of each is 18; of the means, 50
+
+
+def test_h_of_several_splits_is_their_mean_or_that_of_the_mean_sides():
+    for averaged, shown in (("mean", 18.0), ("of-means", 50.0)):
+        table = comparison_table(SIDED, averaged=averaged)
+        cell = cells(table, "sadvae")[ALL_SPLITS, "H"]
+        assert cell.mean == pytest.approx(shown)
+        assert cell.spread == pytest.approx(0.0)  # of the H of each split, either way
+        assert cells(table, "sadvae")["ntu a", "H"].mean == pytest.approx(18.0)
+        assert sum(note.startswith("H: ") for note in table.notes) == 1
+    assert cells(comparison_table(SIDED), "sadvae")[ALL_SPLITS, "H"].mean == pytest.approx(18.0)
+
+
+def test_beside_a_paper_h_is_averaged_as_the_paper_has_it():
+    paper = published_table("sadvae-7")
+    table = comparison_table(SIDED, published=[paper])
+    assert cells(table, "sadvae")[ALL_SPLITS, "H"].mean == pytest.approx(50.0)
+    assert any(note.startswith("H: of the mean s and the mean u") for note in table.notes)
+    asked = comparison_table(SIDED, published=[paper], averaged="mean")
+    assert cells(asked, "sadvae")[ALL_SPLITS, "H"].mean == pytest.approx(18.0)
+    single = comparison_table(SIDED, published=[published_table("sadvae-4")])  # the paper's are of one split each
+    assert cells(single, "sadvae")[ALL_SPLITS, "H"].mean == pytest.approx(18.0)
+
+
+def test_a_papers_table_says_its_chance_levels_and_which_h_it_has():
+    notes = published_comparison(published_table("sadvae-C"), ["methods.sadvae"]).notes
+    assert "ZSL among the unseen classes: 55/5 5 classes, chance 20.0 %" in notes
+    assert "H over splits: of the mean s and the mean u" in notes
 
 
 def test_papers_rows_on_the_same_classes_stand_below():

@@ -38,6 +38,24 @@ def test_folders_and_the_store_hold_the_same_tests(trained):
     assert {r.data.classes for r in of_store} == {"6/2"}
 
 
+def test_counts_of_classes_and_samples_are_the_same_in_both(trained):
+    several = [*results_of_folders([trained]), *results_of_store(trained)]
+    assert len({tuple(sorted(r.counts.items())) for r in several}) == 1
+    assert {"seen": 6, "unseen": 2, "validation_unseen": 2}.items() <= several[0].counts.items()
+    assert several[0].counts["unseen_samples"] > 0
+
+
+def test_an_older_run_has_the_counts_of_classes_that_its_tags_name(trained):
+    (folder,) = trained.glob("train-*")
+    kept = (folder / "outcomes.json").read_text()
+    try:
+        older = [{name: v for name, v in outcome.items() if name != "counts"} for outcome in json.loads(kept)]
+        (folder / "outcomes.json").write_text(json.dumps(older))
+        assert results_of_folders([folder])[0].counts == {"seen": 6, "unseen": 2}
+    finally:
+        (folder / "outcomes.json").write_text(kept)
+
+
 def test_a_stored_configuration_has_its_types_again(trained):
     for found in (results_of_folders([trained]), results_of_store(trained)):
         assert {name: found[0].config[name] for name in SMALL_FIELDS} == SMALL_FIELDS

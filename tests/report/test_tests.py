@@ -14,10 +14,10 @@ def outcome(seed, value, ensemble="", split="two", **protocols):
     return Outcome(config={}, seed=seed, split=split, status="finished", ensemble=ensemble, test=metrics)
 
 
-def shown(kinds, *extractor):
+def shown(kinds, counts=(), extractor=()):
     console = Console(width=200)
     with console.capture() as capture:
-        console.print(tests.test_table(kinds, extractor))
+        console.print(tests.test_table(kinds, counts, extractor))
     return capture.get().splitlines()
 
 
@@ -61,8 +61,16 @@ def test_the_released_protocol_is_always_labelled(kinds):
 
 
 def test_features_that_are_not_clean_mark_every_protocol():
-    lines = shown(by_kind([outcome(0, 0.5, released=0.9)]), "unseen", "pretrained")
+    lines = shown(by_kind([outcome(0, 0.5, released=0.9)]), (), ("unseen", "pretrained"))
     assert sum("clean §¶" in line or "released §¶" in line for line in lines) == 2
     said = " ".join(" ".join(lines).split())
     for line in ("§ the features' extractor was trained on unseen classes", "¶ the features' extractor", "it leaks"):
         assert line in said
+
+
+def test_classes_chance_and_samples_stand_below():
+    counts = {"seen": 22, "unseen": 5, "seen_samples": 350, "unseen_samples": 80}
+    lines = " ".join(" ".join(shown(by_kind([outcome(0, 0.5, released=0.6)]), [counts])).split())
+    assert "ZSL among 5 classes, chance 20.0 %" in lines
+    assert "80 test samples of unseen classes" in lines
+    assert "it leaks" in lines

@@ -51,6 +51,11 @@ def test_an_ensemble_says_what_predicts_together():
     assert record_of("best", outcome(ensemble="2 seeds"), None).tags == {"outcome": "finished", "ensemble": "2 seeds"}
 
 
+def test_counts_of_classes_and_samples_are_tags():
+    tags = record_of("best", outcome(counts={"unseen": 5, "unseen_samples": 80}), None).tags
+    assert tags == {"outcome": "finished", "counts.unseen": "5", "counts.unseen_samples": "80"}
+
+
 def test_a_trial_of_one_seed_is_one_run():
     assert record_of_trial("only-0000", [outcome()], MEAN, SPREAD) == record_of("only-0000", outcome(), None)
 

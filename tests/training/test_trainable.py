@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from verbs import SMALL_FIELDS, write_small_dataset
 
@@ -9,7 +11,7 @@ from platform.training.fitting import Fitting
 from platform.training.protocols import ProtocolOptions
 from platform.training.saved_models import load_model
 from platform.training.trainable import Experiment, packs_of, read_outcomes, train
-from platform.zeroshot.problem import ProblemOptions
+from platform.zeroshot.problem import ProblemOptions, load_problem
 
 SMALL = {**SMALL_FIELDS, "epochs": 2}
 
@@ -58,6 +60,28 @@ def test_a_finished_experiment_is_only_read(trained, experiment):
     folder, outcomes = trained
     assert read_outcomes(folder) == outcomes
     assert train(experiment(method="no.such.method"), folder) == outcomes
+
+
+def test_outcomes_count_the_classes_and_samples_that_they_were_measured_on(trained, experiment):
+    _, outcomes = trained
+    for outcome in outcomes:
+        problem = load_problem(experiment().problem.model_copy(update={"split": outcome.split}))
+        of_unseen = int((problem.test.labels >= len(problem.task.seen)).sum())
+        assert outcome.counts == {
+            "seen": 6,
+            "unseen": 2,
+            "seen_samples": len(problem.test.labels) - of_unseen,
+            "unseen_samples": of_unseen,
+            "validation_seen": 4,
+            "validation_unseen": 2,
+        }
+
+
+def test_outcomes_written_before_they_had_counts_are_read(trained, tmp_path):
+    _, outcomes = trained
+    older = [outcome.model_dump(exclude={"counts"}) for outcome in outcomes]
+    (tmp_path / "outcomes.json").write_text(json.dumps(older))
+    assert [(o.test, o.counts) for o in read_outcomes(tmp_path)] == [(o.test, {}) for o in outcomes]
 
 
 def test_nothing_is_left_but_outcomes_and_models(trained):

@@ -1,0 +1,97 @@
+"""What a training is about to do, said before it starts, so that a wrong set of features is seen at once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from platform.datasets.folder import Dataset
+from platform.method import MethodConfig, load_method
+from platform.report.counts import measured_on, range_of
+from platform.training.protocols import ProtocolOptions
+from platform.training.trainable import Experiment
+from platform.zeroshot.counts import counts_of
+from platform.zeroshot.problem import Problem
+from platform.zeroshot.task import Samples, Task
+
+_DEFAULT = "every field at its default, as its paper chose it for the paper's data; platform.tune chooses for these"
+_RELEASED = "released beside it, as the papers' code has it: its epoch is chosen on the unseen test classes; it leaks"
+
+
+def setting_of(experiment: Experiment, problems: Mapping[str, Problem], preset: str | None = None) -> dict[str, str]:
+    """What a training says of itself, by what it is about, in the order in which it is shown.
+
+    experiment: of one configuration; problems: by split; preset: by which the configuration was named.
+    """
+    asked, method = experiment.problem, load_method(experiment.method)
+    dataset = Dataset(asked.dataset)
+    name, card = dataset.feature_set(asked.features), dataset.card
+    facts, others = card.features[name], [other for other in card.features if other != name]
+    tasks = [problem.task for problem in problems.values()]
+    simulated = "; SIMULATED: made by a program, no person was recorded" if card.simulated else ""
+    dimension = f"{facts.side} × {facts.side} pixels" if facts.kind == "pixels" else f"{facts.dimension} dimensions"
+    masked = f"; with {asked.masked_features}, of the same clips with frames left out" if asked.masked_features else ""
+    texts = f"{asked.text.text}{f', {asked.text.combine}' if '+' in asked.text.text else ''}"
+    normalise = " and ".join(dict.fromkeys(problem.normalise for problem in problems.values()))
+    return {
+        "data": f"{card.name} ({card.modality}), {asked.dataset}{simulated}",
+        "split": ", ".join(problems),
+        "features": f"{name}: {dimension}, normalise {normalise}; {facts.extractor}{masked}"
+        + (f"; not taken: {', '.join(others)}" if others else ""),
+        "class text": f"{texts}, by {asked.text.encoder}: {range_of(t.semantics.shape[1] for t in tasks)} dimensions",
+        "method": f"{experiment.method}{f', preset {preset}' if preset else ''}",
+        "configuration": _differing(method.configure(experiment.configs[0])),
+        "training": f"{range_of(len(t.labels) for t in tasks)} samples of {range_of(len(t.seen) for t in tasks)} seen "
+        "classes",
+        "validation": _folds(problems.values(), experiment.protocol),
+        "test": measured_on([counts_of(p.task.seen, p.task.unseen, p.test) for p in problems.values()]),
+        "seeds": ", ".join(map(str, experiment.seeds)),
+        "protocol": "clean" + (f"; {_RELEASED}" if "released" in experiment.protocol.protocols else ""),
+    }
+
+
+def _differing(config: MethodConfig) -> str:
+    """The fields that are not at their default, beside it."""
+    values, fields = config.model_dump(), type(config).model_fields
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
+    found = [f"{name}={_shown(v)} ({_shown(defaults[name])})" for name, v in values.items() if v != defaults[name]]
+    return f"{', '.join(found)}; in brackets the default" if found else _DEFAULT
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _folds(problems: Sequence[Problem], options: ProtocolOptions) -> str:
+    folds = [
+        fold
+        for problem in problems
+        for fold in _narrow(problem).validation_folds(options.folds, options.seen_fraction, options.fold_seed)
+    ]
+    seen, unseen = (range_of(len(getattr(f.task, side)) for f in folds) for side in ("seen", "unseen"))
+    counts = [counts_of(f.task.seen, f.task.unseen, f.samples) for f in folds]
+    held = [range_of(c[f"{side}_samples"] for c in counts) for side in ("unseen", "seen")]
+    trained = range_of(len(fold.task.labels) for fold in folds)
+    return (
+        f"{options.folds} fold{'s' if options.folds > 1 else ''}: {trained} training samples of {seen} classes; "
+        f"held out are {held[0]} samples of {unseen} pseudo-unseen classes and {held[1]} of the others"
+    )
+
+
+def _narrow(problem: Problem) -> Problem:
+    """The same with one column of its features, which may be gigabytes: they do not decide how folds are drawn."""
+
+    def task(whole: Task) -> Task:
+        return replace(whole, features=whole.features[:, :1], masked=_first(whole.masked))
+
+    def samples(whole: Samples) -> Samples:
+        return replace(whole, features=whole.features[:, :1])
+
+    separate = problem.separate_validation
+    separate = separate and (task(separate[0]), samples(separate[1]))
+    return replace(problem, task=task(problem.task), test=samples(problem.test), separate_validation=separate)
+
+
+def _first(values: Tensor | None) -> Tensor | None:
+    return None if values is None else values[:, :1]

@@ -1,0 +1,16 @@
+"""How many classes a model chooses among, and how many samples it is scored on."""
+
+from collections.abc import Sequence
+
+from platform.zeroshot.task import Samples
+
+
+def counts_of(seen: Sequence[str], unseen: Sequence[str], samples: Samples) -> dict[str, int]:
+    """`seen` and `unseen` classes, and `seen_samples` and `unseen_samples`, the samples of each side.
+
+    samples: those that are scored, with classes numbered seen first. They are counted as they are, whatever a data
+    folder's card says of its test partition: a protocol may test others.
+    """
+    of_seen = int((samples.labels < len(seen)).sum())
+    sides = {"seen": len(seen), "unseen": len(unseen)}
+    return {**sides, "seen_samples": of_seen, "unseen_samples": len(samples.labels) - of_seen}
