@@ -27,7 +27,14 @@ DIFFERENT = (  # whatever members of one population may differ in
     {"z_r": 12, "z_v": 2, "n_d": 3, "learning_rate": 5e-3, "beta_x": 0.3, "beta_y": 0.1, "lambda_2": 0.5},
     {"alignment": "naive", "z_r": 5, "noise": "sample"},
     {"alignment": "fd", "z_v": 7, "annealing": "released", "lambda_1": 0.4, "seen_classifier": "latent"},
-    {"annealing": "released", "z_r": 10, "n_d": 1, "noise": "sample", "seen_classifier_c": 0.1},
+    {
+        "annealing": "released",
+        "z_r": 10,
+        "n_d": 1,
+        "noise": "sample",
+        "seen_classifier_c": 0.1,
+        "classifier_fit": "adam",
+    },
 )
 
 
@@ -280,7 +287,7 @@ def test_each_member_of_a_population_equals_the_same_configuration_alone(members
 
 @pytest.mark.parametrize("choice", ["output_relu", "classifier_relu", "adversary"])
 def test_the_released_choices_hold_in_a_population_too(members, fit, problem, choice):
-    values = {choice: "probability" if choice == "adversary" else True}
+    values = {choice: "probability" if choice == "adversary" else True, "classifier_fit": "adam"}
     chosen = [replace(m, config=m.config.model_copy(update=values)) for m in members[:3]]
     together, plain = fit(chosen), fit(members[:3])
     assert_same(together.kept["last"][1], fit([chosen[1]]).kept["last"][0], problem.test.features, exact=False)
