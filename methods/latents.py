@@ -1,11 +1,13 @@
 """Latents drawn class by class, and the classifiers that are trained on them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from platform.zeroshot.classifiers import SoftmaxClassifier, fit_on_latents
+from platform.errors import InputError
+from platform.zeroshot.classifiers import Adam, Penalised, SoftmaxClassifier, Training, fit_on_latents
 
 
 def drawn(head: Tensor, one_a_sample: bool, draw: torch.Generator) -> Tensor:
@@ -28,28 +30,39 @@ def rows_of_classes(labels: Tensor, classes: int, samples: int, draw: torch.Gene
     return labels.argsort(stable=True)[first[:, None] + place]
 
 
+def training_of(config: Any) -> Training:
+    """As a config's classifier_fit, classifier_c, classifier_steps and classifier_learning_rate say."""
+    if config.classifier_fit == "penalised":
+        return Penalised(config.classifier_c)
+    return Adam(config.classifier_steps, config.classifier_learning_rate)
+
+
+def check_classifier(config: Any) -> None:
+    """Raises InputError where a ReLU on the logits leaves no minimum to be found."""
+    if config.classifier_relu and config.classifier_fit == "penalised":
+        raise InputError("classifier_relu=true: its loss has no single minimum; must be with classifier_fit=adam")
+
+
 def classifiers_on(
     latents: Sequence[Sequence[Tensor]],
-    steps: Sequence[int],
-    learning_rates: Sequence[float],
+    trainings: Sequence[Training],
     relu: Sequence[bool],
     draws: Sequence[torch.Generator],
 ) -> list[SoftmaxClassifier]:
     """One softmax classifier a member (`fit_on_latents`), fitted together where members agree in all but the width.
 
-    latents: a member's, blocks (classes, samples, z) of classes numbered through; steps, learning_rates, relu, draws:
-    one a member.
+    latents: a member's, blocks (classes, samples, z) of classes numbered through; trainings, relu, draws: one a member.
     """
     device = latents[0][0].device
     groups: dict[tuple, list[int]] = {}
     for m, blocks in enumerate(latents):
         shapes = tuple((len(block), block.shape[1]) for block in blocks)
-        groups.setdefault((shapes, steps[m], learning_rates[m], relu[m]), []).append(m)
+        groups.setdefault((shapes, trainings[m], relu[m]), []).append(m)
     fitted: dict[int, SoftmaxClassifier] = {}
-    for (shapes, *options), together in groups.items():
+    for (shapes, training, cut), together in groups.items():
         counts = torch.tensor([samples for classes, samples in shapes for _ in range(classes)], device=device)
         labels = torch.arange(len(counts), device=device).repeat_interleave(counts)
         own = [torch.cat([block.flatten(0, 1) for block in latents[m]]) for m in together]
-        found = fit_on_latents(own, labels, len(counts), *options, [draws[m] for m in together])
+        found = fit_on_latents(own, labels, len(counts), training, cut, [draws[m] for m in together])
         fitted |= dict(zip(together, found, strict=True))
     return [fitted[m] for m in range(len(latents))]

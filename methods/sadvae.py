@@ -24,6 +24,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from methods.latents import check_classifier, classifiers_on, training_of
 from methods.outputs import warn_of_relu
 from methods.population import Population
 from methods.vae import LEAST_MOVEMENT, Latent, Reconstruction, crossed, crossed_slopes
@@ -34,7 +35,7 @@ from platform.population.draws import generator
 from platform.population.layers import xavier
 from platform.population.noise import EpochNoise
 from platform.population.schedules import epoch_progress, ramp
-from platform.zeroshot.classifiers import SoftmaxClassifier, fit_on_features, fit_on_latents, fit_on_task
+from platform.zeroshot.classifiers import SoftmaxClassifier, fit_on_features, fit_on_task
 from platform.zeroshot.task import Task
 
 # rows and columns of each layer's matrix, part by part; an encoder's columns are its means, then its log-variances
@@ -82,7 +83,15 @@ class SADVAEConfig(MethodConfig):
     output_relu: bool = Field(False, description="ReLU on the decoders' outputs (released)")
     classifier_relu: bool = Field(False, description="ReLU on the unseen classifier's logits (released)")
     classifier_samples: int = Field(500, ge=1, description="latents generated for each unseen class (SynSE, 2.6)")
-    classifier_steps: int = Field(300, ge=1, description="Adam steps of the unseen classifier C_u (SynSE, 2.6)")
+    classifier_fit: Literal["penalised", "adam"] = Field(
+        "penalised",
+        description="C_u: the layer of least penalised loss, or so many full-batch steps of Adam (SynSE, 2.6), too few "
+        "on small data (ours)",
+    )
+    classifier_c: float = Field(
+        0.1, gt=0, description="inverse L2 penalty of C_u on standardised latents (scikit-learn's C; ours)"
+    )
+    classifier_steps: int = Field(300, ge=1, description="of Adam, for C_u (SynSE, 2.6)")
     classifier_learning_rate: float = Field(1e-3, gt=0, description="of C_u's Adam (SynSE, 2.6)")
     seen_classifier: Literal["features", "latent", "logits", "logits-or-features"] = Field(
         "features",
@@ -176,8 +185,7 @@ class SADVAE(Method):
     Config = SADVAEConfig
     Model = SADVAEModel
     least_movement = LEAST_MOVEMENT
-    pack_by = ("batch_size", "output_relu", "adversary", "discriminator", "classifier_relu", "classifier_samples",
-               "classifier_steps", "classifier_learning_rate")  # fmt: skip
+    pack_by = ("batch_size", "output_relu", "adversary", "discriminator")
     citation = """@inproceedings{li2024sadvae,
   title = {{SA-DVAE}: Improving Zero-Shot Skeleton-Based Action Recognition by Disentangled Variational Autoencoders},
   author = {Li, Sheng-Wei and Wei, Zi-Xiang and Chen, Wei-Jie and Yu, Yi-Hsin and Yang, Chih-Yuan and Hsu, Jane Yung-jen},
@@ -207,6 +215,7 @@ class SADVAE(Method):
             "output_relu": True,
             "classifier_relu": True,
             "seen_classifier": "logits-or-features",
+            "classifier_fit": "adam",
             "combination": "hard",
         },
     }
@@ -214,9 +223,12 @@ class SADVAE(Method):
     def fit_population(self, members: Sequence[Member], run: Run) -> None:
         """Train the members side by side. They share `pack_by`; task, seed and every other field may differ.
 
-        Raises InputError where given logits are wanted and there are none, or the workers cannot share a batch evenly.
-        Warns where features take the place of logits that would have been preferred.
+        Raises InputError where given logits are wanted and there are none, C_u has a ReLU and is not fitted by Adam, or
+        the workers cannot share a batch evenly. Warns where features take the place of logits that would have been
+        preferred.
         """
+        for member in members:
+            check_classifier(member.config)
         if any(m.config.seen_classifier == "logits" and m.task.logits is None for m in members):
             raise InputError("seen_classifier=logits: the data folder has no logits; use seen_classifier=features")
         if any(m.config.seen_classifier == "logits-or-features" and m.task.logits is None for m in members):
@@ -522,32 +534,22 @@ def _unseen_classifiers(
     seeds: Sequence[int],
 ) -> list[SoftmaxClassifier]:
     """C_u of each member (Eq. 8), on latents drawn from its text encoder. semantics: one (U, T) a member."""
-    config, device = configs[0], semantics[0].device
-    fitted: dict[int, SoftmaxClassifier] = {}
-    for classes in sorted({len(s) for s in semantics}):  # members with as many unseen classes are fitted together
-        together = [m for m, s in enumerate(semantics) if len(s) == classes]
-        latents = [_generated(weights[m], semantics[m], configs[m], seeds[m]) for m in together]
-        labels = torch.arange(classes, device=device).repeat_interleave(config.classifier_samples)
-        classifiers = fit_on_latents(
-            latents,
-            labels,
-            classes,
-            config.classifier_steps,
-            config.classifier_learning_rate,
-            config.classifier_relu,
-            [generator(seeds[m], "unseen classifier") for m in together],
-        )
-        fitted |= dict(zip(together, classifiers, strict=True))
-    return [fitted[m] for m in range(len(weights))]
+    everyone = list(zip(weights, semantics, configs, seeds, strict=True))
+    return classifiers_on(
+        [[_generated(*member)] for member in everyone],
+        [training_of(config) for config in configs],
+        [config.classifier_relu for config in configs],
+        [generator(seed, "unseen classifier") for seed in seeds],
+    )
 
 
 def _generated(weights: Mapping[str, Tensor], semantics: Tensor, config: SADVAEConfig, seed: int) -> Tensor:
-    """(U·classifier_samples, z_r) latents of the unseen classes, class by class."""
+    """(U, classifier_samples, z_r) latents of the unseen classes."""
     mean, logvar = (semantics @ weights["encoder_y"] + weights["encoder_y_bias"]).chunk(2, dim=1)
     width = config.z_r if config.noise == "dimension" else 1
     draw = generator(seed, "latents", device=semantics.device)
     noise = torch.randn(len(semantics), config.classifier_samples, width, generator=draw, device=semantics.device)
-    return (mean[:, None] + (0.5 * logvar).exp()[:, None] * noise).flatten(0, 1)
+    return mean[:, None] + (0.5 * logvar).exp()[:, None] * noise
 
 
 def _seen_classifier(model: SADVAEModel, task: Task, on_device: Task) -> SoftmaxClassifier | None:

@@ -42,9 +42,10 @@ def _measured(experiment_json: str, cpus: float) -> tuple[int, float, int, float
     method, device = load_method(experiment.method), device_of(experiment.device)
     config = method.configure(experiment.configs[0])
     task = experiment.loaded(experiment.problem.split).final(config.normalise).task
-    batches = math.ceil(len(task.labels) / config.batch_size)
+    batch_size = getattr(config, "batch_size", len(task.labels))  # a method without batches takes all samples at once
+    batches = math.ceil(len(task.labels) / batch_size)
     tried = min(batches, _BATCHES)
-    short = _shortened(task, tried * config.batch_size)
+    short = _shortened(task, tried * batch_size)
     best, room, members = (math.inf, 1), math.inf, 1
     while members <= min(_MOST, room):
         seconds, state_bytes = _tried(method, [Member(short, config, seed) for seed in range(members)], device)

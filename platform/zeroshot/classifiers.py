@@ -1,16 +1,21 @@
 """Single-layer softmax classifiers: on latents generated for the unseen classes, and on the seen classes' features."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from platform.population.adam import PopulationAdam
-from platform.population.layers import stack_padded
+from platform.population.draws import shuffled_rows
+from platform.population.layers import stack_padded, uniform, xavier
 from platform.zeroshot.task import Task
 
+_LEAST_GAIN = 1e-6  # of the loss, in nats a sample, for which another step is taken
+_MOST_STEPS = 500  # where the loss falls for ever, as it nearly does where classes lie apart and the penalty is small
+_BIAS_PENALTY = 1e-8  # keeps its curvature's inverse finite
 _OF_TASKS: WeakKeyDictionary[Task, dict[tuple[float, torch.device], "SoftmaxClassifier"]] = WeakKeyDictionary()
 
 
@@ -28,57 +33,156 @@ class SoftmaxClassifier:
         return torch.log_softmax(logits.relu() if self.relu else logits, dim=1)
 
 
+@dataclass(frozen=True)
+class Adam:
+    """Passes over the latents by Adam, in shuffled batches of `batch_size`, or of all of them where that is None.
+
+    betas: of Adam; gain: the weights start Xavier-uniform, so many times as wide, and the biases at zero; None: both
+    start uniform in ±1/√z, as PyTorch's layers do.
+    """
+
+    passes: int
+    learning_rate: float
+    batch_size: int | None = None
+    betas: tuple[float, float] = (0.9, 0.999)
+    gain: float | None = None
+
+
+@dataclass(frozen=True)
+class Penalised:
+    """The one minimum of mean cross-entropy + ‖weight‖² / (2 N inverse_penalty) on standardised latents.
+
+    Where it lies depends on neither the latents' scale nor a count of steps.
+    """
+
+    inverse_penalty: float
+
+
+Training = Adam | Penalised
+
+
 def fit_on_latents(
     latents: Sequence[Tensor],
     labels: Tensor,
     classes: int,
-    steps: int,
-    learning_rate: float,
+    training: Training,
     relu: bool,
     draws: Sequence[torch.Generator],
 ) -> list[SoftmaxClassifier]:
-    """One classifier a member, by full-batch Adam on generated latents (SynSE, Section 2.4; SA-DVAE, Eq. 8).
+    """One classifier a member, on generated latents (SynSE, Section 2.4; SA-DVAE, Eq. 8).
 
     latents: one (N, z) a member, whose widths may differ; labels: (N,), shared; draws: one CPU generator a member, for
-    the starting weights, uniform in ±1/√z. `relu` cuts the logits off at zero, as the released code does.
+    Adam's starting weights and then its batches. `relu` cuts the logits off at zero, as the released code does; with it
+    there is no single minimum, and `training` must be Adam.
     """
-    starts = [
-        (2 * torch.rand(classes, z.shape[1] + 1, generator=draw) - 1) * z.shape[1] ** -0.5
-        for z, draw in zip(latents, draws, strict=True)
-    ]
+    if relu and isinstance(training, Penalised):
+        raise ValueError("a softmax layer with a ReLU has no single minimum: train it by Adam")
     # a GPU takes all members at once; a CPU's cache holds the latents of one
     size = len(latents) if labels.device.type == "cuda" else 1
     fitted = []
     for first in range(0, len(latents), size):
         own = slice(first, first + size)
-        fitted += _fit_together(latents[own], starts[own], labels, steps, learning_rate, relu)
+        if isinstance(training, Penalised):
+            fitted += _minimised(latents[own], labels, classes, training.inverse_penalty)
+        else:
+            fitted += _trained(latents[own], labels, classes, training, relu, draws[own])
     return fitted
 
 
-def _fit_together(
+def _trained(
     latents: Sequence[Tensor],
-    starts: Sequence[Tensor],
     labels: Tensor,
-    steps: int,
-    learning_rate: float,
+    classes: int,
+    training: Adam,
     relu: bool,
+    draws: Sequence[torch.Generator],
 ) -> list[SoftmaxClassifier]:
-    """starts: one (classes, z + 1) a member, the weights and the bias."""
+    starts = [_start(z.shape[1], classes, training.gain, draw) for z, draw in zip(latents, draws, strict=True)]
     x = stack_padded(latents)
     # classes stand before samples, (members, classes, N): few classes as a product's last axis are several times slower
     weight = stack_padded([s[:, :-1] for s in starts]).to(labels.device)
     bias = stack_padded([s[:, -1:] for s in starts]).to(labels.device)
-    targets = torch.nn.functional.one_hot(labels, weight.shape[1]).T.to(x.dtype)
-    optimiser = PopulationAdam({"weight": weight, "bias": bias}, [learning_rate] * len(latents))
-    for _ in range(steps):
-        logits = torch.baddbmm(bias, weight, x.transpose(1, 2))
-        slope = torch.softmax(logits.relu() if relu else logits, dim=1).sub_(targets).div_(len(labels))
+    targets = torch.nn.functional.one_hot(labels, classes).T.to(x.dtype)
+    rates = [training.learning_rate] * len(latents)
+    optimiser = PopulationAdam({"weight": weight, "bias": bias}, rates, training.betas)
+    for own, wanted in _batches(x, targets, training, draws):
+        logits = torch.baddbmm(bias, weight, own.transpose(1, 2))
+        slope = torch.softmax(logits.relu() if relu else logits, dim=1).sub_(wanted).div_(own.shape[1])
         if relu:
             slope *= logits > 0
-        optimiser.step([torch.bmm(slope, x), slope.sum(dim=2, keepdim=True)])
+        optimiser.step([torch.bmm(slope, own), slope.sum(dim=2, keepdim=True)])
     return [
         SoftmaxClassifier(weight[m, :, : z.shape[1]].T.contiguous(), bias[m, :, 0], relu) for m, z in enumerate(latents)
     ]
+
+
+def _start(width: int, classes: int, gain: float | None, draw: torch.Generator) -> Tensor:
+    """(classes, width + 1) the weights and the bias that Adam starts from."""
+    if gain is None:
+        return uniform(width, classes, width + 1, draw)
+    return torch.cat([xavier(width, classes, gain, draw).T, torch.zeros(classes, 1)], dim=1)
+
+
+def _batches(
+    x: Tensor, targets: Tensor, training: Adam, draws: Sequence[torch.Generator]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each step's latents (members, batch, z) and targets (members, classes, batch).
+
+    x: (members, N, z); targets: (classes, N).
+    """
+    count, size = x.shape[1], training.batch_size
+    if size is None or size >= count:
+        yield from repeat((x, targets), training.passes)
+        return
+    steps = training.passes * (count // size)  # as the code that has batches leaves out what does not fill one
+    rows = torch.stack([shuffled_rows(count, size, draw, steps) for draw in draws], dim=1).to(x.device)
+    first = count * torch.arange(len(draws), device=x.device)[:, None]  # of each member in the flattened latents
+    latents, wanted = x.flatten(0, 1), targets.T.contiguous()
+    for own in rows:  # (members, size)
+        batch = latents.index_select(0, (own + first).flatten()).view(*own.shape, -1)
+        yield batch, wanted.index_select(0, own.flatten()).view(*own.shape, -1).transpose(1, 2)
+
+
+def _minimised(
+    latents: Sequence[Tensor], labels: Tensor, classes: int, inverse_penalty: float
+) -> list[SoftmaxClassifier]:
+    """The minimum of `Penalised`; NaN for a member whose latents are not finite.
+
+    The curvature of the cross-entropy is never above ½ XᵀX / N, for any weights and each class alike (Böhning, 1992).
+    Its inverse, taken once, so gives steps that never go too far; momentum, dropped where it points uphill (Nesterov,
+    1983; O'Donoghue and Candès, 2015), makes them few. A member stops once a step promises less than `_LEAST_GAIN`.
+    """
+    x = stack_padded(latents)
+    finite = x.isfinite().all(dim=2, keepdim=True).all(dim=1, keepdim=True)
+    x = torch.where(finite, x, 0.0)
+    shift = x.mean(1, keepdim=True)
+    scale = x.std(1, correction=0, keepdim=True).clamp_min(1e-6)
+    x = torch.cat([(x - shift) / scale, torch.ones_like(x[..., :1])], dim=2)  # (members, N, z + 1)
+    count, width = x.shape[1:]
+    penalty = torch.full((width,), 1 / (count * inverse_penalty), device=x.device)
+    penalty[-1] = _BIAS_PENALTY  # the bias is free
+    bound = torch.bmm(x.transpose(1, 2), x).double() / (2 * count) + penalty.double().diag()
+    inverse = torch.linalg.inv(bound).to(x.dtype)
+    targets = torch.nn.functional.one_hot(labels, classes).T.to(x.dtype)
+    weight = x.new_zeros(len(latents), classes, width)
+    ahead, momentum = weight, x.new_ones(len(latents), 1, 1)
+    moving = torch.ones_like(momentum, dtype=torch.bool)
+    for _ in range(_MOST_STEPS):
+        slope = torch.softmax(torch.bmm(ahead, x.transpose(1, 2)), dim=1).sub_(targets)
+        slope = torch.bmm(slope, x).div_(count).addcmul_(ahead, penalty)
+        step = torch.bmm(slope, inverse)
+        moved = torch.where(moving, ahead - step, weight)
+        uphill = (slope * (moved - weight)).sum(dim=(1, 2), keepdim=True) > 0
+        following = torch.where(uphill, 1.0, (1 + (1 + 4 * momentum.square()).sqrt()) / 2)
+        ahead = moved + torch.where(uphill, 0.0, (momentum - 1) / following) * (moved - weight)
+        weight, momentum = moved, following
+        moving &= (slope * step).sum(dim=(1, 2), keepdim=True) > _LEAST_GAIN
+        if not moving.any():
+            break
+    weight, bias = torch.where(finite, weight, torch.nan).split([width - 1, 1], dim=2)
+    weight = weight / scale
+    bias = bias - torch.bmm(weight, shift.transpose(1, 2))
+    return [SoftmaxClassifier(weight[m, :, : z.shape[1]].T.contiguous(), bias[m, :, 0]) for m, z in enumerate(latents)]
 
 
 def fit_on_features(features: Tensor, labels: Tensor, classes: int, inverse_penalty: float) -> SoftmaxClassifier:

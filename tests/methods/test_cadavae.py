@@ -16,6 +16,7 @@ from platform.training import protocols
 from platform.training.fitting import Course, Fitting, best_epoch, chosen_epoch
 from platform.training.protocols import Candidate, ProtocolOptions, Workplace, validate
 from platform.training.saved_models import load_model, save_model
+from platform.zeroshot.classifiers import Adam
 from platform.zeroshot.evaluation import all_metrics, zero_shot_metrics
 from platform.zeroshot.gate import Gate, Stacking
 
@@ -24,13 +25,20 @@ EPOCHS = 4
 WARM_UPS = {"beta_end": 0.8, "cross_start": 0.2, "cross_end": 0.5, "distance_start": 0.4, "distance_end": 0.9}
 SIZES = {"z": 6, "encoder_x": 14, "decoder_x": 16, "encoder_y": 12, "decoder_y": 10}
 SMALL = {"epochs": EPOCHS, "batch_size": 16, "learning_rate": 2e-3, "combination": "hard", **WARM_UPS, **SIZES}
-SMALL |= {"classifier_samples": 20, "classifier_steps": 30, "joint_seen_samples": 10, "joint_unseen_samples": 15}
+SMALL |= {"classifier_samples": 20, "joint_seen_samples": 10, "joint_unseen_samples": 15}
 DIFFERENT = (  # whatever members of one population may differ in
     {},
     {"z": 9, "encoder_x": 20, "decoder_x": 7, "encoder_y": 5, "decoder_y": 13, "learning_rate": 5e-3, "beta": 0.5},
     {"z": 3, "reconstruction": "mean", "distribution_alignment": False, "noise": "sample", "epochs": 6},
-    {"reconstruction": "l2", "cross_alignment": False, "combination": "joint", "classifier_steps": 20},
-    {"deviation": "released", "noise": "sample", "z": 8, "combination": "joint", "distance": 2.0},
+    {"reconstruction": "l2", "cross_alignment": False, "combination": "joint", "classifier_batch_size": 0},
+    {
+        "deviation": "released",
+        "noise": "sample",
+        "z": 8,
+        "combination": "joint",
+        "distance": 2.0,
+        "classifier_fit": "penalised",
+    },
 )
 
 
@@ -344,7 +352,7 @@ def test_a_fit_cut_off_after_any_epoch_ends_with_the_same_numbers(members, probl
 )
 def test_it_learns(problem, values):
     sizes = {"z": 8, "encoder_x": 32, "decoder_x": 32, "encoder_y": 32, "decoder_y": 32, "epochs": 40}
-    classifier = {"classifier_samples": 100, "classifier_steps": 300, "classifier_learning_rate": 0.02}
+    classifier = {"classifier_samples": 100, "classifier_passes": 25}
     fitted = config(**{**sizes, **classifier, "beta": 0.05, "learning_rate": 5e-3, **values})
     (model,) = last_of([Member(problem.task, fitted, 0)], epochs=40)
     assert zero_shot_metrics(model, problem.test)["zsl"] > 0.8  # chance is 1/3
@@ -451,7 +459,7 @@ def test_the_joint_classifier_is_one_distribution_over_all_classes(model, joint,
 
 def test_the_joint_classifier_learns_seen_classes_from_features_and_unseen_ones_from_text(problem):
     sizes = {"z": 8, "encoder_x": 32, "decoder_x": 32, "encoder_y": 32, "decoder_y": 32, "epochs": 30, "beta": 0.05}
-    classifier = {"classifier_steps": 300, "classifier_learning_rate": 0.02}
+    classifier = {"joint_passes": 33}
     samples = {"joint_seen_samples": 40, "joint_unseen_samples": 60}
     fitted = config(combination="joint", learning_rate=5e-3, **sizes, **classifier, **samples)
     (model,) = last_of([Member(problem.task, fitted, 0)], epochs=30)
@@ -461,6 +469,37 @@ def test_the_joint_classifier_learns_seen_classes_from_features_and_unseen_ones_
     generated = cadavae._of_text(model, 60, "other latents").flatten(0, 1)
     guesses = model.joint_classifier.log_probabilities(generated).argmax(1)
     assert (guesses == 8 + torch.arange(3).repeat_interleave(60)).double().mean() > 0.8
+
+
+def latents_of_two_classes(model, scale, apart):
+    """A model whose classes, one seen and one unseen, lie `apart` deviations from each other in its first dimension."""
+    draw = torch.Generator().manual_seed(0)
+    seen = scale * (torch.randn(1, 200, 6, generator=draw) + torch.tensor([apart, 0, 0, 0, 0, 0]))
+    return replace(model, seen=("a",), unseen=("b",), semantics=model.semantics[:1], kept={"seen_latents": seen})
+
+
+@pytest.mark.parametrize(("fit_by", "scales"), [("adam", (1.0, 0.5)), ("penalised", (1.0, 0.01))])
+def test_a_seen_class_that_lies_apart_is_recognised_although_it_has_fewer_latents(joint, monkeypatch, fit_by, scales):
+    shape = {"joint_unseen_samples": 400, "classifier_fit": fit_by, "classifier_batch_size": 32}
+    model = replace(joint, config=CADAVAEConfig(**{**joint.config.model_dump(), **shape}))
+    for scale in scales:
+        unseen = scale * torch.randn(1, 400, 6, generator=torch.Generator().manual_seed(1))
+        monkeypatch.setattr(cadavae, "_of_text", lambda *_, unseen=unseen: unseen)
+        own = latents_of_two_classes(model, scale, apart=4.0)
+        found = own.joint_classifier.log_probabilities(own.kept["seen_latents"][0]).argmax(1)
+        assert (found == 0).double().mean() > 0.9
+
+
+def test_the_passes_are_those_of_the_config(joint, monkeypatch):
+    trained = []
+    monkeypatch.setattr(cadavae, "classifiers_on", lambda _, trainings, *__: trained.extend(trainings) or trainings)
+    cadavae._classifiers([joint], [[joint.kept["seen_latents"]]], "joint classifier", [33])
+    in_one = replace(joint, config=method.configure({}, "ntu60-synse"))
+    cadavae._classifiers(
+        [in_one], [[joint.kept["seen_latents"]]], "unseen classifier", [in_one.config.classifier_passes]
+    )
+    code = Adam(33, 1e-3, 32, betas=(0.5, 0.999), gain=0.5)
+    assert trained == [replace(code, batch_size=None), Adam(300, 1e-3, None, betas=(0.9, 0.999), gain=0.5)]
 
 
 def test_a_protocol_joins_the_joint_scores_as_they_are(problem):
@@ -483,6 +522,8 @@ def test_the_defaults_are_the_released_codes():
     assert (c.z, c.encoder_x, c.decoder_x, c.encoder_y, c.decoder_y) == (64, 1560, 1660, 1450, 665)
     assert (c.learning_rate, c.batch_size, c.epochs, c.reconstruction) == (1.5e-4, 50, 100, "l1")
     assert (c.classifier_samples, c.joint_seen_samples, c.joint_unseen_samples) == (200, 200, 400)
+    assert (c.classifier_fit, c.classifier_passes, c.joint_passes, c.classifier_batch_size) == ("adam", 25, 33, 32)
+    assert (c.classifier_learning_rate, c.classifier_beta_1) == (1e-3, 0.5)
     assert (c.combination, c.deviation, c.noise) == ("joint", "paper", "dimension")
 
 

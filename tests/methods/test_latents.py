@@ -3,7 +3,7 @@ import torch
 
 from methods.latents import classifiers_on, drawn, rows_of_classes
 from platform.population.draws import generator
-from platform.zeroshot.classifiers import fit_on_latents
+from platform.zeroshot.classifiers import Adam, Penalised, fit_on_latents
 
 
 def test_latents_are_drawn_around_their_means():
@@ -33,7 +33,7 @@ def test_members_of_any_sizes_get_the_classifiers_that_they_would_get_alone():
     shapes = ([(3, 10, 4)], [(2, 5, 6), (3, 10, 6)], [(3, 10, 5)], [(3, 10, 4)])  # blocks of classes, samples, width
     latents = [[torch.randn(*block, generator=generator(m, b)) for b, block in enumerate(own)]
                for m, own in enumerate(shapes)]  # fmt: skip
-    options = [(30, 0.02, False), (30, 0.02, False), (30, 0.02, True), (9, 0.1, False)]
+    options = [(Adam(30, 0.02), False), (Adam(30, 0.02), False), (Penalised(0.1), False), (Adam(9, 0.1, 4), True)]
     draws = [generator(m, "start") for m in range(4)]
     fitted = classifiers_on(latents, *zip(*options, strict=True), draws)
     for m, (own, option) in enumerate(zip(latents, options, strict=True)):

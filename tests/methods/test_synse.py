@@ -27,7 +27,7 @@ CODE = {"reconstruction": "mean", "beta_y_start": 8, "beta_y_first_cycle": 1, "n
 DIFFERENT = (  # whatever members of one population may differ in
     {},
     {"z_s": 12, "cycle": 9, "alpha_start": 4, "alpha": 0.4, "learning_rate": 5e-3, "beta_rate": 0.05},
-    {**CODE, "z_s": 4, "classifier_relu": True, "classifier_samples": 10},
+    {**CODE, "z_s": 4, "classifier_relu": True, "classifier_fit": "adam", "classifier_samples": 10},
     {"noise": "sample", "beta_start": 2, "combination": "joint", "classifier_steps": 20},
     {**CODE, "noise": "dimension", "z_s": 10, "cycle": 15, "combination": "joint", "joint_samples": 7},
 )
@@ -348,7 +348,7 @@ def test_it_learns(make_spoken, values):
         task, test = (replace(p, features=p.features + 5) for p in (problem.task, problem.test))
         problem = replace(problem, task=task, test=test)
     schedule = {"epochs": 3, "cycle": 400, "beta_start": 200, "alpha_start": 250, "beta_y_start": 200}
-    classifier = {"classifier_samples": 100, "classifier_steps": 300, "classifier_learning_rate": 0.02}
+    classifier = {"classifier_samples": 100}
     (model,) = last_of([Member(problem.task, config(learning_rate=3e-3, **{**values, **schedule, **classifier}), 0)])
     assert zero_shot_metrics(model, problem.test)["zsl"] > 0.8  # chance is 1/3
     seen = problem.test.where(problem.test.labels < 8)
@@ -456,8 +456,7 @@ def test_the_joint_classifier_is_one_distribution_over_all_classes(model, joint,
 
 def test_the_joint_classifier_learns_seen_classes_from_skeletons_and_unseen_ones_from_text(problem):
     schedule = {"cycle": 400, "beta_start": 200, "alpha_start": 250, "beta_y_start": 200, "learning_rate": 3e-3}
-    classifier = {"classifier_samples": 50, "classifier_steps": 300, "classifier_learning_rate": 0.02}
-    fitted = config(combination="joint", joint_samples=50, **{**schedule, **classifier})
+    fitted = config(combination="joint", joint_samples=50, classifier_samples=50, **schedule)
     (model,) = last_of([Member(problem.task, fitted, 0)])
     metrics = all_metrics(model.joined_by(Stacking(0.0)), problem.test)
     assert metrics["seen"] > 0.8
@@ -503,13 +502,15 @@ def test_presets_are_the_papers_and_the_codes(split):
         assert (c.z_s, c.cycle, c.alpha_start) == expected
         assert (c.learning_rate, c.batch_size, c.alpha, c.epochs) == (1e-4, 64, 1, 10)
         assert (c.classifier_samples, c.classifier_steps, c.classifier_learning_rate) == (500, 300, 1e-3)
+        assert c.classifier_fit == "adam"
         assert (c.combination, c.temperature_scaling, c.seen_classifier) == ("hard", True, "logits")
     assert code.beta_y_start == code.alpha_start
     assert set(method.presets) == {*PAPER, *(f"released-{name}" for name in PAPER)}
 
 
 def test_the_defaults_are_the_papers_for_ntu_60():
-    assert method.configure({"seen_classifier": "features"}, "ntu60-55_5") == SynSEConfig()
+    ours = {"seen_classifier": "features", "classifier_fit": "penalised"}
+    assert method.configure(ours, "ntu60-55_5") == SynSEConfig()
 
 
 def test_every_field_says_what_it_is():

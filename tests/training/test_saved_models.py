@@ -23,7 +23,8 @@ def models(make_problem):
     """One model for each input of the seen classifier."""
     task, kinds = make_problem(10).task, ("features", "latent", "logits")
     task = replace(task, logits=torch.zeros(len(task.labels), len(task.seen)))
-    small = {"z_r": 4, "z_v": 2, "epochs": 1, "classifier_steps": 5, "classifier_samples": 5, "classifier_relu": True}
+    small = {"z_r": 4, "z_v": 2, "epochs": 1, "classifier_steps": 5, "classifier_samples": 5}
+    small |= {"classifier_relu": True, "classifier_fit": "adam"}
     members = [Member(task, method.configure({**small, "seen_classifier": kind}), 3) for kind in kinds]
     course = Course("all", members, 0, None, {"last": chosen_epoch([0] * len(members))})
     Fitting(method, [course], torch.device("cpu")).fit()
