@@ -415,7 +415,7 @@ def test_the_small_preset_trains_a_squeezenet_whose_embeddings_are_as_long_as_im
     own = erpcnet.method.configure({**preset, "weights": str(tmp_path / "weights.pt"), "sampler": "random"}, "small")
     run, _ = fitted([Member(task, own, 0)], 6)
     first, last = (sum(losses[name] for name in ("global", "local", "joint")) for (losses,) in run.losses[::5])
-    assert last < 0.7 * first  # not finite from the third epoch on where gradients are left as they are
+    assert last < 0.7 * first  # not finite in the fourth epoch where gradients are left as they are
 
 
 @pytest.mark.parametrize(
@@ -598,15 +598,14 @@ def test_gradients_are_cut_where_that_is_asked_and_a_squeezenets_at_5():
     assert ERPCNetConfig(backbone="squeezenet1_0").gradient_cut == 5
     task, _ = make_task()
     start, steps = dict(network(sampler="random").named_parameters()), {}
-    for largest in (0.0, 1e-3, None):
+    for largest in (0.0, 0.1):
         own = config(sampler="random", momentum=0.0, weight_decay=0.0, batch_size=16, largest_gradient=largest)
         learner = Learner(Member(task, own, 0), OneEpoch())
         learner.train_epoch()
         moved = [(p - start[name]).norm() for name, p in learner.network.named_parameters()]
         steps[largest] = torch.stack(moved).norm().item() / own.learning_rate
-    assert steps[1e-3] == pytest.approx(1e-3, rel=0.01)
-    assert steps[0.0] > 10
-    assert steps[None] == pytest.approx(5, rel=0.01)
+    assert steps[0.1] == pytest.approx(0.1, rel=0.01)
+    assert steps[0.0] > 1
 
 
 @pytest.mark.slow
