@@ -19,6 +19,9 @@ silent or says two things, this is our choice, and why:
   never have seen the zeros that fill a shorter one. L_m takes the maximum over all T steps.
 - All steps of a batch go through C_l at once, so that its batch normalisation sees them together. Batch normalisation
   is trained as usual; blocks that `frozen_blocks` keeps as they are also keep their statistics.
+- Gradients are not cut, but a SqueezeNet's are, at 5: the paper's ResNet has batch normalisation, a SqueezeNet nothing
+  like it (with ImageNet's weights |ē_g| is about 470, the first gradient's norm about 900). At the paper's rate its
+  losses leave the finite numbers within two epochs, or where they end hangs on the last bits of a product.
 - Augmentation is a random resized crop and a flip, in training; the middle of the picture in stage II and in testing.
 - Epochs, batch size and the share of the two stages are not said. Validation chooses among the epochs of stage II:
   until it begins, a model visits T cells at random, as PCNet does.
@@ -108,8 +111,10 @@ class ERPCNetConfig(MethodConfig):
     decay_epochs: int = Field(30, ge=1, description="after which it is a tenth, and then again (Section Experiments)")
     momentum: float = Field(0.9, ge=0, lt=1, description="of SGD (Section Experiments)")
     weight_decay: float = Field(1e-5, ge=0, description="of SGD (Section Experiments)")
-    largest_gradient: float = Field(
-        0.0, ge=0, description="norm to which an iteration's gradient is cut; 0 leaves it (ours; paper: 0)"
+    largest_gradient: float | None = Field(
+        None,
+        ge=0,
+        description="norm to which a gradient is cut, 0 for never; if absent, 5 for a SqueezeNet, else 0 (paper: 0)",
     )
     policy_learning_rate: float = Field(3e-4, gt=0, description="of the policy's Adam (Section Experiments)")
     policy_iterations: int = Field(2, ge=1, description="of PPO, in each epoch of stage II (not said)")
@@ -130,6 +135,13 @@ class ERPCNetConfig(MethodConfig):
     def network_epochs(self) -> int:
         """Of stage I."""
         return self.epochs - (self.policy_epochs if self.sampler == "policy" else 0)
+
+    @property
+    def gradient_cut(self) -> float:
+        """`largest_gradient`, or what the backbone needs where it is not given; 0 where nothing is cut."""
+        if self.largest_gradient is not None:
+            return self.largest_gradient
+        return 5.0 if self.backbone.startswith("squeezenet") else 0.0
 
     @property
     def first_epoch(self) -> int:

@@ -137,8 +137,8 @@ class Learner:
                 self.optimiser.zero_grad()
                 terms.sum().backward()
                 run.average([p.grad for p in network.parameters() if p.grad is not None])
-                if config.largest_gradient:
-                    clip_grad_norm_(network.parameters(), config.largest_gradient)
+                if config.gradient_cut:
+                    clip_grad_norm_(network.parameters(), config.gradient_cut)
                 self.optimiser.step()
                 totals += torch.cat([terms.detach(), right.float().mean()[None]])
         if world > 1:  # each worker's batch normalisation has seen its own share
