@@ -40,7 +40,7 @@ from methods.models import WeightsModel, check_seen_classifier, seen_classifiers
 from methods.population import Population
 from methods.vae import Distance, Latent, Reconstruction, crossed, crossed_slopes
 from platform.errors import InputError
-from platform.method import Member, Method, MethodConfig, Run
+from platform.method import PAPERS_GATE, Member, Method, MethodConfig, Run
 from platform.population.adam import PopulationAdam
 from platform.population.draws import generator
 from platform.population.layers import Layout, xavier
@@ -82,7 +82,9 @@ _COMPARISON = {  # SynSE's, where it is the same for all data sets
     "classifier_batch_size": 0,
     "classifier_beta_1": 0.9,
     "seen_classifier": "logits",
+    **PAPERS_GATE,
     "combination": "hard",
+    "gate_balanced": False,
 }
 
 

@@ -22,7 +22,7 @@ No code was released. Where the paper is silent or says two things, this is our 
   the seen probabilities, and estimated, the sample's own φ; and softmax, Eq. 2 with the unseen classes' semantics.
 - `policy=rllib` is ours: PPO learns on `environments.centroids`, before each epoch with the networks as they are then,
   which centroid a point had better move; the paper's is always the nearest.
-- The bias detector is a gate of the platform's, hard by default, fitted on pseudo-unseen classes.
+- The bias detector is a gate of the platform's, fitted on pseudo-unseen classes.
 - The semantics have length 1, which the platform's class text sees to; features as the data folder's card says.
 
 Data-parallel workers average the centroids' moves as they do gradients.

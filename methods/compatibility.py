@@ -2,7 +2,7 @@
 seen classes at once."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -13,8 +13,16 @@ from torch import Tensor
 from methods.models import WeightsModel, check_seen_classifier, seen_classifiers
 from methods.population import Population
 from platform.errors import InputError
-from platform.method import Member, MethodConfig, Model, Run
+from platform.method import PAPERS_GATE, Member, MethodConfig, Model, Run
 from platform.population.adam import PopulationAdam
+
+# of SynSE's comparison, for the presets that have its values
+SYNSES_GATE: Mapping[str, Any] = {
+    "seen_classifier": "logits",
+    **PAPERS_GATE,
+    "combination": "hard",
+    "gate_balanced": False,
+}
 
 
 class CompatibilityConfig(MethodConfig):
@@ -26,7 +34,7 @@ class CompatibilityConfig(MethodConfig):
     )
     seen_classifier_c: float = Field(1.0, gt=0, description="inverse L2 penalty of that layer (scikit-learn's C)")
     combination: Literal["hard", "soft", "stacking", "joint"] = Field(
-        "hard",
+        "soft",
         description="a gate, hard or soft (SynSE), calibrated stacking, or joint: compatibilities with all classes",
     )
 

@@ -30,7 +30,13 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from methods.compatibility import CompatibilityConfig, CompatibilityModel, CompatibilityPopulation, check_members
+from methods.compatibility import (
+    SYNSES_GATE,
+    CompatibilityConfig,
+    CompatibilityModel,
+    CompatibilityPopulation,
+    check_members,
+)
 from platform.errors import InputError
 from platform.method import Member, Method, Run
 from platform.population.draws import generator
@@ -92,8 +98,8 @@ class JPoSE(Method):
   year = {2019}
 }"""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "synse": {"seen_classifier": "logits"},
-        "synse-word2vec": {"seen_classifier": "logits", "text_layers": 1},
+        "synse": SYNSES_GATE,
+        "synse-word2vec": {**SYNSES_GATE, "text_layers": 1},
     }
 
     def text_parts(self, config: JPoSEConfig) -> tuple[str, ...]:

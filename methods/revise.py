@@ -37,7 +37,13 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from methods.compatibility import CompatibilityConfig, CompatibilityModel, CompatibilityPopulation, check_members
+from methods.compatibility import (
+    SYNSES_GATE,
+    CompatibilityConfig,
+    CompatibilityModel,
+    CompatibilityPopulation,
+    check_members,
+)
 from methods.outputs import warn_of_relu
 from platform.errors import InputError
 from platform.method import Member, Method, Run
@@ -125,7 +131,7 @@ class ReViSE(Method):
             "contraction": 0.0,
             "log_features": True,
             "output_relu": True,
-            "seen_classifier": "logits",
+            **SYNSES_GATE,
         }
     }
 

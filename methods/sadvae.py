@@ -29,7 +29,7 @@ from methods.outputs import warn_of_relu
 from methods.population import Population
 from methods.vae import LEAST_MOVEMENT, Latent, Reconstruction, crossed, crossed_slopes
 from platform.errors import InputError, InputWarning
-from platform.method import Member, Method, MethodConfig, Model, Run
+from platform.method import PAPERS_GATE, Member, Method, MethodConfig, Model, Run
 from platform.population.adam import PopulationAdam
 from platform.population.draws import generator
 from platform.population.layers import xavier
@@ -216,8 +216,11 @@ class SADVAE(Method):
             "classifier_relu": True,
             "seen_classifier": "logits-or-features",
             "classifier_fit": "adam",
+            **PAPERS_GATE,
             "combination": "hard",
+            "gate_chosen_by": "accuracy",
         },
+        "papers-gate": {**PAPERS_GATE, "combination": "soft"},  # Eq. 11, to be joined with a table's preset
     }
 
     def fit_population(self, members: Sequence[Member], run: Run) -> None:

@@ -75,6 +75,14 @@ class MethodConfig(BaseModel):
         return 0
 
 
+# The gate of SynSE and SA-DVAE, for presets that give a paper's or a released code's values; each names its own kind.
+PAPERS_GATE: Mapping[str, Any] = {
+    "gate_inputs": "probabilities",
+    "calibration": "validated",
+    "soft_temperature": False,
+}
+
+
 @dataclass(frozen=True)
 class Member:
     """One of a population: what to train on, how, and the seed that names its random draws.

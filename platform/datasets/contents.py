@@ -79,6 +79,16 @@ class FeatureArray:
             raise InputError(f"{where}: normalise {self.normalise}; pixels are given to a method as they are: none")
 
 
+def usual_normalisation(values: np.ndarray) -> Normalisation:
+    """What Xian et al. and CADA-VAE do with a ResNet's rectified features, `minmax`; `scale` where some are negative.
+
+    With negative ones `minmax` puts zero, which then means nothing, anywhere between 0 and 1. values: (N, D), read in
+    chunks, since they may be a memory map.
+    """
+    rectified = all(values[start : start + 8192].min() >= 0 for start in range(0, len(values), 8192))
+    return "minmax" if rectified else "scale"
+
+
 @dataclass(frozen=True)
 class Skeletons:
     """Raw clips, each (T, bodies, joints, axes) float32 with its own T; `layout` names the joint order and the axes.

@@ -450,7 +450,7 @@ def test_the_defaults_and_the_preset_are_those_of_synses_comparison():
     c = ReViSEConfig()
     assert (c.code, c.shared, c.hidden, c.margin, c.kappa, c.contraction) == (100, 50, 512, 0.3, 32, 1e-4)
     assert (c.learning_rate, c.text_decay, c.batch_size, c.epochs) == (1e-4, 1e-3, 1024, 300)
-    assert (c.association, c.combination, c.log_features) == ("hinge", "hard", False)
+    assert (c.association, c.combination, c.log_features) == ("hinge", "soft", False)
     code = method.configure({}, "synse")
     assert (code.negatives, code.log_features, code.output_relu, code.contraction) == ("fixed", True, True, 0)
     assert set(method.presets) == {"synse"}

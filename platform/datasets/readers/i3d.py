@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from platform.datasets.class_spelling import published_list_of
-from platform.datasets.contents import ClassInfo, ClassSplit, Contents, FeatureArray
+from platform.datasets.contents import ClassInfo, ClassSplit, Contents, FeatureArray, usual_normalisation
 from platform.datasets.readers.arrays import as_labels, as_matrix, load_mat
 from platform.datasets.readers.attributes import classes_with_attributes
 from platform.datasets.readers.class_files import PUBLISHED_ORDER_NOTE, class_names
@@ -75,7 +75,9 @@ def read(source: Path, options: ImportOptions) -> Contents:
         classes=classes,
         labels=labels[rows],
         train=train[rows],
-        features={path.stem: FeatureArray(values[rows], extractor, "minmax", trained_on=trained_on)},
+        features={
+            path.stem: FeatureArray(values[rows], extractor, usual_normalisation(values[rows]), trained_on=trained_on)
+        },
         ids=_ids(arrays, rows, len(labels)),
         class_list=options.class_list or published_list_of(names),
         splits={split.name: _class_split(split, labels, names) for split in splits},

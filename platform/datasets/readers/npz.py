@@ -54,7 +54,7 @@ def _read_parted(source: Path, options: ImportOptions) -> Contents:
         classes=[ClassInfo(name=n) for n in names],
         labels=np.concatenate(labels),
         train=np.repeat([True, False], [len(y) for y in labels]),
-        features={"features": FeatureArray(np.concatenate(values), options.extractor or "not stated")},
+        features={"features": FeatureArray(np.concatenate(values), options.extractor or "not stated", "scale")},
         class_list=options.class_list,
     )
 
@@ -87,7 +87,7 @@ def _read_plain(source: Path, options: ImportOptions) -> Contents:
         classes=classes,
         labels=labels,
         train=train,
-        features={"features": FeatureArray(values, options.extractor or "not stated")},
+        features={"features": FeatureArray(values, options.extractor or "not stated", "scale")},
         groups=None if subjects is None else as_integers(f"{source}: `subjects`", subjects),
         class_list=options.class_list,
         splits=_official_split(source, arrays, names),

@@ -58,7 +58,7 @@ def read(source: Path, options: ImportOptions) -> Contents:
         classes=[ClassInfo(name=name) for name in names],
         labels=labels,
         train=train,
-        features={"features": FeatureArray(values, options.extractor or "not stated")},
+        features={"features": FeatureArray(values, options.extractor or "not stated", "scale")},
         ids=[video.name for video in kept],
         class_list=options.class_list or published_list_of(names),
         notes=[*named_by, *odd.notes()],

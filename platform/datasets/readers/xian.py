@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from platform.datasets.contents import ClassSplit, Contents, FeatureArray
+from platform.datasets.contents import ClassSplit, Contents, FeatureArray, usual_normalisation
 from platform.datasets.readers.arrays import as_labels, as_matrix, load_mat, load_npz
 from platform.datasets.readers.attributes import classes_with_attributes
 from platform.datasets.readers.image_files import read_named_pictures
@@ -115,7 +115,8 @@ def _features(samples: _Samples, rows: np.ndarray | slice, options: ImportOption
         return {}
     theirs = samples.path.name == "res101.mat" and options.extractor is None
     extractor, trained_on = (_RESNET, _IMAGENET) if theirs else (options.extractor or "not stated", UNKNOWN)
-    return {samples.path.stem: FeatureArray(samples.values[rows], extractor, "minmax", trained_on=trained_on)}
+    values = samples.values[rows]
+    return {samples.path.stem: FeatureArray(values, extractor, usual_normalisation(values), trained_on=trained_on)}
 
 
 def _find_features(source: Path) -> Path:

@@ -80,7 +80,9 @@ def write_videos(
         classes=[ClassInfo(name=c) for c in classes],
         labels=labels,
         train=train,
-        features={FEATURE_SET: FeatureArray(extracted.features(), _described(extracted), trained_on=trained_on)},
+        features={
+            FEATURE_SET: FeatureArray(extracted.features(), _described(extracted), "scale", trained_on=trained_on)
+        },
         ids=list(extracted.videos),
         notes=[*notes, *_left_out(extracted, classes)],
     )
