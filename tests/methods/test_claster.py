@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_jpose import SEEN, UNSEEN, WIDTH, OneEpoch, make_task
+from test_jpose import SEEN, WIDTH, OneEpoch, make_task
 from torch.nn.functional import cosine_similarity
 
 from methods import claster
@@ -13,7 +13,6 @@ from platform.errors import InputError
 from platform.method import Member
 from platform.training.trainable import packs_of
 from platform.zeroshot.evaluation import zero_shot_metrics
-from platform.zeroshot.task import Samples
 
 SMALL = {
     "clusters": 3,
@@ -176,14 +175,18 @@ def test_a_state_goes_on_as_if_nothing_had_happened():
         assert torch.equal(resumed.weights[name], tensor), name
 
 
-@pytest.mark.parametrize("inference", ["predicted", "expected", "estimated", "softmax"])
-def test_it_recognises_unseen_classes_by_their_semantics(inference):
-    task, x, labels = make_task(samples=240, noise=0.1)
-    config = CLASTERConfig(**SMALL | {"hidden": 64, "iterations": 40, "projection_steps": 300}, inference=inference)
-    _, (model,) = fitted([Member(task, config, 0)], 10)
-    unseen = zero_shot_metrics(model, Samples(x, labels + SEEN))["zsl"]
-    assert unseen > 1.3 / UNSEEN
-    assert (model.seen_scores(task.features).argmax(dim=1) == task.labels).double().mean() > 0.9
+def test_it_recognises_unseen_classes_by_their_semantics(make_problem):
+    problems = [make_problem(seed=seed) for seed in range(3)]  # in one alone, two of its three classes may look alike
+    config = CLASTERConfig(**SMALL | {"hidden": 64, "iterations": 40, "projection_steps": 300})
+    _, models = fitted([Member(problem.task, config, seed) for seed, problem in enumerate(problems)], 10)
+    for inference in ("predicted", "expected", "estimated", "softmax"):
+        unseen = []
+        for trained, problem in zip(models, problems, strict=True):
+            model = replace(trained, config=config.model_copy(update={"inference": inference}))
+            unseen.append(zero_shot_metrics(model, problem.test)["zsl"])
+            found = model.seen_scores(problem.task.features).argmax(dim=1)
+            assert (found == problem.task.labels).double().mean() > 0.8  # chance is 1/8
+        assert sum(unseen) > 3 * 0.45, inference  # chance is 1/3
 
 
 def test_rectification_adds_the_nearest_seen_classes_by_their_cosines():
