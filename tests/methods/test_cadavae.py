@@ -478,14 +478,14 @@ def latents_of_two_classes(model, scale, apart):
     return replace(model, seen=("a",), unseen=("b",), semantics=model.semantics[:1], kept={"seen_latents": seen})
 
 
-@pytest.mark.parametrize(("fit_by", "scales"), [("adam", (1.0, 0.5)), ("penalised", (1.0, 0.01))])
+@pytest.mark.parametrize(("fit_by", "scales"), [("adam", (1.0,)), ("penalised", (1.0, 0.01))])
 def test_a_seen_class_that_lies_apart_is_recognised_although_it_has_fewer_latents(joint, monkeypatch, fit_by, scales):
     shape = {"joint_unseen_samples": 400, "classifier_fit": fit_by, "classifier_batch_size": 32}
     model = replace(joint, config=CADAVAEConfig(**{**joint.config.model_dump(), **shape}))
     for scale in scales:
         unseen = scale * torch.randn(1, 400, 6, generator=torch.Generator().manual_seed(1))
         monkeypatch.setattr(cadavae, "_of_text", lambda *_, unseen=unseen: unseen)
-        own = latents_of_two_classes(model, scale, apart=4.0)
+        own = latents_of_two_classes(model, scale, apart=6.0)
         found = own.joint_classifier.log_probabilities(own.kept["seen_latents"][0]).argmax(1)
         assert (found == 0).double().mean() > 0.9
 
