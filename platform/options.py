@@ -136,6 +136,7 @@ def data_tags(problem: "ProblemOptions", splits: Sequence[str] = ()) -> dict[str
     card, unseen = dataset.card, {name: len(dataset.split(name).unseen) for name in splits}
     return {
         "data.name": card.name,
+        "data.checksum": card.checksum,
         "data.class_list": card.class_list or "",
         "data.classes": "; ".join(f"{name}: {card.classes - count}/{count}" for name, count in unseen.items()),
         "data.split": ", ".join(splits),

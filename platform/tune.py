@@ -1,6 +1,6 @@
 """Search a method's hyperparameters, then test the best configuration: `python -m platform.tune methods.sadvae`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,10 +14,19 @@ from platform.errors import InputError
 
 if TYPE_CHECKING:
     from platform.search.search import Report, Search
-    from platform.zeroshot.problem import ProblemOptions
 
 app = cli.application(__doc__)
-_SHOWN = {"trials", "sampler", "seed", "seeds", "splits", "base", "pack", "halving"}  # of the options, in MLflow
+_SHOWN = {
+    "trials",
+    "sampler",
+    "seed",
+    "seeds",
+    "splits",
+    "select",
+    "base",
+    "pack",
+    "halving",
+}  # of the options, in MLflow
 
 
 @app.command(no_args_is_help=True)
@@ -42,6 +51,9 @@ def tune(
     seed: Annotated[int, typer.Option(min=0, help="names every random draw of the search")] = 0,
     seeds: Annotated[int, typer.Option(min=1, help="seeds of each trial, which is judged by their mean")] = 1,
     splits: Annotated[str | None, typer.Option(help="class splits of each trial, as in a,b,c; --split is one")] = None,
+    select: Annotated[
+        str, typer.Option(help="with --splits: one configuration for all, together, or each its own, per-split")
+    ] = "together",
     folds: options.Folds = 1,
     pack: Annotated[str, typer.Option(help="trials that one process trains side by side: a number, or auto")] = "auto",
     stop_early: Annotated[
@@ -91,6 +103,7 @@ def tune(
             seed=seed,
             seeds=seeds,
             splits=several if len(several) > 1 else [problem.split],
+            select=_select(select),
             pack=_pack(pack),
             halving=stop_early and {"reduction": stop_early, "fewest_epochs": fewest_epochs},
             warm_start=warm_start,
@@ -125,10 +138,11 @@ def _created(
     """
     from platform.method import load_method
     from platform.runtime import ROOT
-    from platform.search.earlier import earlier_trials
+    from platform.search.earlier import compared_tags, earlier_trials
     from platform.search.samplers import check_sampler
     from platform.search.search import Search, SearchOptions
     from platform.search.space import read_space
+    from platform.search.validation import classes_of_folds
     from platform.training.devices import device_of
     from platform.zeroshot.problem import load_problem
 
@@ -146,20 +160,40 @@ def _created(
     device_of(asked["device"])
     counts = _trials(trials, [stage.trials for stage in space.stages])
     options.check_features(method, asked["problem"])
+    validation = {}
     for split in asked["splits"]:  # the class text is encoded here, once, and trials read it from the folder
-        load_problem(asked["problem"].model_copy(update={"split": split}))
-    tags = _tags(method, asked["problem"], asked["splits"])
-    earlier = earlier_trials(warm_start, runs, tags) if warm_start else []
+        loaded = load_problem(asked["problem"].model_copy(update={"split": split}))
+        validation[split] = classes_of_folds(loaded, asked["protocol"])
+    compared = compared_tags(method, asked["problem"], asked["protocol"], asked["splits"])
+    earlier = earlier_trials(warm_start, runs, compared, cli.say) if warm_start else []
     folder = options.run_folder(runs, "tune", method, asked["problem"].dataset.name)
     search_options = SearchOptions(
-        name=folder.name, method=method, base=dict(base), trials=counts, sampler=sampler or space.sampler, **asked
+        name=folder.name,
+        method=method,
+        base=dict(base),
+        trials=counts,
+        sampler=sampler or space.sampler,
+        validation=validation,
+        compared=compared,
+        **asked,
     )
     return Search.create(folder, search_options, space_file, earlier)
 
 
-def _tags(method: str, problem: "ProblemOptions", splits: Sequence[str]) -> dict[str, str]:
-    """What MLflow says of a search, and must say of an earlier one whose trials can be compared."""
-    return {**options.data_tags(problem, splits), "method": method}
+def _tags(search: "Search") -> dict[str, str]:
+    """What MLflow says of a search's data, and of how its best was chosen where there are several splits."""
+    from platform.search.earlier import compared_tags
+
+    asked = search.options
+    compared = asked.compared or compared_tags(asked.method, asked.problem, asked.protocol, asked.splits)
+    selection = {"selection": search.selection or asked.select} if len(asked.splits) > 1 else {}
+    return {**options.data_tags(asked.problem, asked.splits), **compared, **selection}
+
+
+def _select(text: str) -> str:
+    if text not in ("together", "per-split"):
+        raise InputError(f"--select {text}: expected together, or per-split")
+    return text
 
 
 def _splits(split: str | None, splits: str | None) -> list[str | None]:
@@ -192,11 +226,12 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
     from platform import runtime
     from platform.search.execution import Resources
     from platform.search.progress import JsonWatch, LiveWatch
+    from platform.search.validation import validated_on
     from platform.tracking.environment import environment_tags
     from platform.tracking.record import Tracker
     from platform.tracking.store import StoreUnavailable, ui_command
 
-    asked, home = search.options, search.folder.parent
+    asked, home, grounds = search.options, search.folder.parent, validated_on(search.folds)
     if not as_json:
         trials = " + ".join(map(str, asked.trials))
         cli.console.print(
@@ -205,16 +240,22 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
         cli.console.print(f"folder {search.folder}", soft_wrap=True)
         if Dataset(asked.problem.dataset).card.simulated:
             cli.console.print("[bold]The data are simulated[/bold]: numbers show that things work, not how well.")
+        cli.console.print(grounds, soft_wrap=True, highlight=False, markup=False)
     tracker = Tracker(home, "unseen")
     tracker.parent(
         asked.name,
         asked.name,
         {"method": asked.method, **asked.model_dump(mode="json", include=_SHOWN)},
-        {**environment_tags(), **_tags(asked.method, asked.problem, asked.splits)},
+        {**environment_tags(), **_tags(search)},
         [search.folder / "space.yaml", asked.problem.dataset / "dataset.json"],
     )
     resume = f"python -m platform.tune --resume {search.folder}"
-    watch = JsonWatch() if as_json else LiveWatch(cli.console, search.space.leading, search.space.mode == "max")
+    is_high = search.space.mode == "max"
+    watch = JsonWatch() if as_json else LiveWatch(cli.console, search.space.leading, is_high, grounds)
+    if as_json:
+        cli.event("validation", {"text": grounds, "folds": search.folds})
+    if search.selection:
+        watch.said(f"{search.selection}; --select per-split chooses for each split alone")
     try:
         runtime.connect(address)
         cpus, gpus = runtime.resources()
@@ -245,10 +286,15 @@ def _show(report: "Report", ui: str) -> None:
     from platform.report.tests import test_table
     from platform.search.progress import leaderboard
 
-    cli.console.print(leaderboard(report.leaders[:10], report.fields, report.front))
-    ends = f"{report.stopped} stopped early, {report.failed} failed"
-    cli.console.print(f"{report.trials} trials, {ends}; the best is {report.best_key}")
+    for split, chosen in (report.by_split or {"": report}).items():
+        shown = leaderboard(chosen.leaders[:10], report.fields, chosen.front, chosen.validated_on, split)
+        cli.console.print(shown)
+    ends = f"{report.trials} trials, {report.stopped} stopped early, {report.failed} failed"
+    best = [f"that of {split} is {chosen.best_key}" for split, chosen in report.by_split.items()]
+    cli.console.print(f"{ends}; the best {', '.join(best) or f'is {report.best_key}'}")
     cli.console.print(test_table(report.tests))
+    if report.selection:
+        cli.console.print(f"{report.selection}: what is tested there is no clean number", soft_wrap=True, markup=False)
     cli.console.print(f"\nCompare the runs in MLflow: {ui}", soft_wrap=True, highlight=False)
 
 

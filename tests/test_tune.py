@@ -30,6 +30,7 @@ def space(tmp_path):
         (["--pack", "0"], "--pack 0: expected auto, or a number of trials"),
         (["--pack", "many"], "--pack many: expected auto"),
         (["--splits", "one,seen"], "--splits one,seen: expected different names separated by commas, and no --split"),
+        (["--select", "each"], "--select each: expected together, or per-split"),
         (["--warm-start", "before"], "no search's folder, MLflow experiment or run in"),
         # a preset's batch_size, which the space samples, is not what is wrong
         (["--preset", "pku51-random", "--warm-start", "before"], "no search's folder, MLflow experiment or run in"),
@@ -109,10 +110,12 @@ def test_a_search_learns_from_the_same_splits_alone(small_dataset, space, tmp_pa
     tracker.parent("before", "before", {}, tags)
     params, metrics = {"beta_x": 0.5}, {"validation/harmonic_mean": 0.5}
     tracker.child(RunRecord("first-0000", "first-0000", params, [], metrics, "FINISHED", {"outcome": "finished"}))
-    assert earlier_trials("before", runs, tags)
+    assert earlier_trials("before", runs, tags, pytest.fail)
     asked = ["methods.sadvae", *without_split(small_options(small_dataset, runs)), "--space", space]
     code, _, errors = invoked("tune", *asked, "--splits", "two,one", "--warm-start", "before")
-    assert (code, errors) == (2, "error: --warm-start before: no finished trial was found there\n")
+    refused = "its trials cannot be compared with this search's: class splits `two`, not `two, one`"
+    assert (code, errors) == (2, f"error: --warm-start before: {refused}\n")
+    assert not list(runs.glob("tune-*"))
 
 
 def without_split(arguments):

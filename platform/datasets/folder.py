@@ -85,6 +85,11 @@ class Card(BaseModel):
     notes: tuple[str, ...] = ()
     checksums: dict[str, str]  # file to SHA-256
 
+    @property
+    def checksum(self) -> str:
+        """Of all its files together: the same data, wherever they stand."""
+        return hashlib.sha256(json.dumps(self.checksums, sort_keys=True).encode()).hexdigest()[:16]
+
 
 class Dataset:
     """A data folder, open for reading. Arrays are views of memory-mapped files: nothing is loaded before it is used."""

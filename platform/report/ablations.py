@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from platform.configuration import nearest
 from platform.errors import InputError
 from platform.method import load_method
-from platform.report.comparison import ALL_SPLITS, HEADINGS, LEGEND, Cell, Row, Table, published_cell
+from platform.report.comparison import ALL_SPLITS, HEADINGS, LEGEND, Cell, Row, Table, published_cell, selection_notes
 from platform.report.published import PublishedTable
 from platform.report.results import PROTOCOLS, Result
+from platform.report.selection import MARK
 from platform.zeroshot.problem import ProblemOptions
 
 _PLANS = Path(__file__).with_name("ablations.json")
@@ -126,7 +127,7 @@ def ablation_table(
         if metric in row.values
     ]
     theirs = list(dict.fromkeys(theirs))
-    rows = []
+    rows, selected = [], []
     for protocol in PROTOCOLS:
         for one in wanted:
             own = [r for r in tests_of(one, results) if r.protocol == protocol and r.data.split in splits]
@@ -139,10 +140,13 @@ def ablation_table(
                     values = tuple(100 * r.metrics[name] for r in here)
                     cells.append(Cell(values, protocol) if values and whole else None)
             if any(cells):
-                rows.append(Row((*one.label, protocol), (*cells, *[None] * len(theirs))))
+                name, data = one.label
+                label = (f"{name} {MARK}" if any(r.selection for r in own) else name, data, protocol)
+                rows.append(Row(label, (*cells, *[None] * len(theirs))))
+                selected += own
     if published is not None:
         rows += _rows_of(published, plan, theirs, len(ours))
-    notes = ["%, mean ± standard deviation over seeds and splits", LEGEND["released"]]
+    notes = ["%, mean ± standard deviation over seeds and splits", LEGEND["released"], *selection_notes(selected)]
     if published is not None:
         notes.append(f"{LEGEND['published']} ({published.reference})")
         notes += [LEGEND["unstated"]] if published.protocol == "unstated" else []

@@ -8,6 +8,7 @@ from scipy.stats import kendalltau
 
 from platform.report.published import PublishedRow, PublishedTable
 from platform.report.results import Result
+from platform.report.selection import MARK
 
 HEADINGS = {"zsl": "ZSL", "seen": "s", "unseen": "u", "harmonic_mean": "H", "ausuc": "AUSUC"}
 PUBLISHED_HEADINGS = {**HEADINGS, **{name: name for name in ("difference", "t", "count", "probability")}}
@@ -116,6 +117,7 @@ def comparison_table(
     notes = [LEGEND[p] for p in ("released", "unstated") if any(cell.protocol == p for cell in cells)]
     if any(cell.published for cell in cells):
         notes.append(LEGEND["published"])
+    notes += selection_notes(results)
     notes.append(
         f"%, mean ± standard deviation over seeds{' and splits' if len(places) > 1 else ''}; accuracies are means over "
         + ("samples" if per_sample else "classes")
@@ -212,6 +214,7 @@ def row_names(results: Sequence[Result]) -> list[str]:
     """What each result's row is called: the method, and by which fields its configuration differs from its others.
 
     What searches chose, perhaps differently on each data set, is one row. An ablation's rows have their own names.
+    `selection_notes` says what the mark of some means.
     """
     given: dict[str, list[Mapping[str, object]]] = {}
     for r in results:
@@ -221,8 +224,9 @@ def row_names(results: Sequence[Result]) -> list[str]:
     searched = {r.method for r in results if r.searched}
     names = []
     for r in results:
+        mark = f" {MARK}" if r.selection else ""
         if r.row:
-            names.append(r.row)
+            names.append(r.row + mark)
             continue
         configs = given[r.method]
         differing = sorted(
@@ -233,8 +237,14 @@ def row_names(results: Sequence[Result]) -> list[str]:
             said = "searched" if r.searched else said or "not searched"
         elif r.searched:
             said = ""
-        names.append(f"{short(r.method)} ({said})" if said else short(r.method))
+        names.append((f"{short(r.method)} ({said})" if said else short(r.method)) + mark)
     return names
+
+
+def selection_notes(results: Iterable[Result]) -> list[str]:
+    """What is said below a table of rows that a search chose for several splits at once."""
+    said = sorted({f"{r.data.name}: {r.selection}" for r in results if r.selection})
+    return [f"{MARK} {text}; such an accuracy is not clean" for text in said]
 
 
 def short(method: str) -> str:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from platform.datasets.folder import Dataset
 from platform.errors import InputError
+from platform.report.selection import TOGETHER, best_folders, chosen_together
 from platform.tracking.finished import all_runs, value_of
 from platform.tracking.record import PARENT_TAG, SEARCH_TAG
 from platform.tracking.store import open_store
@@ -38,7 +40,8 @@ class Result:
 
     kind: `single`, or what predicts together, as `ensemble of 3 seeds`; metrics: accuracies in [0, 1]; searched:
     whether a search chose the configuration; run: of `train` or `tune`; started: in seconds since 1970; model: its
-    folder, or where MLflow keeps it, empty where it was not kept; row: its name in an ablation's table.
+    folder, or where MLflow keeps it, empty where it was not kept; row: its name in an ablation's table; selection: what
+    must be said where its search chose one configuration for several splits.
     """
 
     method: str
@@ -53,6 +56,7 @@ class Result:
     started: float
     model: str = ""
     row: str = ""
+    selection: str = ""
 
 
 def results_of_folders(paths: Iterable[Path]) -> list[Result]:
@@ -127,9 +131,12 @@ def _place(result: Result) -> tuple:
 
 
 def run_of_folder(folder: Path) -> tuple[str, ProblemOptions, Mapping[str, Any]]:
-    """A run folder's method, its data, and the configuration that it tested. Raises InputError where it tested none."""
+    """A run folder's method, its data, and the configuration that it tested: of several, the first split's.
+
+    Raises InputError where it tested none.
+    """
     run = _run(folder)
-    outcomes = read_outcomes(run.tested) if run else None
+    outcomes = read_outcomes(run.tested[0]) if run else None
     if not outcomes:
         raise InputError(f"{folder}: no finished run of `train` or `tune` stands there")
     return run.method, run.problem, outcomes[0].config
@@ -139,18 +146,21 @@ def run_of_folder(folder: Path) -> tuple[str, ProblemOptions, Mapping[str, Any]]
 class _Run:
     method: str
     problem: ProblemOptions
-    tested: Path  # where its outcomes stand
+    tested: list[Path]  # where its outcomes stand
     searched: bool
+    together: Sequence[str] = ()  # splits that one configuration was chosen for
 
 
 def _run(folder: Path) -> _Run | None:
     """None where no run stands there."""
     if (folder / "search.json").exists():
         asked = json.loads((folder / "search.json").read_text())
-        return _Run(asked["method"], ProblemOptions(**asked["problem"]), folder / "best" / "0", True)
+        problem, splits, select = ProblemOptions(**asked["problem"]), asked["splits"], asked.get("select", "together")
+        tested = [folder / "best" / name / "0" for name in best_folders(select, splits)]
+        return _Run(asked["method"], problem, tested, True, splits if select == "together" else ())
     if (folder / "experiment.json").exists():
         experiment = Experiment.model_validate_json((folder / "experiment.json").read_bytes())
-        return _Run(experiment.method, experiment.problem, folder, False)
+        return _Run(experiment.method, experiment.problem, [folder], False)
     return None
 
 
@@ -158,9 +168,15 @@ def _of_folder(folder: Path) -> list[Result] | None:
     """None where no run stands there."""
     if (run := _run(folder)) is None:
         return None
-    tested, outcomes = run.tested, read_outcomes(run.tested)
+    return [result for tested in run.tested for result in _of_tests(run, tested, folder.name)]
+
+
+def _of_tests(run: _Run, tested: Path, name: str) -> list[Result]:
+    """Of one folder of tests; none where they have not ended. name: the run's."""
+    outcomes = read_outcomes(tested)
     if outcomes is None:
         return []
+    selection = chosen_together(Dataset(run.problem.dataset), run.together) if len(run.together) > 1 else ""
     data = {split: _data(run.problem, split) for split in {o.split for o in outcomes}}
     started = (tested / "outcomes.json").stat().st_mtime
     return [
@@ -173,9 +189,10 @@ def _of_folder(folder: Path) -> list[Result] | None:
             metrics=metrics,
             config=outcome.config,
             searched=run.searched,
-            run=folder.name,
+            run=name,
             started=started,
             model=str(tested / outcome.models[protocol]) if protocol in outcome.models else "",
+            selection=selection,
         )
         for outcome in [*outcomes, *read_ensembles(tested)]
         for protocol, metrics in outcome.test.items()
@@ -226,6 +243,14 @@ def _of_run(run: "Run", parent: "Run") -> list[Result]:
             run=parent.info.run_name,
             started=parent.info.start_time / 1000,
             model=f"runs:/{run.info.run_id}",
+            selection=_selection(tags) if searched else "",
         )
         for protocol, metrics in tested.items()
     ]
+
+
+def _selection(tags: Mapping[str, str]) -> str:
+    """What a search's own run says of how its best was chosen for several splits."""
+    if "selection" not in tags and ", " in tags.get("data.split", ""):
+        return f"{TOGETHER}, and how many of a split's unseen classes are seen in another was not recorded"
+    return tags["selection"] if tags.get("selection", "").startswith(TOGETHER) else ""

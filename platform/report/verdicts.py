@@ -13,6 +13,7 @@ from platform.report.comparison import (
     ranking_agreement,
     row_labels,
     row_names,
+    selection_notes,
     short,
 )
 from platform.report.published import PublishedTable
@@ -55,6 +56,7 @@ def significance_table(
         if len(splits) >= _ENOUGH_SPLITS
         else "seeds of one split share its classes, so p is smaller than it would be over as many splits",
     )
+    notes += tuple(selection_notes(results))
     title = f"{HEADINGS[metric]}: against {reference}, {protocol} protocol"
     return Table(f"significance-{protocol}", title, ("method", "protocol"), columns, tuple(rows), notes)
 
@@ -87,7 +89,14 @@ def purity_table(results: Sequence[Result]) -> Table | None:
         "cluster: samples in their cluster's largest class (CLASTER, Eq. 7); class: samples in their class's largest "
         "cluster (its Fig. 5; the paper's 0.77 and 0.89 must be these)",
     )
-    return Table("purity", "Purity of the clusters", ("method", "protocol"), tuple(columns), tuple(shown), notes)
+    return Table(
+        "purity",
+        "Purity of the clusters",
+        ("method", "protocol"),
+        tuple(columns),
+        tuple(shown),
+        (*notes, *selection_notes(r for own in rows.values() for r in own)),
+    )
 
 
 def steps_table(results: Sequence[Result]) -> Table | None:
@@ -107,7 +116,14 @@ def steps_table(results: Sequence[Result]) -> Table | None:
     note = (
         "mean over the test samples of unseen classes, recognised among these (ERPCNet, Fig. 4); over seeds and splits"
     )
-    return Table("steps", "Looks until the stop", ("method", "protocol"), columns, tuple(shown), (note,))
+    return Table(
+        "steps",
+        "Looks until the stop",
+        ("method", "protocol"),
+        columns,
+        tuple(shown),
+        (note, *selection_notes(r for own in rows.values() for r in own)),
+    )
 
 
 def agreement_table(

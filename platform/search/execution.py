@@ -266,7 +266,7 @@ def _trial(config: Mapping[str, Any]) -> None:
     except RayActorError:  # the mailbox was lost: as if this process had been
         tune.report({"unanswered": True})
     except (Unavailable, OSError) as error:  # no configuration's fault: none is over, and a later driver goes on
-        tune.report({"unavailable": _advised(error)})
+        tune.report({"unavailable": advised(error)})
     except Exception as error:  # these configurations' fault, perhaps: the source says what is to be done
         with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
@@ -276,7 +276,7 @@ def _trial(config: Mapping[str, Any]) -> None:
         tune.report({"outcomes": _OUTCOMES.dump_json(outcomes).decode()})
 
 
-def _advised(error: Exception) -> str:
+def advised(error: Exception) -> str:
     """One line: what is away, and how to go on."""
     said = " ".join(str(error).split()) or type(error).__name__
     return said if "--resume" in said else f"{said}; no trial is to blame: mend it, and go on with --resume"

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -54,8 +55,11 @@ class Pace:
 class Watch(Protocol):
     """Hears what happens in a search."""
 
-    def stage(self, name: str, done: int, total: int, fields: Sequence[str]) -> None:
-        """A stage begins, with `done` of `total` trials known already; fields: those that it samples."""
+    def stage(self, name: str, done: int, total: int, fields: Sequence[str], rows: Sequence[Row] = ()) -> None:
+        """A stage begins, with `done` of `total` trials known already.
+
+        fields: those that it and the stages before it sample; rows: the trials that are over and compared with its own.
+        """
 
     def trial(self, row: Row) -> None:
         """A trial is over."""
@@ -73,8 +77,9 @@ class Watch(Protocol):
 class LiveWatch:
     """A progress bar and the best trials so far; without a terminal, a line a trial."""
 
-    def __init__(self, console: Console, metric: str, best_is_high: bool) -> None:
-        self.console, self.metric, self.best_is_high = console, metric, best_is_high
+    def __init__(self, console: Console, metric: str, best_is_high: bool, validated_on: str = "") -> None:
+        """validated_on: what is said beside validation's accuracies."""
+        self.console, self.metric, self.best_is_high, self.validated_on = console, metric, best_is_high, validated_on
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self.progress = Progress(*columns, _PaceColumn(), console=console)
         self.rows: list[Row] = []
@@ -83,20 +88,19 @@ class LiveWatch:
         if console.is_terminal:
             self.live.start()
 
-    def stage(self, name: str, done: int, total: int, fields: Sequence[str]) -> None:
+    def stage(self, name: str, done: int, total: int, fields: Sequence[str], rows: Sequence[Row] = ()) -> None:
         self.pace = Pace(total, done)
         self.task = self.progress.add_task(f"stage {name}", completed=done, total=total, pace=self.pace)
-        if fields:
+        if fields:  # none has the test of the best
             self.rows, self.fields = [], fields
+            self._rank(rows)
         if not self.console.is_terminal:
             self.console.print(f"stage {name}: {done} of {total} are done")
 
     def trial(self, row: Row) -> None:
         self.pace.done += 1
         self.progress.advance(self.task)
-        if row.status == "finished":
-            self.rows.append(row)
-            self.rows.sort(key=lambda r: r.metrics[self.metric], reverse=self.best_is_high)
+        self._rank([row])
         if self.console.is_terminal:
             self.live.update(self._shown())
         else:
@@ -115,14 +119,19 @@ class LiveWatch:
         if self.console.is_terminal:
             self.live.stop()
 
+    def _rank(self, rows: Sequence[Row]) -> None:
+        self.rows += [row for row in rows if row.status == "finished"]
+        self.rows.sort(key=lambda r: r.metrics[self.metric], reverse=self.best_is_high)
+
     def _shown(self) -> Group:
-        return Group(*([leaderboard(self.rows[:_SHOWN], self.fields)] if self.rows else []), self.progress)
+        best = [leaderboard(self.rows[:_SHOWN], self.fields, validated_on=self.validated_on)] if self.rows else []
+        return Group(*best, self.progress)
 
 
 class JsonWatch:
     """One line of JSON an event on standard output."""
 
-    def stage(self, name: str, done: int, total: int, fields: Sequence[str]) -> None:
+    def stage(self, name: str, done: int, total: int, fields: Sequence[str], rows: Sequence[Row] = ()) -> None:
         self.pace = Pace(total, done)
         event("stage", {"name": name, "done": done, "total": total, "fields": list(fields)})
 
@@ -142,12 +151,17 @@ class JsonWatch:
         pass
 
 
-def leaderboard(rows: Sequence[Row], fields: Sequence[str], front: Sequence[str] = ()) -> Table:
-    """Trials with their metrics, in percent, on pseudo-unseen validation classes, and the sampled fields.
+def leaderboard(
+    rows: Sequence[Row], fields: Sequence[str], front: Sequence[str] = (), validated_on: str = "", split: str = ""
+) -> Table:
+    """Trials of all stages with their metrics, in percent, on pseudo-unseen validation classes, and the sampled fields.
 
-    front: keys of those on the Pareto front, which are marked.
+    front: keys of those on the Pareto front, which are marked; validated_on: what those accuracies must be read with;
+    split: the only one that they are of.
     """
-    table = Table(title="best trials, on pseudo-unseen validation classes, %", title_justify="left")
+    of_split = f" of {split}" if split else ""
+    title = f"best trials, on pseudo-unseen validation classes{of_split}, %"
+    table = Table(title=escape(title), title_justify="left", caption_justify="left")
     table.add_column("trial")
     for heading in _COLUMNS.values():
         table.add_column(heading, justify="right")
@@ -158,8 +172,8 @@ def leaderboard(rows: Sequence[Row], fields: Sequence[str], front: Sequence[str]
         shown = [f"{100 * row.metrics[c]:.1f}{s}" for c, s in zip(_COLUMNS, spread, strict=True)]
         mark = " *" if row.key in front else ""
         table.add_row(row.key + mark, *shown, *(_short(row.values.get(field)) for field in fields))
-    if front:
-        table.caption = "*: on the Pareto front"
+    notes = (*(["*: on the Pareto front"] if front else []), *([validated_on] if validated_on else []))
+    table.caption = escape("\n".join(notes)) if notes else None
     return table
 
 

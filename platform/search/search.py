@@ -1,4 +1,4 @@
-"""A whole search in one folder: its stages, then the best configuration's test. Killed at any moment, it goes on.
+"""A whole search in one folder: its stages, then the test of the best of all their trials. Killed, it goes on.
 
 FOLDER/
   search.json        what was asked for
@@ -7,42 +7,52 @@ FOLDER/
   study.journal      Optuna's studies, one a stage
   trials/KEY/        each trial's outcomes, one a seed and split
   packs/NAME/        what trains side by side: who, and their checkpoint
-  best/N/            the test of the N-th best configuration, with its models
+  best/chosen.json   which trials are tested, the best first
+  best/N/            the test of the N-th best configuration, with its models; best/SPLIT/N/ with --select per-split
   report.json        the end
 """
 
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from ray.exceptions import RayError
 
-from platform.errors import InputError
+from platform.datasets.folder import Dataset
+from platform.errors import InputError, Unavailable
 from platform.method import load_method
+from platform.report.selection import Select, best_folders, chosen_together
 from platform.report.tests import Tests, by_kind
-from platform.search.execution import Answer, Job, Resources, execute
+from platform.search.execution import Answer, Job, Resources, advised, execute
 from platform.search.halving import Halving
 from platform.search.progress import Row, Watch
+from platform.search.ranking import Trials, front, on_splits, ranked, row_of
 from platform.search.sizing import pack_size
-from platform.search.space import Stage, read_space
+from platform.search.space import SearchSpace, Stage, read_space
 from platform.search.stage import StageSource
 from platform.search.study import Earlier, StageStudy
+from platform.search.validation import Folds, classes_of_folds, validated_on
 from platform.tracking.outcome import record_of
 from platform.tracking.record import Tracker
 from platform.training.checkpoints import NotWritable, write_json
 from platform.training.protocols import ProtocolOptions
 from platform.training.together import best_together, seeds_together
 from platform.training.trainable import Experiment, Outcome, read_outcomes, write_ensembles, write_outcomes
-from platform.zeroshot.problem import ProblemOptions
+from platform.zeroshot.problem import ProblemOptions, load_problem
 
 _LOSSES = 3  # of the worker, before the test of the best is given up
 
 
 class SearchOptions(BaseModel):
-    """What was asked for: written to the folder before anything starts, and all that a resume needs."""
+    """What was asked for: written to the folder before anything starts, and all that a resume needs.
+
+    What has a default was not written by earlier versions, whose searches go on all the same.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -56,6 +66,7 @@ class SearchOptions(BaseModel):
     seed: int
     seeds: int  # of each trial
     splits: list[str]
+    select: Select = "together"
     pack: int | None  # trials of a pack at most; None: as many as pay
     halving: Halving | None
     test_seeds: int
@@ -64,22 +75,47 @@ class SearchOptions(BaseModel):
     cpus: float
     gpus: float | None
     device: str
+    validation: dict[str, Folds] = {}  # how many classes it tells apart, by split
+    compared: dict[str, str] = {}  # what another search must agree in, to learn from this one's trials
 
 
-class Report(BaseModel):
-    """The end of a search. tests: what was tested, to protocol to metric to one value a seed and split."""
+class Chosen(BaseModel):
+    """The best of a search's trials, of all its stages. front: the keys on it, where several metrics are searched.
 
-    best: dict[str, Any]
-    best_key: str
-    validation: dict[str, float]
-    spread: dict[str, float]
+    validated_on: what must be said beside validation's accuracies.
+    """
+
+    best: dict[str, Any] = {}
+    best_key: str = ""
+    validation: dict[str, float] = {}
+    spread: dict[str, float] = {}
+    leaders: list[Row] = []
+    front: list[str] = []
+    validated_on: str = ""
+
+
+class Report(Chosen):
+    """The end of a search. tests: what was tested, to protocol to metric to one value a seed and split.
+
+    by_split: what was chosen for each split alone, where that was asked for; nothing is chosen for all of them then.
+    selection: what must be said beside the tests of one choice for several splits.
+    """
+
+    by_split: dict[str, Chosen] = {}
+    selection: str
     tests: dict[str, dict[str, dict[str, list[float]]]]
     trials: int
     failed: int
     stopped: int
-    leaders: list[Row]
-    front: list[str]  # keys of the Pareto front, where several metrics are searched
     fields: list[str]
+
+
+class _Choice(BaseModel):
+    """What is tested: keys of the best trials on some splits, the best first. folder: their tests', under `best`."""
+
+    folder: str
+    splits: tuple[str, ...]
+    keys: tuple[str, ...]
 
 
 class Search:
@@ -117,51 +153,97 @@ class Search:
         except OSError as error:  # of Optuna's journal
             raise NotWritable(self.folder, error) from error
 
+    @cached_property
+    def folds(self) -> dict[str, Folds]:
+        """How many classes validation tells apart, by split."""
+        asked = self.options
+        return asked.validation or {
+            split: classes_of_folds(load_problem(asked.problem.model_copy(update={"split": split})), asked.protocol)
+            for split in asked.splits
+        }
+
+    @cached_property
+    def selection(self) -> str:
+        """What is said beside the tests of one choice for several splits; empty where nothing has to be."""
+        together = self.options.select == "together"
+        return chosen_together(Dataset(self.options.problem.dataset), self.options.splits) if together else ""
+
     def _run(self, tracker: Tracker, watch: Watch, resources: Resources, lanes: int) -> Report:
-        kept: dict[str, Any] = {}
-        failed = stopped = total = 0
+        stages, kept = _Stages([]), {}
         for stage, trials in zip(self.space.stages, self.options.trials, strict=True):
             source = self._stage(stage, trials, kept, tracker, watch, resources, lanes)
-            watch.stage(stage.name, len(source.outcomes), trials, list(stage.sampled))
+            stages.sources.append(source)
+            watch.stage(stage.name, len(source.outcomes), trials, stages.fields(), stages.rows())
             source.take_up()
             if len(source.outcomes) < trials:
                 execute(source, resources, lanes, self.folder)
-            leaders = source.leaders()
-            if not leaders:
+            if not ranked(source.trials(), self.space):
                 reasons = {o.reason for several in source.outcomes.values() for o in several if o.reason}
                 shown = "; ".join(sorted(reasons)[:2]) or "see the packs' folders"
                 raise InputError(f"stage `{stage.name}`: all {trials} trials failed ({shown})")
-            front = {proposal.key for proposal in source.study.front()}
-            best = next(row for row in leaders if row.key in front)
-            kept |= {name: best.values[name] for name in stage.sampled if name in best.values}
-            failed, stopped = failed + source.count("failed"), stopped + source.count("stopped")
-            total += len(source.outcomes)
-        ranked = [best, *(row for row in leaders if row.key != best.key)]
-        values = [row.values for row in ranked[: self.options.ensemble]]
-        tests = self._test(values, tracker, watch, resources, lanes)
-        several = len(self.space.metric) > 1
+            kept = stages.kept(self.space)
+        choices = self._choices(stages, watch)
+        tests = self._test(choices, stages.values(), tracker, watch, resources, lanes)
+        chosen = {choice.folder: self._chosen(choice, stages) for choice in choices}
         report = Report(
-            best=self.method.configure(best.values).model_dump(),
-            best_key=best.key,
-            validation=dict(best.metrics),
-            spread=dict(best.spread),
+            **(chosen[""].model_dump() if "" in chosen else {}),
+            by_split={} if "" in chosen else {choice.splits[0]: chosen[choice.folder] for choice in choices},
+            selection=self.selection,
             tests=tests,
-            trials=total,
-            failed=failed,
-            stopped=stopped,
-            leaders=leaders,
-            front=sorted(front) if several else [],
-            fields=list(stage.sampled),
+            trials=sum(len(source.outcomes) for source in stages.sources),
+            failed=sum(source.count("failed") for source in stages.sources),
+            stopped=sum(source.count("stopped") for source in stages.sources),
+            fields=stages.fields(),
         )
         write_json(self.folder / "report.json", report.model_dump())
-        for key in report.front:
+        for key in sorted({key for one in chosen.values() for key in one.front}):
             tracker.tag(key, {"pareto": "true"})
         tracker.close_orphans()
         tracker.finish("FINISHED", _means(tests), [self.folder / "report.json", self.folder / "space.yaml"])
         return report
 
-    def experiment(self, configs: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], test: bool) -> Experiment:
-        """configs: fields by key."""
+    def _choices(self, stages: "_Stages", watch: Watch) -> list[_Choice]:
+        """Made once: a later driver goes on with what was chosen, though its version may rank trials otherwise."""
+        path = self.folder / "best" / "chosen.json"
+        if not path.exists():
+            trials = stages.trials()
+            if (path.parent / "0").exists():
+                best, trials = ranked(trials, self.space)[0], stages.sources[-1].trials()
+                if best not in trials:
+                    watch.said(
+                        "an earlier version has chosen and tested the best of the last stage's trials alone; "
+                        f"{best} is better: start the search anew to test it"
+                    )
+            choices = [
+                _Choice(
+                    folder=folder,
+                    splits=splits,
+                    keys=ranked(on_splits(trials, splits), self.space)[: self.options.ensemble],
+                )
+                for folder, splits in best_folders(self.options.select, self.options.splits).items()
+            ]
+            path.parent.mkdir(exist_ok=True)
+            write_json(path, [choice.model_dump() for choice in choices])
+        return TypeAdapter(list[_Choice]).validate_json(path.read_bytes())
+
+    def _chosen(self, choice: _Choice, stages: "_Stages") -> Chosen:
+        trials, values = on_splits(stages.trials(), choice.splits), stages.values()
+        rows = {key: row_of(key, values[key], trials[key]) for key in ranked(trials, self.space)}
+        best = rows[choice.keys[0]]
+        return Chosen(
+            best=self.method.configure(best.values).model_dump(),
+            best_key=best.key,
+            validation=dict(best.metrics),
+            spread=dict(best.spread),
+            leaders=list(rows.values()),
+            front=sorted(front(trials, self.space)) if len(self.space.metric) > 1 else [],
+            validated_on=validated_on({split: self.folds[split] for split in choice.splits}),
+        )
+
+    def experiment(
+        self, configs: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], test: bool, splits: Sequence[str] = ()
+    ) -> Experiment:
+        """configs: fields by key; splits: the search's where there are none."""
         return Experiment(
             method=self.options.method,
             problem=self.options.problem,
@@ -169,7 +251,7 @@ class Search:
             configs=tuple(self.method.configure(values).model_dump() for values in configs.values()),
             keys=tuple(configs),
             seeds=tuple(seeds),
-            splits=tuple(self.options.splits),
+            splits=tuple(splits or self.options.splits),
             test=test,
             device=self.options.device,
             checkpoint_seconds=self.options.checkpoint_seconds,
@@ -215,7 +297,9 @@ class Search:
             measured = experiment({"measured": {**stage.fixed, **kept, **low}})
             try:
                 size = pack_size(measured, self.options.protocol.folds, resources, lanes)
-            except RayError as error:  # no reason to end before others have been tried
+            except RayError as error:  # no reason to end before others have been tried, unless all would end so
+                if isinstance(error, Unavailable):
+                    raise Unavailable(advised(error.cause)) from error
                 reason = str(error).strip().splitlines()[-1]
                 watch.said(f"how many trials a pack should hold could not be measured ({reason}); each trains alone")
                 size = 1
@@ -225,22 +309,46 @@ class Search:
 
     def _test(
         self,
-        values: Sequence[Mapping[str, Any]],
+        choices: Sequence[_Choice],
+        values: Mapping[str, Mapping[str, Any]],
         tracker: Tracker,
         watch: Watch,
         resources: Resources,
         lanes: int,
     ) -> Tests:
-        """The best configuration's test over seeds, as single models and together; and together with the next best."""
+        """The best configurations' tests over seeds. values: of the trials, by key."""
+        jobs = [self._jobs(choice, values) for choice in choices]
+        every = [job for own in jobs for job in own]
+        waiting = [job for job in every if not self._is_tested(job)]
+        if waiting:
+            watch.stage("test", len(every) - len(waiting), len(every), [])
+            execute(_Tests(waiting, watch), resources, lanes, self.folder)
+        found = [outcome for own in jobs for outcome in self._tested(own, tracker)]
+        return by_kind(found)
+
+    def _jobs(self, choice: _Choice, values: Mapping[str, Mapping[str, Any]]) -> list[Job]:
         seeds = range(self.options.seed, self.options.seed + self.options.test_seeds)
         jobs = []
-        for place, own in enumerate(values):
-            folder = self.folder / "best" / str(place)
-            jobs.append(Job(f"best-{place}", self.experiment({"best": own}, seeds, test=True), folder))
-        waiting = [job for job in jobs if read_outcomes(job.folder) is None]
-        if waiting:
-            watch.stage("test", len(jobs) - len(waiting), len(jobs), [])
-            execute(_Tests(waiting, watch), resources, lanes, self.folder)
+        for place, key in enumerate(choice.keys):
+            folder = self.folder / "best" / choice.folder / str(place)
+            name = "-".join(filter(None, ("best", choice.folder.replace(":", "-"), str(place))))
+            jobs.append(
+                Job(name, self.experiment({"best": values[key]}, seeds, test=True, splits=choice.splits), folder)
+            )
+        return jobs
+
+    def _is_tested(self, job: Job) -> bool:
+        """Raises InputError where its folder holds the test of another configuration than it should."""
+        outcomes, (asked,) = read_outcomes(job.folder), job.experiment.configs
+        if outcomes and self.method.configure(outcomes[0].config) != self.method.configure(asked):
+            raise InputError(
+                f"{job.folder} holds the test of another configuration than {job.folder.parent / 'chosen.json'} names; "
+                "start the search anew, perhaps with --warm-start"
+            )
+        return outcomes is not None
+
+    def _tested(self, jobs: Sequence[Job], tracker: Tracker) -> list[Outcome]:
+        """One choice's tests: the best configuration's, single models and together; and together with the next best."""
         tested = [(job.folder, read_outcomes(job.folder)) for job in jobs]
         folder, outcomes = tested[0]
         failed = [o.reason for o in outcomes if o.status == "failed"]
@@ -251,11 +359,42 @@ class Search:
             together += best_together(jobs[0].experiment, tested, self.space.leading, folder)
         write_ensembles(folder, together)
         outcomes += together
-        several = len({o.split for o in outcomes}) > 1
         for outcome in outcomes:
+            several = len(self.options.splits) > 1
             name = f"best-{outcome.split}-{outcome.name}" if several else f"best-{outcome.name}"
             tracker.child(record_of(name, outcome, folder))
-        return by_kind(outcomes)
+        return outcomes
+
+
+@dataclass
+class _Stages:
+    """The stages that have begun, and the trials that are compared: those of a preliminary one with no other's."""
+
+    sources: list[StageSource]
+
+    def trials(self) -> Trials:
+        return {key: outcomes for source in self._compared() for key, outcomes in source.trials().items()}
+
+    def values(self) -> dict[str, Mapping[str, Any]]:
+        """Their configurations' fields."""
+        return {key: source.proposals[key].values for source in self._compared() for key in source.outcomes}
+
+    def rows(self) -> list[Row]:
+        return [row for source in self._compared() for row in source.rows()]
+
+    def fields(self) -> list[str]:
+        """Those that they sample."""
+        return list(dict.fromkeys(name for source in self._compared() for name in source.study.stage.sampled))
+
+    def kept(self, space: SearchSpace) -> dict[str, Any]:
+        """What the next stage starts from: the best trial's values of all that has been sampled."""
+        best = self.values()[ranked(self.trials(), space)[0]]
+        sampled = (name for source in self.sources for name in source.study.stage.sampled)
+        return {name: best[name] for name in sampled if name in best}
+
+    def _compared(self) -> list[StageSource]:
+        last = self.sources[-1].study.stage
+        return [source for source in self.sources if source.study.stage.preliminary == last.preliminary]
 
 
 class _Tests:

@@ -88,6 +88,8 @@ class Stage(BaseModel):
     """One stage: `fixed` fields, which --set, --preset and earlier stages' best values override, and `sampled` ones.
 
     points: values of sampled fields to try first, one trial each; fields that a point leaves out are sampled.
+    preliminary: what it fixes makes another method of it, as ERPCNet without its policy is: its best values go on to
+    the next stages, and none of its trials is the search's best.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -97,6 +99,7 @@ class Stage(BaseModel):
     fixed: dict[str, Any] = {}
     sampled: dict[str, Dimension]
     points: list[dict[str, Any]] = []
+    preliminary: bool = False
 
     def sample(self, trial: optuna.Trial, kept: Mapping[str, Any]) -> dict[str, Any]:
         """A configuration's values: those kept from before, the fixed ones, and this trial's."""
@@ -157,6 +160,10 @@ def read_space(path: Path, config: type[MethodConfig]) -> SearchSpace:
     names = [stage.name for stage in space.stages]
     if len(set(names)) != len(names):
         raise InputError(f"{path}: two stages have one name; their names must differ")
+    if space.stages[-1].preliminary:
+        raise InputError(
+            f"{path}: stage `{names[-1]}` is the last and preliminary; one that finds the best must follow"
+        )
     sampled_before: set[str] = set()
     for stage in space.stages:
         where = f"{path}: stage `{stage.name}`"

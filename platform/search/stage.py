@@ -2,7 +2,6 @@
 
 import math
 import shutil
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from platform.search.execution import Answer, Job
 from platform.search.halving import Halving
 from platform.search.packs import Pack, Packs, halves
 from platform.search.progress import Row, Watch
+from platform.search.ranking import Trials, mean_and_spread, row_of, status_of
 from platform.search.space import SearchSpace
 from platform.search.study import Proposal, StageStudy
 from platform.tracking.outcome import record_of_trial
@@ -88,13 +88,16 @@ class StageSource:
 
     def count(self, status: str) -> int:
         """How many trials ended so."""
-        return sum(_status(outcomes) == status for outcomes in self.outcomes.values())
+        return sum(status_of(outcomes) == status for outcomes in self.outcomes.values())
 
-    def leaders(self) -> list[Row]:
-        """Trials that came to their end, the best first; of equal ones the first proposed, whichever ended first."""
-        rows = [self._row(self.proposals[key]) for key in sorted(self.outcomes)]
-        ended = [row for row in rows if row.status == "finished"]
-        return sorted(ended, key=lambda row: row.metrics[self.space.leading], reverse=self.space.mode == "max")
+    def trials(self) -> Trials:
+        """What its trials came to, the first proposed first."""
+        keys = sorted(self.outcomes, key=lambda key: self.proposals[key].number)
+        return {key: self.outcomes[key] for key in keys}
+
+    def rows(self) -> list[Row]:
+        """Its trials that are over, as they are shown."""
+        return [self._row(self.proposals[key]) for key in self.trials()]
 
     def _propose(self) -> Proposal | None:
         while (proposal := self.study.next()) is not None:
@@ -162,7 +165,7 @@ class StageSource:
         """Those that do not go on beyond the rung at which they stand."""
         rungs: dict[int, list[str]] = {}
         for key, outcomes in waiting.items():
-            reached = _summary(outcomes).get(self.space.leading, math.nan)
+            reached = mean_and_spread(outcomes)[0].get(self.space.leading, math.nan)
             epochs = max(len(o.epochs) for o in outcomes)
             if math.isfinite(reached):
                 self.study.rung(self.proposals[key].number, epochs, reached)
@@ -188,12 +191,10 @@ class StageSource:
     def _keep(self, proposal: Proposal, outcomes: list[Outcome], known: bool) -> None:
         self.proposals[proposal.key], self.outcomes[proposal.key] = proposal, outcomes
         if not known:
-            self.tracker.child(record_of_trial(proposal.key, outcomes, *_statistics(outcomes)))
+            self.tracker.child(record_of_trial(proposal.key, outcomes, *mean_and_spread(outcomes)))
 
     def _row(self, proposal: Proposal) -> Row:
-        outcomes = self.outcomes[proposal.key]
-        mean, spread = _statistics(outcomes)
-        return Row(proposal.key, proposal.values, _status(outcomes), mean, spread)
+        return row_of(proposal.key, proposal.values, self.outcomes[proposal.key])
 
     def _group(self, proposal: Proposal) -> tuple[Any, ...]:
         config = self.method.configure(proposal.values)
@@ -210,24 +211,5 @@ class StageSource:
         )
 
 
-def _status(outcomes: Sequence[Outcome]) -> str:
-    """Of a configuration: failed where one of its seeds or splits failed, since no mean over them all can be had."""
-    found = {o.status for o in outcomes}
-    return next(status for status in ("failed", "stopped", "finished") if status in found)
-
-
 def _stopped_early(outcomes: Sequence[Outcome]) -> list[Outcome]:
     return [o if o.status == "failed" else o.model_copy(update={"status": "stopped"}) for o in outcomes]
-
-
-def _summary(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    return _statistics(outcomes)[0]
-
-
-def _statistics(outcomes: Sequence[Outcome]) -> tuple[dict[str, float], dict[str, float]]:
-    """Mean and standard deviation of each validation metric over seeds and splits; nothing where one has failed."""
-    if _status(outcomes) == "failed":
-        return {}, {}
-    columns = {name: [o.validation[name] for o in outcomes] for name in outcomes[0].validation}
-    spread = {name: statistics.stdev(v) if len(v) > 1 else 0.0 for name, v in columns.items()}
-    return {name: statistics.mean(v) for name, v in columns.items()}, spread

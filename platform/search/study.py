@@ -53,7 +53,7 @@ class StageStudy:
     ) -> None:
         """kept: values from the stages before; earlier: trials to learn from, where they fit the stage."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.space, self.stage, self.trials, self.kept, self.seed = space, stage, trials, kept, seed
+        self.space, self.stage, self.trials, self.seed = space, stage, trials, seed
         _without_torn_line(journal)
         direction = "maximize" if space.mode == "max" else "minimize"
         self.study = optuna.create_study(
@@ -70,6 +70,9 @@ class StageStudy:
         own = [t for t in self.study.get_trials(deepcopy=False) if _EARLIER not in t.user_attrs]
         asked = [t for t in own if t.state != TrialState.WAITING]
         self.numbers = [t.number for t in asked]  # of the trials that were asked for, in their order
+        # a stage that has begun goes on with what it began with, though another version's rule would keep other values
+        begun = next((t.user_attrs["values"] for t in asked if "values" in t.user_attrs), {})
+        self.kept = {name: value if name in stage.sampled else begun.get(name, value) for name, value in kept.items()}
         self.unfinished = deque(t.number for t in asked if t.state == TrialState.RUNNING)
 
     @property
@@ -111,22 +114,6 @@ class StageStudy:
         """The trials that were told, as they were proposed."""
         trials = self.study.get_trials(deepcopy=False)
         return [self._proposal(n) for n in self.numbers if trials[n].state.is_finished()]
-
-    def front(self) -> list[Proposal]:
-        """The best trial, or with several metrics all that no other beats in every one; none where none succeeded."""
-        trials = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        own = [t for t in trials if _EARLIER not in t.user_attrs]
-        sign = -1.0 if self.space.mode == "max" else 1.0
-        losses = {t.number: tuple(sign * value for value in t.values) for t in own}
-        front, seen = [], set()
-        for number, loss in losses.items():
-            beaten = any(
-                all(a <= b for a, b in zip(other, loss, strict=True)) and other != loss for other in losses.values()
-            )
-            if not beaten and loss not in seen:  # of equal ones the first proposed
-                seen.add(loss)
-                front.append(self._proposal(number))
-        return front
 
     def _learn(self, earlier: Sequence[Earlier]) -> None:
         known = {t.user_attrs.get(_EARLIER) for t in self.study.get_trials(deepcopy=False)}

@@ -1,7 +1,7 @@
 """Trials of earlier searches in the MLflow store."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 
-def finished_trials(home: Path, name: str, wanted: Mapping[str, str]) -> "list[Run]":
-    """Runs of trials that finished: of the experiment `name`, or of the search whose run has that name.
+def finished_trials(home: Path, name: str) -> "list[tuple[Run, list[Run]]]":
+    """Searches' own runs, and the runs of their trials that finished: in the experiment `name`, or of the run so named.
 
-    wanted: tags that a search must have. Raises InputError where there is no such experiment or search.
+    Raises InputError where there is no such experiment or search.
     """
     client = open_store(home)
     experiments = {e.experiment_id: e.name for e in client.search_experiments()}
@@ -31,14 +31,12 @@ def finished_trials(home: Path, name: str, wanted: Mapping[str, str]) -> "list[R
     ]
     if not named:
         raise InputError(f"no search's folder, MLflow experiment or run in {home} is named `{name}`")
-    fitting = {run.info.run_id for run in named if wanted.items() <= run.data.tags.items()}
-    return [
-        run
-        for run in runs
-        if run.data.tags.get(PARENT_TAG) in fitting
-        and run.data.tags.get("outcome") == "finished"
-        and not any(metric.startswith("clean/") for metric in run.data.metrics)  # that is a test, not a trial
-    ]
+    trials: dict[str, list[Run]] = {run.info.run_id: [] for run in named}
+    for run in runs:
+        is_test = any(metric.startswith("clean/") for metric in run.data.metrics)  # of the best, and no trial
+        if run.data.tags.get("outcome") == "finished" and not is_test:
+            trials.get(run.data.tags.get(PARENT_TAG, ""), []).append(run)
+    return [(run, trials[run.info.run_id]) for run in named]
 
 
 def all_runs(client: "MlflowClient", experiments: list[str]) -> "Iterator[Run]":

@@ -52,7 +52,7 @@ class Experiment(BaseModel):
         return dict(zip(self.keys or map(str, range(len(self.configs))), self.configs, strict=True))
 
     def loaded(self, split: str) -> Problem:
-        """Its problem on a split. Raises Unavailable where it cannot be read, of which no configuration is the reason."""
+        """Its problem on a split. Raises Unavailable where it cannot be read: no configuration is the reason."""
         try:
             return load_problem(self.problem.model_copy(update={"split": split}))
         except (InputError, OSError) as error:

@@ -1,9 +1,16 @@
+import json
+
 import pytest
 from made_up import result
 from verbs import SMALL_FIELDS, invoked, small_options, write_small_dataset
 
 from platform.errors import InputError
 from platform.report.results import latest, results_of_folders, results_of_store, run_of_folder, validation_curves
+from platform.report.selection import TOGETHER
+from platform.tracking.outcome import record_of
+from platform.tracking.record import Tracker
+from platform.training.trainable import Outcome, read_outcomes, write_outcomes
+from platform.zeroshot.problem import ProblemOptions
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +70,62 @@ def test_learning_curves_are_the_same_in_folders_and_the_store(trained):
 def test_a_folder_without_runs_is_an_error(tmp_path):
     with pytest.raises(InputError, match="no run stands there"):
         results_of_folders([tmp_path])
+
+
+@pytest.fixture
+def make_search(tmp_path):
+    """A function of what a search was asked for, to its folder with a test of each choice."""
+    dataset = write_small_dataset(tmp_path / "small")
+
+    def made(folders, **asked):
+        folder = tmp_path / "runs" / "tune"
+        problem = ProblemOptions(dataset=dataset, split="two", features="random")
+        for place, splits in folders.items():
+            for split in splits:
+                outcome = Outcome(config={}, seed=0, split=split, status="finished", test={"clean": {"zsl": 0.5}})
+                outcomes = [*(read_outcomes(folder / "best" / place / "0") or []), outcome]
+                write_outcomes(folder / "best" / place / "0", outcomes)
+        written = {"method": "methods.sadvae", "problem": problem.model_dump(mode="json"), "splits": ["two", "one"]}
+        (folder / "search.json").write_text(json.dumps(written | asked))
+        return folder
+
+    return made
+
+
+@pytest.mark.parametrize("asked", [{"select": "together"}, {}])  # an earlier version wrote nothing of it
+def test_a_search_that_chose_together_says_so(make_search, asked):
+    found = results_of_folders([make_search({"": ["two", "one"]}, **asked)])
+    assert [r.data.split for r in found] == ["two", "one"]
+    (said,) = {r.selection for r in found}
+    assert said.startswith("chosen together over splits: 1 of the 2 unseen classes of `two` is seen")
+
+
+def test_a_search_that_chose_for_each_split_alone_has_a_test_of_each(make_search):
+    folder = make_search({"two": ["two"], "one": ["one"]}, select="per-split")
+    found = results_of_folders([folder])
+    assert [(r.data.split, r.selection, r.run) for r in found] == [("two", "", "tune"), ("one", "", "tune")]
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"data.split": "two, one", "selection": f"{TOGETHER}: 6 of 13"}, f"{TOGETHER}: 6 of 13"),
+        ({"data.split": "two, one", "selection": "together"}, ""),
+        ({"data.split": "two, one", "selection": "per-split"}, ""),
+        ({"data.split": "two"}, ""),
+        ({"data.split": "two, one"}, f"{TOGETHER}, and how many of a split's unseen classes are seen in another was"),
+    ],
+)
+def test_the_store_says_how_a_search_chose(tmp_path, monkeypatch, tags, said):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    tracker = Tracker(tmp_path, "unseen")
+    tracker.parent("tune", "tune", {"method": "methods.sadvae", "trials": [4]}, tags)
+    outcome = Outcome(config={}, seed=0, split="two", status="finished", test={"clean": {"zsl": 0.5}})
+    tracker.child(record_of("best-seed-0", outcome, None))
+    (found,) = results_of_store(tmp_path)
+    assert found.searched
+    assert found.selection.startswith(said)
+    assert bool(found.selection) == bool(said)
 
 
 def test_the_latest_of_several_searches_of_one_method_counts():

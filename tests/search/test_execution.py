@@ -6,9 +6,11 @@ import torch
 from verbs import SMALL_FIELDS
 
 from platform.datasets.text import ClassText
+from platform.errors import Unavailable
 from platform.method import MethodConfig
-from platform.search.execution import Answer, Job, Resources, _ByMail, execute
+from platform.search.execution import Answer, Job, Resources, _ByMail, advised, execute
 from platform.search.halving import Halving
+from platform.search.sizing import pack_size
 from platform.training.protocols import ProtocolOptions
 from platform.training.trainable import Experiment, train
 from platform.zeroshot.problem import ProblemOptions
@@ -126,6 +128,46 @@ def test_an_experiment_that_cannot_run_is_over_with_its_reason(make_job, tmp_pat
     assert overs["bad"][0] is None
     assert overs["bad"][1].startswith("InputError: seen_classifier=logits")
     assert "Traceback" in (tmp_path / "bad" / "error.txt").read_text()
+
+
+def test_data_that_are_away_end_the_execution_and_no_configuration_is_over(make_job, small_dataset, tmp_path):
+    away = make_job("away")
+    problem = away.experiment.problem.model_copy(update={"dataset": tmp_path / "gone"})
+    experiment = away.experiment.model_copy(update={"problem": problem})
+    source = Jobs(Job("away", experiment, away.folder), make_job("other", epochs=50))
+    with pytest.raises(Unavailable, match=f"{tmp_path / 'gone'} is no data folder.*go on with --resume") as caught:
+        execute(source, Resources(), 1, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert (source.overs, source.ended) == ([], {})
+
+
+def test_an_error_of_the_operating_system_is_no_configurations_fault(make_job, tmp_path):
+    job = make_job("blocked")
+    (tmp_path / "blocked").write_text("")  # where its folder should be
+    source = Jobs(job)
+    with pytest.raises(Unavailable, match="--resume"):
+        execute(source, Resources(), 1, tmp_path)
+    assert source.overs == []
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device; no trial is to blame"),
+        (ConnectionResetError(), "ConnectionResetError; no trial is to blame"),
+        (Unavailable("make room, and go on with --resume"), "make room, and go on with --resume"),
+    ],
+)
+def test_what_is_away_is_named_with_how_to_go_on(error, said):
+    assert advised(error).startswith(said)
+    assert advised(error).count("--resume") == 1
+
+
+def test_a_pack_is_not_measured_while_the_data_are_away(make_job, tmp_path):
+    experiment = make_job("measured").experiment
+    problem = experiment.problem.model_copy(update={"dataset": tmp_path / "gone"})
+    with pytest.raises(Unavailable, match="is no data folder"):
+        pack_size(experiment.model_copy(update={"problem": problem}), 1, Resources(), 1)
 
 
 def free_cpus():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -364,6 +365,31 @@ def test_a_configuration_that_kills_its_worker_fails_alone(machines, asked, acco
     assert messages(output) == 2 * again
     assert_whole(folder, trials=3, failed=["only-0001"])
     assert_as_alone(folder, ["only-0000", "only-0002"])
+
+
+def test_data_that_are_away_in_mid_search_are_no_trials_fault(machines, asked, account, small_dataset, tmp_path):
+    runs, data, away = tmp_path / "runs", tmp_path / "data", tmp_path / "away"
+    shutil.copytree(small_dataset, data)
+    points = [{"batch_size": size} for size in (16, 24, 32, 48)]  # each trains alone, and reads the data for itself
+    arguments = [data if part == small_dataset else part for part in asked(points)]
+    with meanwhile(lambda: account.reached(6), lambda: data.rename(away)):
+        _, errors = searched(*arguments, code=2)
+    folder = folder_of(runs)
+    line, error = errors.splitlines()
+    assert line == f"go on with: python -m platform.tune --resume {folder}"
+    assert error.startswith(f"error: {data} is no data folder")
+    assert error.endswith("no trial is to blame: mend it, and go on with --resume")
+    ended_before = [path.parent.name for path in folder.glob("trials/*/outcomes.json")]
+    assert ended_before == ["only-0000"]
+    _, errors = searched("--resume", folder, code=2)  # too early
+    assert f"{data} is no data folder" in errors
+
+    away.rename(data)
+    output, _ = searched("--resume", folder)
+    stage, _ = events(output, "stage")
+    assert stage["done"] == 1
+    assert_whole(folder, trials=4)
+    assert_as_alone(folder, [f"only-{i:04d}" for i in range(4)])
 
 
 class Disk:

@@ -41,6 +41,11 @@ def printed(table):
     return capture.get().splitlines()
 
 
+def flat(lines):
+    """A caption's words, which are broken into lines as wide as the table."""
+    return " ".join(" ".join(lines).split())
+
+
 def test_without_a_terminal_each_trial_is_a_line(capsys):
     watch = LiveWatch(Console(width=100), "harmonic_mean", best_is_high=True)
     watch.stage("betas", 1, 4, ["beta_x"])
@@ -74,6 +79,18 @@ def test_the_best_trials_that_came_to_their_end_are_shown_first(best_is_high, or
     watch.trial(stopped("only-3", 0.9))
     watch.trial(failed("only-4"))
     assert [row.metrics["zsl"] for row in watch.rows] == order
+
+
+def test_a_stage_adds_to_the_best_trials_of_those_before_it():
+    watch = LiveWatch(Console(), "zsl", best_is_high=True)
+    watch.stage("first", 0, 2, ["beta_x"])
+    watch.trial(finished("first-0000", 0.8))
+    over = [finished("first-0000", 0.8), failed("first-0001"), finished("second-0000", 0.2)]
+    watch.stage("second", 1, 3, ["beta_x", "n_d"], over)  # as after a kill: its own are among them
+    watch.trial(finished("second-0001", 0.5))
+    watch.stage("test", 0, 1, [])
+    assert [row.key for row in watch.rows] == ["first-0000", "second-0001", "second-0000"]
+    assert watch.fields == ["beta_x", "n_d"]
 
 
 def test_a_pace_counts_what_this_driver_did(clock):
@@ -129,6 +146,17 @@ def test_a_leaderboard_shows_percent_with_their_spread_and_the_sampled_fields():
     assert second.count("25.0") == 5
     assert "sample" in second
     assert not any("Pareto" in line for line in lines)
+
+
+def test_a_leaderboard_says_what_its_accuracies_must_be_read_with():
+    said = "validation: ZSL of 2 classes, chance 50.0 %; s, u and H of 6 classes, chance 16.7 %; 1 fold"
+    lines = printed(leaderboard([finished("only-0", 0.76)], [], validated_on=said, split="a [b]"))
+    assert said in flat(lines)
+    assert "validation classes of a [b], %" in flat(lines)
+    watch = LiveWatch(Console(width=200), "zsl", best_is_high=True, validated_on=said)
+    watch.stage("only", 0, 1, ["beta_x"])
+    watch.trial(finished("only-0", 0.76))
+    assert said in flat(printed(watch._shown()))
 
 
 def test_a_leaderboard_marks_the_front():

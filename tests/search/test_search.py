@@ -4,9 +4,10 @@ import statistics
 
 import pytest
 import yaml
-from verbs import SMALL_SPACE, ended, events, small_options, started, tracked_runs
+from verbs import SMALL_FIELDS, SMALL_SPACE, ended, events, small_options, started, tracked_runs
 
 from platform.errors import InputError
+from platform.report.results import results_of_folders, results_of_store
 from platform.search.earlier import earlier_trials
 from platform.search.search import Search
 from platform.tracking.store import open_store
@@ -80,15 +81,16 @@ def test_two_metrics_give_a_front_and_a_later_search_learns_from_it(small_datase
     parent, runs = tracked_runs(folder)
     assert {key for key, run in runs.items() if run.data.tags.get("pareto") == "true"} == set(report["front"])
 
-    data = {"data.name": "small", "method": "methods.sadvae"}
+    data = Search(folder).options.compared
     for name in (folder, parent.info.run_name, "unseen"):
-        learnt = {trial.name.rpartition("/")[2]: trial for trial in earlier_trials(str(name), folder.parent, data)}
+        found = earlier_trials(str(name), folder.parent, data, pytest.fail)
+        learnt = {trial.name.rpartition("/")[2]: trial for trial in found}
         assert set(learnt) == set(rows)  # and no test of the best
         for key, trial in learnt.items():
             assert trial.metrics == pytest.approx(rows[key])
             assert trial.values["batch_size"] in (16, 32)
-    with pytest.raises(InputError, match="no finished trial was found"):
-        earlier_trials("unseen", folder.parent, {"data.name": "other"})
+    with pytest.raises(InputError, match="cannot be compared with this search's: data set `small`, not `other`"):
+        earlier_trials("unseen", folder.parent, {**data, "data.name": "other"}, pytest.fail)
     process = started(
         "tune", "methods.sadvae", *small_options(small_dataset, tmp_path / "runs", beta_x=0.05), "--warm-start", folder,
         "--space", folder / "space.yaml", "--trials", "1", "--json", "--pack", 1, "--test-seeds", 1, "--sampler", "tpe",
@@ -96,3 +98,70 @@ def test_two_metrics_give_a_front_and_a_later_search_learns_from_it(small_datase
     ended(process)
     (again,) = set((tmp_path / "runs").glob("tune-*")) - {folder}
     assert len(Search(again).earlier) == len(rows)
+
+
+def test_each_split_can_have_its_own_best_of_all_stages(small_dataset, tmp_path):
+    """The second stage's rates of learning train nothing, so that the first stage has the best."""
+    space = yaml.safe_load(SMALL_SPACE)
+    space["stages"][0]["fixed"] = {"learning_rate": 1e-2}
+    space["stages"][1] = {"name": "second", "trials": 2, "sampled": {"learning_rate": {"log_uniform": [1e-9, 1e-8]}}}
+    path = tmp_path / "space.yaml"
+    path.write_text(yaml.safe_dump({**space, "metric": "zsl"}, sort_keys=False))
+    fields = {name: value for name, value in SMALL_FIELDS.items() if name != "learning_rate"} | {"epochs": 8}
+    process = started(
+        "tune", "methods.sadvae", "--dataset", small_dataset, "--encoder", "attributes", "--runs", tmp_path / "runs",
+        *(part for name, value in fields.items() for part in ("--set", f"{name}={value}")), "--space", path,
+        "--splits", "two,seen", "--select", "per-split", "--pack", 2, "--test-seeds", 1, "--ensemble", 2, "--json",
+    )  # fmt: skip
+    output, _ = ended(process)
+    (report,) = events(output, "report")
+    assert list(report["by_split"]) == ["two", "seen"]
+    for chosen in report["by_split"].values():
+        assert chosen["best_key"].startswith("first-")
+        assert {row["key"] for row in chosen["leaders"]} == {trial["key"] for trial in events(output, "trial")}
+    assert {e["key"] for e in events(output, "tested")} == {f"best-{s}-{n}" for s in ("two", "seen") for n in range(2)}
+    assert events(output, "message") == []
+    (said,) = events(output, "validation")
+    assert said["folds"] == {"two": [[2, 6]], "seen": [[2, 5]]}
+    for split, chosen in report["by_split"].items():
+        assert chosen["validated_on"].removeprefix("validation: ") in said["text"]
+        assert f"s, u and H of {said['folds'][split][0][1]} classes" in chosen["validated_on"]
+
+    (folder,) = (tmp_path / "runs").glob("tune-*")
+    parent, runs = tracked_runs(folder)
+    assert parent.data.tags["selection"] == "per-split"
+    assert {"best-two-seed-0", "best-seen-seed-0"} < set(runs)
+    tested = [r for r in results_of_folders([folder]) if (r.kind, r.protocol) == ("single", "clean")]
+    assert {r.data.split for r in tested} == {"two", "seen"}
+    for result in tested:
+        key = report["by_split"][result.data.split]["best_key"]
+        assert result.config == read_outcomes(folder / "trials" / key)[0].config
+        assert result.selection == ""
+
+
+def test_what_splits_share_is_said_at_the_start_and_at_the_end(small_dataset, tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text(SMALL_SPACE)
+    options = small_options(small_dataset, tmp_path / "runs")
+    where = options.index("--split")
+    del options[where : where + 2]
+    process = started(
+        "tune", "methods.sadvae", *options, "--space", path, "--trials", "2,1", "--splits", "two,one", "--pack", 2,
+        "--test-seeds", 1, "--ensemble", 1,
+    )  # fmt: skip
+    output, _ = ended(process)
+    shared = "chosen together over splits: 1 of the 2 unseen classes of `two` is seen in another split of the selection"
+    start, _, end = output.partition("stage first")
+    assert f"{shared}; --select per-split chooses for each split alone\n" in start
+    assert "two: ZSL of 2 classes, chance 50.0 %" in start
+    assert f"{shared}: what is tested there is no clean number\n" in end
+    assert "the best is" in end
+    assert "chance 50.0 %" in end  # below the leaderboard
+    (folder,) = (tmp_path / "runs").glob("tune-*")
+    parent, _ = tracked_runs(folder)
+    assert parent.data.tags["selection"] == shared
+    assert (
+        {r.selection for r in results_of_folders([folder])}
+        == {r.selection for r in results_of_store(folder.parent)}
+        == {shared}
+    )

@@ -243,6 +243,23 @@ def test_only_the_fields_that_a_configuration_samples_have_distributions(write):
     assert stage.distributions({"combination": "stacking"}) is None
 
 
+def test_the_last_stage_is_not_preliminary(write):
+    path = write({"beta_x": {"uniform": [0, 1]}})
+    space = yaml.safe_load(path.read_text())
+    first, last = ({**space["stages"][0], "name": name, "preliminary": True} for name in ("first", "last"))
+    path.write_text(yaml.safe_dump({**space, "stages": [first, {**last, "preliminary": False}]}))
+    assert [stage.preliminary for stage in read_space(path, SADVAEConfig).stages] == [True, False]
+    path.write_text(yaml.safe_dump({**space, "stages": [first, last]}))
+    with pytest.raises(InputError, match=f"^{path}: stage `last` is the last and preliminary"):
+        read_space(path, SADVAEConfig)
+
+
+def test_erpcnet_without_its_policy_is_never_its_searchs_best():
+    network, policy = read_space(SPACES / "erpcnet.yaml", load_method("methods.erpcnet").Config).stages
+    assert (network.fixed["sampler"], network.preliminary) == ("random", True)
+    assert (policy.fixed["sampler"], policy.preliminary) == ("policy", False)
+
+
 def test_stages_need_names_of_their_own(write):
     path = write({"beta_x": {"uniform": [0, 1]}}, stages=2)
     with pytest.raises(InputError, match=f"^{path}: two stages have one name"):

@@ -1,13 +1,17 @@
 import json
 
 import pytest
+from optuna.trial import TrialState
 from verbs import SMALL_FIELDS
 
+from platform.errors import Unavailable
 from platform.method import load_method
 from platform.search.halving import Halving
+from platform.search.ranking import ranked
 from platform.search.space import Dimension, SearchSpace, Stage
 from platform.search.stage import StageSource
 from platform.search.study import StageStudy
+from platform.tracking.store import StoreUnavailable
 from platform.training.protocols import ProtocolOptions
 from platform.training.trainable import Experiment, Outcome
 from platform.zeroshot.problem import ProblemOptions
@@ -121,16 +125,16 @@ def test_two_metrics_are_told_as_two_and_ranked_by_what_weighs_them(reopen):
     low, high = keys(job)
     source.exchange(job, {low: outcomes(low, 0.1, 0.1), high: outcomes(high, 0.3, 0.5)}, {})
     assert [t.values for t in source.study.study.trials[:2]] == [[0.05, 0.1], [0.2, 0.4]]
-    assert [row.key for row in source.leaders()] == [high, low]
-    assert [p.key for p in source.study.front()] == [high]
+    assert ranked(source.trials(), source.space) == [high, low]
 
 
-def test_of_equal_leaders_the_first_proposed_leads_whichever_ended_first(reopen):
+def test_of_equal_trials_the_first_proposed_leads_whichever_ended_first(reopen):
     source = reopen(size=3)
     job = source.next()
     for key in reversed(keys(job)):
         source.exchange(job, {key: outcomes(key, 0.5, 0.5)}, {})
-    assert [row.key for row in source.leaders()] == keys(job)
+    assert ranked(source.trials(), source.space) == keys(job)
+    assert [row.key for row in source.rows()] == keys(job)
 
 
 def test_one_diverged_seed_fails_its_configuration_alone(reopen):
@@ -141,7 +145,7 @@ def test_one_diverged_seed_fails_its_configuration_alone(reopen):
     source.exchange(job, {first: outcomes(first, 0.9, None), **{k: outcomes(k, 0.1, 0.1) for k in others}}, {})
     assert recorded.records[first].status == "FAILED"
     assert recorded.records[first].tags["reason"] == "1 of 2 seeds and splits failed: not finite"
-    assert [row.key for row in source.leaders()] == others
+    assert ranked(source.trials(), source.space) == others
     assert source.count("failed") == 1
 
 
@@ -158,7 +162,7 @@ def test_the_worst_stop_at_a_rung_and_others_come_in(reopen):
     late = source.exchange(job, {}, {"only-0003": outcomes("only-0003", 0.2, 0.2, epochs=2)})
     assert late.stopped == ["only-0003"]
     source.exchange(job, {k: outcomes(k, values[k], values[k]) for k in ("only-0001", "only-0002")}, {})
-    assert [p.key for p in source.study.front()] == ["only-0001"]
+    assert ranked(source.trials(), source.space) == ["only-0001", "only-0002"]
     assert source.count("stopped") == 2
 
 
@@ -289,6 +293,26 @@ def test_what_had_ended_before_it_was_told_is_read_and_not_run_again(reopen, tmp
     assert again.study.study.trials[0].value == 0.5
 
 
+def test_a_trial_that_ends_while_the_store_is_away_counts_once_and_as_it_ended(reopen):
+    recorded = Recorded()
+    source = reopen(size=3, recorded=recorded)
+    job = source.next()
+
+    def away(record):
+        raise StoreUnavailable("the MLflow store failed 12 times in a row; start it again, and go on with --resume")
+
+    recorded.child = away
+    with pytest.raises(Unavailable):
+        source.exchange(job, {"only-0000": outcomes("only-0000", 0.5, 0.5)}, {})
+    assert source.study.study.trials[0].state == TrialState.RUNNING  # Optuna has heard of no failure
+    later = Recorded()
+    again = reopen(size=3, recorded=later)
+    assert [row.status for row in later.rows] == ["finished"]
+    assert list(later.records) == ["only-0000"]
+    assert keys(again.next()) == ["only-0001", "only-0002"]
+    assert ranked(again.trials(), again.space) == ["only-0000"]
+
+
 def test_a_stage_that_has_ended_hands_out_nothing_and_counts_the_same(reopen):
     source = reopen(size=3)
     while (job := source.next()) is not None:
@@ -300,7 +324,7 @@ def test_a_stage_that_has_ended_hands_out_nothing_and_counts_the_same(reopen):
         assert not job.folder.exists()
     again = reopen(size=3, recorded=Recorded())
     assert again.next() is None
-    assert again.leaders() == source.leaders()
+    assert again.rows() == source.rows()
     assert again.count("failed") == source.count("failed") > 0
 
 

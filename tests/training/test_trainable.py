@@ -3,7 +3,8 @@ from verbs import SMALL_FIELDS, write_small_dataset
 
 from methods.sadvae import method
 from platform.datasets.text import ClassText
-from platform.errors import InputError
+from platform.errors import InputError, Unavailable
+from platform.training import trainable
 from platform.training.fitting import Fitting
 from platform.training.protocols import ProtocolOptions
 from platform.training.saved_models import load_model
@@ -131,3 +132,26 @@ def test_what_a_method_cannot_be_given_is_refused(experiment, tmp_path):
         train(experiment(configs=({**SMALL, "zr": 3},)), tmp_path)
     with pytest.raises(InputError, match="no class split `three`"):
         train(experiment(splits=("two", "three"), protocol=ProtocolOptions()), tmp_path)
+
+
+def test_data_or_a_device_that_are_away_are_no_configurations_fault(experiment, tmp_path):
+    asked, folder = experiment(), tmp_path / "run"
+    away = asked.problem.dataset.rename(tmp_path / "away")
+    with pytest.raises(Unavailable, match="is no data folder"):
+        train(asked, folder)
+    away.rename(asked.problem.dataset)
+    with pytest.raises(Unavailable, match="device `gpu`"):
+        train(experiment(device="gpu"), folder)
+    assert not folder.exists()
+    with pytest.raises(InputError, match="seen_classifier=logits") as caught:  # and this is
+        train(experiment(configs=({**SMALL, "seen_classifier": "logits"},)), folder)
+    assert not isinstance(caught.value, Unavailable)
+
+
+def test_a_disk_that_fails_in_reading_is_no_configurations_fault(experiment, tmp_path, monkeypatch):
+    def fail(options):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(trainable, "load_problem", fail)
+    with pytest.raises(Unavailable, match="Input/output error"):
+        train(experiment(), tmp_path / "run")

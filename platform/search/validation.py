@@ -1,0 +1,32 @@
+"""What a search's validation stands on: how many classes it tells apart, in how many folds, and what guessing gives."""
+
+from collections.abc import Mapping, Sequence
+
+from platform.report.chance import chance_of
+from platform.training.protocols import ProtocolOptions
+from platform.zeroshot.problem import Problem
+from platform.zeroshot.task import draw_pseudo_unseen
+
+Folds = list[tuple[int, int]]  # of each: how many pseudo-unseen classes there are, and how many classes in all
+
+
+def classes_of_folds(problem: Problem, options: ProtocolOptions) -> Folds:
+    """The counts of `Problem.validation_folds`, without their samples."""
+    separate = problem.separate_validation
+    found = [(len(separate[0].unseen), len(separate[0].seen) + len(separate[0].unseen))] if separate else []
+    for index in range(len(found), options.folds):
+        published = index < len(problem.published_folds)
+        drawn = None if published else draw_pseudo_unseen(problem.task, index, options.fold_seed)
+        found.append((len(problem.published_folds[index] if published else drawn), len(problem.task.seen)))
+    return found[: options.folds]
+
+
+def validated_on(folds: Mapping[str, Sequence[tuple[int, int]]]) -> str:
+    """What is said beside validation's accuracies. folds: by split."""
+    said: dict[str, list[str]] = {}
+    for split, own in folds.items():
+        unseen, every = (" or ".join(map(chance_of, sorted(set(counts)))) for counts in zip(*own, strict=True))
+        count = f"{len(own)} fold" + ("s" if len(own) > 1 else "")
+        said.setdefault(f"ZSL of {unseen}; s, u and H of {every}; {count}", []).append(split)
+    texts = [f"{', '.join(splits)}: {text}" for text, splits in said.items()] if len(said) > 1 else list(said)
+    return "validation: " + " | ".join(texts)
