@@ -148,6 +148,8 @@ def carry_out(
     tested = [o for o in outcomes if o.test]
     kinds = options.extractor_kinds(experiment.problem, splits)
     cli.console.print(test_table(by_kind(tested), [o.counts for o in tested], kinds))
+    for note in dict.fromkeys(note for o in tested for note in o.notes):
+        cli.console.print(f"note: {note}", soft_wrap=True)
     cli.console.print(f"models {folder / 'models'}", soft_wrap=True)
     cli.console.print(f"\nCompare the runs in MLflow: {ui_command(folder.parent)}", soft_wrap=True, highlight=False)
 

@@ -13,7 +13,7 @@ from platform.datasets.folder import Dataset
 from platform.errors import InputError
 
 if TYPE_CHECKING:
-    from platform.search.search import Report, Search
+    from platform.search.search import Chosen, Report, Search
 
 app = cli.application(__doc__)
 _SHOWN = {
@@ -232,6 +232,7 @@ def _trials(text: str | None, default: list[int]) -> list[int]:
 
 def _run(search: "Search", address: str | None, concurrent: int | None, as_json: bool) -> None:
     from platform import runtime
+    from platform.report.selection import best_folders
     from platform.search.execution import Resources
     from platform.search.progress import JsonWatch, LiveWatch
     from platform.search.validation import validated_on
@@ -292,9 +293,21 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
     if as_json:
         cli.event("report", report.model_dump())
     else:
-        tested = read_outcomes(search.folder / "best" / "0") or ()
+        names = best_folders(asked.select, asked.splits)
+        tested = [o for name in names for o in read_outcomes(search.folder / "best" / name / "0") or ()]
         kinds = options.extractor_kinds(asked.problem, asked.splits)
         _show(report, ui_command(home), [outcome.counts for outcome in tested], kinds)
+
+
+def _named(chosen: "Chosen") -> str:
+    """The best trial, and how far validation tells it from the others."""
+    others = f"{chosen.equals} other{'s are' if chosen.equals > 1 else ' is'} as good by the folds' standard error"
+    said = [others] if chosen.equals else []
+    return (
+        " (".join([chosen.best_key, "; ".join([*said, *chosen.notes])]) + ")"
+        if said or chosen.notes
+        else chosen.best_key
+    )
 
 
 def _show(report: "Report", ui: str, counts: Sequence[Mapping[str, int]], extractor: Sequence[str]) -> None:
@@ -305,8 +318,8 @@ def _show(report: "Report", ui: str, counts: Sequence[Mapping[str, int]], extrac
         shown = leaderboard(chosen.leaders[:10], report.fields, chosen.front, chosen.validated_on, split)
         cli.console.print(shown)
     ends = f"{report.trials} trials, {report.stopped} stopped early, {report.failed} failed"
-    best = [f"that of {split} is {chosen.best_key}" for split, chosen in report.by_split.items()]
-    cli.console.print(f"{ends}; the best {', '.join(best) or f'is {report.best_key}'}")
+    best = [f"that of {split} is {_named(chosen)}" for split, chosen in report.by_split.items()]
+    cli.console.print(f"{ends}; the best {', '.join(best) or f'is {_named(report)}'}", soft_wrap=True)
     cli.console.print(test_table(report.tests, counts, extractor))
     if report.selection:
         cli.console.print(f"{report.selection}: what is tested there is no clean number", soft_wrap=True, markup=False)

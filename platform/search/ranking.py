@@ -5,9 +5,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from platform.search.progress import Row
 from platform.search.space import SearchSpace
 from platform.training.trainable import Outcome
+from platform.zeroshot.choosing import as_good_as
 
 Trials = Mapping[
     str, Sequence[Outcome]
@@ -25,6 +28,16 @@ def ranked(trials: Trials, space: SearchSpace) -> list[str]:
     first = front(trials, space)
     leading = next((key for key in best_first if key in first), None)
     return [key for key in best_first if key == leading] + [key for key in best_first if key != leading]
+
+
+def equals(best: str, trials: Trials, space: SearchSpace) -> list[str]:
+    """Keys of the other ranked trials that validation cannot tell from the best one: they are not worse by more than
+    the standard error of the difference, paired over folds, seeds and splits."""
+    keys = ranked(trials, space)
+    values = [[fold[space.leading] for o in trials[key] for fold in o.folds or [o.validation]] for key in keys]
+    sign = 1.0 if space.mode == "max" else -1.0
+    equal = as_good_as(keys.index(best), sign * torch.tensor(values, dtype=torch.float64))
+    return [key for key, same in zip(keys, equal.tolist(), strict=True) if same and key != best]
 
 
 def front(trials: Trials, space: SearchSpace) -> list[str]:

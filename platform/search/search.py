@@ -31,7 +31,7 @@ from platform.report.tests import Tests, by_kind
 from platform.search.execution import Answer, Job, Resources, advised, execute
 from platform.search.halving import Halving
 from platform.search.progress import Row, Watch
-from platform.search.ranking import Trials, front, on_splits, ranked, row_of
+from platform.search.ranking import Trials, equals, front, on_splits, ranked, row_of
 from platform.search.sizing import pack_size
 from platform.search.space import SearchSpace, Stage, read_space
 from platform.search.stage import StageSource
@@ -82,7 +82,8 @@ class SearchOptions(BaseModel):
 class Chosen(BaseModel):
     """The best of a search's trials, of all its stages. front: the keys on it, where several metrics are searched.
 
-    validated_on: what must be said beside validation's accuracies.
+    validated_on: what must be said beside validation's accuracies; equals: how many other trials it cannot tell from the
+    best; notes: what a reader of the best one's numbers should know.
     """
 
     best: dict[str, Any] = {}
@@ -92,6 +93,8 @@ class Chosen(BaseModel):
     leaders: list[Row] = []
     front: list[str] = []
     validated_on: str = ""
+    equals: int = 0
+    notes: list[str] = []
 
 
 class Report(Chosen):
@@ -238,6 +241,8 @@ class Search:
             leaders=list(rows.values()),
             front=sorted(front(trials, self.space)) if len(self.space.metric) > 1 else [],
             validated_on=validated_on({split: self.folds[split] for split in choice.splits}),
+            equals=len(equals(best.key, trials, self.space)),
+            notes=list(dict.fromkeys(note for outcome in trials[best.key] for note in outcome.notes)),
         )
 
     def experiment(

@@ -12,13 +12,15 @@ Folds = list[tuple[int, int]]  # of each: how many pseudo-unseen classes there a
 
 def classes_of_folds(problem: Problem, options: ProtocolOptions) -> Folds:
     """The counts of `Problem.validation_folds`, without their samples."""
-    separate = problem.separate_validation
-    found = [(len(separate[0].unseen), len(separate[0].seen) + len(separate[0].unseen))] if separate else []
-    for index in range(len(found), options.folds):
+    if problem.separate_validation is not None:
+        task, _ = problem.separate_validation
+        return [(len(task.unseen), len(task.seen) + len(task.unseen))]
+    found = []
+    for index in range(options.folds):
         published = index < len(problem.published_folds)
         drawn = None if published else draw_pseudo_unseen(problem.task, index, options.fold_seed)
         found.append((len(problem.published_folds[index] if published else drawn), len(problem.task.seen)))
-    return found[: options.folds]
+    return found
 
 
 def validated_on(folds: Mapping[str, Sequence[tuple[int, int]]]) -> str:

@@ -22,7 +22,12 @@ def record_of(key: str, outcome: Outcome, folder: Path | None) -> RunRecord:
     ]
     for i, epoch in enumerate(outcome.test_epochs):
         epochs.append({"epoch": i, **{f"released/epoch/{n}": v for n, v in epoch.items()}})
-    tags = {"outcome": outcome.status, "reason": outcome.reason, "ensemble": outcome.ensemble}
+    tags = {
+        "outcome": outcome.status,
+        "reason": outcome.reason,
+        "ensemble": outcome.ensemble,
+        "notes": "; ".join(outcome.notes),
+    }
     tags |= {f"{COUNTS}{name}": str(count) for name, count in outcome.counts.items()}
     return RunRecord(
         key=key,

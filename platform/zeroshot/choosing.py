@@ -34,8 +34,16 @@ def latest_of_equals(accuracies: Tensor, chance: float = -math.inf, first: int =
     best = first + int(means[first:].argmax())
     if means[best] - chance <= _ABOVE_CHANCE * _standard_error(accuracies[best]):
         return Choice(len(accuracies) - 1, best, False)
-    equal = means >= means[best] - _standard_error(accuracies - accuracies[best])
-    return Choice(int(torch.nonzero(equal).max()), best, True)
+    return Choice(int(torch.nonzero(as_good_as(best, accuracies)).max()), best, True)
+
+
+def as_good_as(best: int, values: Tensor) -> Tensor:
+    """(candidates,) which are not worse than one of them by more than the standard error of the paired difference.
+
+    values: (candidates, units), the higher the better.
+    """
+    differences = values[best] - values
+    return differences.mean(1) <= _standard_error(differences)
 
 
 def _standard_error(values: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from platform.search.ranking import front, on_splits, ranked, row_of
+from platform.search.ranking import equals, front, on_splits, ranked, row_of
 from platform.search.space import Dimension, SearchSpace, Stage
 from platform.training.trainable import Outcome
 
@@ -103,3 +103,26 @@ def test_a_row_has_mean_and_deviation_and_a_failed_one_neither():
     )
     failed = row_of("a", {}, [outcome(zsl=0.2), outcome(seed=1, status="failed")])
     assert (failed.status, failed.metrics, failed.spread) == ("failed", {}, {})
+
+
+def folds(*values, metric="zsl"):
+    """An outcome that reached these values on its folds."""
+    return outcome(**{metric: sum(values) / len(values)}).model_copy(update={"folds": [{metric: v} for v in values]})
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_trials_that_the_folds_cannot_tell_from_the_best_are_its_equals(mode):
+    sign = 1 if mode == "max" else -1
+    values = {
+        "best": (0.5, 0.6, 0.7, 0.8),
+        "a little worse everywhere": (0.49, 0.59, 0.69, 0.79),  # and so surely worse
+        "better on some folds": (0.6, 0.5, 0.8, 0.68),
+        "much worse": (0.1, 0.2, 0.1, 0.2),
+    }
+    several = {key: [folds(*(sign * v for v in own))] for key, own in values.items()}
+    assert equals("best", several, space(mode=mode)) == ["better on some folds"]
+
+
+def test_seeds_and_splits_are_units_too():
+    several = {"best": [folds(0.6), folds(0.8)], "other": [folds(0.7), folds(0.6)], "worse": [folds(0.1), folds(0.2)]}
+    assert equals("best", several, space()) == ["other"]
