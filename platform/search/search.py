@@ -82,8 +82,8 @@ class SearchOptions(BaseModel):
 class Chosen(BaseModel):
     """The best of a search's trials, of all its stages. front: the keys on it, where several metrics are searched.
 
-    validated_on: what must be said beside validation's accuracies; equals: how many other trials it cannot tell from the
-    best; notes: what a reader of the best one's numbers should know.
+    validated_on: what must be said beside validation's accuracies; equals: how many other trials it cannot tell from
+    the best one; notes: what a reader of that one's numbers should know.
     """
 
     best: dict[str, Any] = {}
