@@ -17,14 +17,27 @@ import typer
 from torch import Tensor
 
 from benchmarks.record import keep
-from benchmarks.recording import FOLDS, SEEDS, Recording, recordings
+from benchmarks.recording import (
+    FOLDS,
+    GRID,
+    METHODS,
+    ON_AWA,
+    OTHERS,
+    SEEDS,
+    Recording,
+    accuracies_of_grid,
+    problems,
+    recorded,
+)
 from platform.training.ensembles import held_out_together
 from platform.training.protocols import HeldOut, pooled
-from platform.zeroshot.choosing import latest_of_equals
+from platform.zeroshot.choosing import as_good_as, latest_of_equals
 from platform.zeroshot.gate import GateOptions, carried, fit_gate, fit_stacking, seen_share
 from platform.zeroshot.metrics import generalised_metrics
+from platform.zeroshot.problem import Problem
 
 _OURS = 3  # folds, by default
+Judged = dict[tuple[str, ...], list[tuple[float, ...]]]  # a row's name to what it came to on each split
 Choosing = Callable[[Tensor, float], int]  # (epochs, units) accuracies on classes of folds, and chance, to an epoch
 EPOCHS: Mapping[str, Choosing] = {
     "best": lambda a, chance: int(a.mean(1).argmax()),
@@ -33,6 +46,11 @@ EPOCHS: Mapping[str, Choosing] = {
     "earliest within the standard error of the difference": lambda a, chance: _within_difference(a, 0),
     "latest within the standard error of the difference": lambda a, chance: latest_of_equals(a, chance).place,
     "last": lambda a, chance: len(a) - 1,
+}
+CONFIGURATIONS: Mapping[str, Callable[[Tensor], int]] = {  # (configurations, units) to one of them
+    "best": lambda a: int(a.mean(1).argmax()),
+    "best mean less its standard error": lambda a: int((a.mean(1) - a.std(1) / math.sqrt(a.shape[1])).argmax()),
+    "the best's equal nearest to the mean of its equals": lambda a: _central(a),
 }
 GATES: Mapping[str, tuple[GateOptions | None, bool]] = {  # how to fit it (None: stacking), and whether it is carried
     "soft gate of the papers": (GateOptions("soft", "probabilities", tempered=False, threshold="listed"), False),
@@ -51,37 +69,73 @@ GATES: Mapping[str, tuple[GateOptions | None, bool]] = {  # how to fit it (None:
 
 def main(splits: Annotated[int | None, typer.Option(help="of each data set; all if absent")] = None) -> None:
     """Print and keep the tables of rules for epochs and for what joins seen and unseen scores."""
-    epochs: dict[str, list[tuple[float, ...]]] = {}
-    gates: dict[tuple[str, str], list[tuple[float, ...]]] = {}
-    names = []
+    epochs: Judged = {}
+    gates: Judged = {}
+    awa: Judged = {}
+    configurations: Judged = {}
+    where = []
     with tempfile.TemporaryDirectory() as scratch:
-        for recording in recordings(Path(scratch), splits):
-            names.append(recording.name)
-            _judge_epochs(recording, epochs)
-            _judge_gates(recording, gates)
-            print(recording.name, flush=True)
-    data = {name.partition(" ")[0] for name in names}
-    counted = f"{len({name.rpartition(' ')[0] for name in names})} class splits of {', '.join(sorted(data))}"
+        for data, split, problem in problems(Path(scratch), splits):
+            where.append(f"{data} {split}")
+            _judge_configurations(problem, configurations)
+            on_awa = (split, data) == ON_AWA
+            for name, values in {**METHODS, **(OTHERS if on_awa else {})}.items():
+                recording = recorded(name, values, data, split, problem)
+                if name in METHODS:
+                    _judge_epochs(recording, epochs)
+                    _judge_gates(recording, gates, ())
+                if on_awa:
+                    _judge_gates(recording, awa, (recording.method,))
+                print(data, split, recording.method, flush=True)
+    counted = f"{len(where)} class splits of UTD-MHAD, AwA1 and the simulated data"
+    notes = [f"Splits: {', '.join(where)}.", "validation − test: what validation promised more than the test gave."]
     keep(
         "choosing-epochs",
-        f"Rules that choose an epoch: clean test ZSL per class, %, mean over {counted}, two methods, two seeds",
+        f"Rules that choose an epoch: clean test ZSL per class, %, {counted}, SA-DVAE and ReViSE",
         ["folds", "seeds", "rule", "test ZSL", "validation − test", "mean distance"],
-        [[*key.split("|"), *_shown(values)] for key, values in epochs.items()],
-        [f"The best epoch on the test itself: {_percent(epochs['0|2|oracle'], 0)}. Splits: {', '.join(names)}."],
+        [[*key, *_shown(values)] for key, values in epochs.items()],
+        notes,
     )
     keep(
         "choosing-gates",
-        f"Rules that join seen and unseen scores: test H per class, %, mean over {counted}, two methods",
-        ["models", "rule", "test H", "validation − test", "mean distance", "s", "u", *sorted(data)],
-        [[*key, *_shown(values), *_of_data(values, names, sorted(data))] for key, values in gates.items()],
-        ["Epochs are chosen by the latest within the standard error of the difference, on three folds."],
+        f"Rules that join seen and unseen scores: test H per class, %, {counted}, SA-DVAE, ReViSE and ESZSL",
+        ["models", "rule", "test H", "validation − test", "mean distance", "s", "u"],
+        [[*key, *_shown(values)] for key, values in gates.items()],
+        [*notes, "Epochs are chosen by the latest within the standard error of the difference, on three folds."],
+    )
+    keep(
+        "choosing-gates-awa1",
+        "Rules that join seen and unseen scores, AwA1's official split, a quarter of its pictures, each method: %",
+        ["method", "models", "rule", "test H", "validation − test", "mean distance", "s", "u"],
+        [[*key, *_shown(values)] for key, values in awa.items()],
+        [],
+    )
+    keep(
+        "choosing-configurations",
+        f"Rules that choose one of {len(GRID)} configurations of ESZSL: test ZSL per class, %, {counted}",
+        ["folds", "rule", "test ZSL", "validation − test", "mean distance"],
+        [[*key, *_shown(values)] for key, values in configurations.items()],
+        notes,
     )
 
 
-def _judge_epochs(recording: Recording, found: dict[str, list[tuple[float, ...]]]) -> None:
+def _judge_configurations(problem: Problem, found: Judged) -> None:
+    validation, test = accuracies_of_grid(problem)
+    found.setdefault(("", "best on the test itself"), []).append((float(test.max()), 0.0))
+    for folds in (1, _OURS, FOLDS):
+        accuracies = torch.cat(validation[:folds], dim=1)
+        for rule, choose in CONFIGURATIONS.items():
+            chosen = choose(accuracies)
+            reached = float(test[chosen])
+            found.setdefault((str(folds), rule), []).append((reached, float(accuracies[chosen].mean()) - reached))
+
+
+def _judge_epochs(recording: Recording, found: Judged) -> None:
+    if recording.epochs == 1:
+        return
     test = torch.stack([recording.by_class("test", seed).mean(1) for seed in SEEDS])  # (seeds, epochs)
     best = float(test.mean(0).max())
-    found.setdefault("0|2|oracle", []).append((best, 0.0))
+    found.setdefault(("", str(len(SEEDS)), "best on the test itself"), []).append((best, 0.0))
     for folds in (1, _OURS, FOLDS):
         for seeds in ([SEEDS[0]], SEEDS):
             accuracies = _accuracies(recording, folds, seeds)
@@ -91,23 +145,23 @@ def _judge_epochs(recording: Recording, found: dict[str, list[tuple[float, ...]]
                 epoch = choose(accuracies, chance)
                 reached = float(tested[epoch])
                 promised = float(accuracies[epoch].mean()) - reached
-                found.setdefault(f"{folds}|{len(seeds)}|{rule}", []).append((reached, promised))
+                found.setdefault((str(folds), str(len(seeds)), rule), []).append((reached, promised))
 
 
-def _judge_gates(recording: Recording, found: dict[tuple[str, str], list[tuple[float, ...]]]) -> None:
+def _judge_gates(recording: Recording, found: Judged, named: tuple[str, ...]) -> None:
+    """named: what the rows' names start with."""
     accuracies = _accuracies(recording, _OURS, SEEDS)
     epoch = latest_of_equals(accuracies, 1 / recording.by_class("0", SEEDS[0]).shape[1]).place
 
-    def held_out(kind: str, seed: int) -> HeldOut:
-        return *recording.sides[kind, seed, epoch], recording.labels[kind]
-
     kinds = [str(fold) for fold in range(_OURS)] + ["held out", "test"]
-    single = [[held_out(kind, seed) for kind in kinds] for seed in SEEDS]
     for rule, (options, carry) in GATES.items():
+        sides = recording.stacked if options is None else recording.sides
+        single = [[(*sides[kind, seed, epoch], recording.labels[kind]) for kind in kinds] for seed in SEEDS]
         each = [_generalised(options, carry, one) for one in single]
-        found.setdefault(("single", rule), []).append(tuple(sum(v) / len(each) for v in zip(*each, strict=True)))
+        mean = tuple(sum(values) / len(each) for values in zip(*each, strict=True))
+        found.setdefault((*named, "single", rule), []).append(mean)
         together = _generalised(options, carry, held_out_together(single))
-        found.setdefault((f"ensemble of {len(SEEDS)} seeds", rule), []).append(together)
+        found.setdefault((*named, f"ensemble of {len(SEEDS)} seeds", rule), []).append(together)
 
 
 def _generalised(options: GateOptions | None, carry: bool, scored: Sequence[HeldOut]) -> tuple[float, ...]:
@@ -135,6 +189,12 @@ def _accuracies(recording: Recording, folds: int, seeds: Sequence[int]) -> Tenso
     return torch.cat(each, dim=1)
 
 
+def _central(accuracies: Tensor) -> int:
+    equal = torch.nonzero(as_good_as(int(accuracies.mean(1).argmax()), accuracies)).flatten()
+    own = accuracies[equal]
+    return int(equal[(own - own.mean(0)).square().sum(1).argmin()])
+
+
 def _smoothed(means: Tensor) -> Tensor:
     return torch.stack([means[max(0, i - 1) : i + 2].mean() for i in range(len(means))])
 
@@ -154,14 +214,6 @@ def _shown(values: Sequence[tuple[float, ...]]) -> list[str]:
     first, second, *others = (torch.tensor(column) for column in zip(*values, strict=True))
     cells = [first.mean(), second.mean(), second.abs().mean(), *(other.mean() for other in others)]
     return [f"{100 * float(cell):.1f}" for cell in cells]
-
-
-def _of_data(values: Sequence[tuple[float, ...]], names: Sequence[str], data: Sequence[str]) -> list[str]:
-    return [_percent([v for v, name in zip(values, names, strict=True) if name.startswith(own)], 0) for own in data]
-
-
-def _percent(values: Sequence[tuple[float, ...]], column: int) -> str:
-    return f"{100 * sum(v[column] for v in values) / len(values):.1f}"
 
 
 if __name__ == "__main__":

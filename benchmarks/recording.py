@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from platform.datasets.folder import write_dataset
 from platform.datasets.readers import ImportOptions, read
 from platform.datasets.simulator import simulate
 from platform.datasets.text import ClassText
-from platform.method import Member, Method, Model, load_method
+from platform.method import Member, Model, load_method
 from platform.training.fitting import Course, Fitting
 from platform.zeroshot.metrics import accuracy_by_class
-from platform.zeroshot.problem import Problem, ProblemOptions, load_problem
+from platform.zeroshot.problem import Fold, Problem, ProblemOptions, load_problem
 
 FOLDS, SEEDS = 4, (0, 1)
 SPLITS = {
@@ -36,7 +36,19 @@ METHODS: Mapping[str, Mapping[str, Any]] = {  # values for some hundred to some 
         "classifier_samples": 100,
     },
     "methods.revise": {"learning_rate": 1e-3, "batch_size": 128, "epochs": 24},
+    "methods.eszsl": {"gamma": 1e3},
 }
+# the others, on AwA1's official split alone
+ON_AWA = ("official", "AwA1")
+OTHERS: Mapping[str, Mapping[str, Any]] = {
+    "methods.ridge": {"gamma": 1e3},
+    "methods.smie": {"learning_rate": 3e-4, "warm_up": 2, "epochs": 16},
+    "methods.cadavae": {"hidden": False, "reconstruction": "mean", "learning_rate": 1e-3, "beta": 1e-3, "distance": 0.1,
+                        "cross": 1.0, "epochs": 16, "classifier_samples": 100, "combination": "soft"},
+    "methods.claster": {"hidden": 512, "channels": 0, "learning_rate": 2e-3, "semantic_weight": 4.0,
+                        "inference": "expected", "iterations": 50, "alpha_steps": 60, "epochs": 8},
+}  # fmt: skip
+GRID = [{"gamma": 10.0**g, "lambda_": 10.0**m} for g in range(-1, 6) for m in range(-2, 3)]  # of ESZSL
 _AWA_SAMPLES = 7500  # of 30,475: a quarter tells the rules apart in a quarter of the time
 
 
@@ -46,51 +58,87 @@ class Recording:
     (`held out`), and on all seen classes (`test`).
 
     sides: (kind, seed, epoch) to (N, S) seen and (N, U) unseen log-probabilities; kinds: the folds' numbers, `held out`
-    and `test`; labels: kind to (N,).
+    and `test`; stacked: those that stacking is given, where a method has one softmax over all classes for it; labels:
+    kind to (N,).
     """
 
-    name: str
+    data: str
+    split: str
+    method: str
     epochs: int
     sides: Mapping[tuple[str, int, int], tuple[Tensor, Tensor]]
+    stacked: Mapping[tuple[str, int, int], tuple[Tensor, Tensor]]
     labels: Mapping[str, Tensor]
 
     def by_class(self, kind: str, seed: int) -> Tensor:
         """(epochs, classes) accuracy among the unseen classes on each of them."""
-        labels, rows = self.labels[kind], []
-        for epoch in range(self.epochs):
-            seen, unseen = self.sides[kind, seed, epoch]
-            own = labels >= seen.shape[1]
-            rows.append(accuracy_by_class(unseen[own].argmax(1), labels[own] - seen.shape[1]))
-        return torch.stack(rows)
+        labels = self.labels[kind]
+        return torch.stack([_by_class(self.sides[kind, seed, epoch], labels) for epoch in range(self.epochs)])
 
 
-def recordings(folder: Path, splits: int | None = None) -> Iterator[Recording]:
-    """Every method on every split, data sets written to `folder`. splits: of each data set; all by default."""
+def problems(folder: Path, splits: int | None = None) -> Iterator[tuple[str, str, Problem]]:
+    """Data set, split and problem of all, data sets written to `folder`. splits: of each data set; all by default."""
     for data, dataset, text, features in _data_sets(folder):
         for split in SPLITS[data][:splits]:
             options = ProblemOptions(dataset=dataset, split=split, text=text, features=features)
-            problem = load_problem(options)
-            for name, values in METHODS.items():
-                yield recorded(load_method(name), values, problem, f"{data} {split} {name.rpartition('.')[2]}")
+            yield data, split, load_problem(options)
 
 
-def recorded(method: Method, values: Mapping[str, Any], problem: Problem, name: str) -> Recording:
+def recorded(name: str, values: Mapping[str, Any], data: str, split: str, problem: Problem) -> Recording:
+    """name: the method's module."""
+    method = load_method(name)
     config = method.configure(values)
     folds = {str(i): fold for i, fold in enumerate(problem.validation_folds(FOLDS, 0.2, 0, config.normalise))}
     folds |= {"held out": problem.held_out(0.2, 0, config.normalise), "test": problem.final(config.normalise)}
     members = [(seed, kind) for seed in SEEDS for kind in folds]
     sides: dict[tuple[str, int, int], tuple[Tensor, Tensor]] = {}
+    stacked = dict(sides)
 
     def keep(member: int, model: Model) -> dict[str, float]:
         (seed, kind), epoch = members[member], len(course.history)
-        found = model.sides(folds[kind].samples.features)
-        sides[kind, seed, epoch] = tuple(side.clamp_min(-60.0) for side in found)
+        for combination, found in (("soft", sides), ("stacking", stacked)):
+            joined = replace(model, config=model.config.model_copy(update={"combination": combination}))
+            found[kind, seed, epoch] = _sides(joined, folds[kind])
+            if not model.learns_seen_classes:
+                stacked[kind, seed, epoch] = sides[kind, seed, epoch]
+                break
         return {}
 
     tasks = [Member(folds[kind].task, config, seed) for seed, kind in members]
     course = Course(name, tasks, config.epochs - 1, keep, {})
     Fitting(method, [course], torch.device("cpu")).fit()
-    return Recording(name, config.epochs, sides, {kind: fold.samples.labels for kind, fold in folds.items()})
+    labels = {kind: fold.samples.labels for kind, fold in folds.items()}
+    return Recording(data, split, name.rpartition(".")[2], config.epochs, sides, stacked, labels)
+
+
+def accuracies_of_grid(problem: Problem) -> tuple[list[Tensor], Tensor]:
+    """ESZSL's configurations: on each fold (configurations, classes), and on the test (configurations,)."""
+    method = load_method("methods.eszsl")
+    configs = [method.configure(values) for values in GRID]
+    folds = [*problem.validation_folds(FOLDS, 0.2, 0), problem.final()]
+    found: dict[tuple[int, int], Tensor] = {}
+
+    def keep(member: int, model: Model) -> dict[str, float]:
+        fold, config = divmod(member, len(configs))
+        samples = folds[fold].samples
+        found[fold, config] = _by_class(_sides(model, folds[fold]), samples.labels)
+        return {}
+
+    course = Course("grid", [Member(f.task, c, 0) for f in folds for c in configs], 0, keep, {})
+    Fitting(method, [course], torch.device("cpu")).fit()
+    *validation, test = [torch.stack([found[f, c] for c in range(len(configs))]) for f in range(len(folds))]
+    return validation, test.mean(1)
+
+
+def _sides(model: Model, fold: Fold) -> tuple[Tensor, Tensor]:
+    return tuple(side.clamp_min(-60.0) for side in model.sides(fold.samples.features))
+
+
+def _by_class(sides: tuple[Tensor, Tensor], labels: Tensor) -> Tensor:
+    """(classes,) accuracy among the unseen classes on each of them."""
+    seen, unseen = sides
+    own = labels >= seen.shape[1]
+    return accuracy_by_class(unseen[own].argmax(1), labels[own] - seen.shape[1])
 
 
 def _data_sets(folder: Path) -> Sequence[tuple[str, Path, ClassText, str | None]]:
