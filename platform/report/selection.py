@@ -7,7 +7,7 @@ from urllib.parse import quote
 from platform.datasets.folder import Dataset
 
 Select = Literal["together", "per-split"]
-MARK = "§"  # at the name of whatever was chosen together, in tables
+MARK = "#"  # at the name of whatever was chosen together, in tables
 TOGETHER = "chosen together over splits"
 
 
