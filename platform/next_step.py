@@ -60,8 +60,7 @@ def _can_be_used(dataset: Dataset, name: str, features: str | None) -> bool:
         refuse_seen_classes(dataset, name, [features])
     except InputError:
         return False
-    trained, tested = (_classes(dataset, partition) for partition in (dataset.train, ~dataset.train))
-    unseen = set(split.unseen)
+    trained, tested, unseen = _classes(dataset, dataset.train), dataset.tested_classes(split), set(split.unseen)
     return len(trained - unseen) > 1 and bool(tested & trained - unseen) and len(tested & unseen) > 1
 
 

@@ -213,9 +213,14 @@ class Dataset:
         """
         split = self.named_split(name)
         if not self.fold:
-            tested = {self.class_names[i] for i in np.unique(self.labels[~self.train])}
-            refuse_single_class(f"{self.folder}: split `{name}`", split, tested)
+            refuse_single_class(f"{self.folder}: split `{name}`", split, self.tested_classes(split))
         return split
+
+    def tested_classes(self, split: ClassSplit) -> set[str]:
+        """Names of the classes that have test samples, by the folder's own choice of unseen ones."""
+        unseen = np.isin(self.labels, [self.class_names.index(name) for name in split.unseen])
+        tested = ~self.train | (unseen if self.unseen_test == "all" else False)
+        return {self.class_names[i] for i in np.unique(self.labels[tested])}
 
     def named_split(self, name: str) -> ClassSplit:
         """As `split`, without asking whether it can be tested: to describe what was done with it before."""
