@@ -255,7 +255,7 @@ def test_a_split_of_one_unseen_class_is_refused_and_can_still_be_described(conte
     contents = replace(contents, logits=None, embeddings={}, validation=None, train=contents.labels == 1)
     splits = {"alone": ["clap"], "untested": ["bow", "clap"]}
     splits = {n: ClassSplit(unseen=unseen, source="made up") for n, unseen in splits.items()}
-    dataset = write_dataset(replace(contents, splits=splits), tmp_path / "small")
+    dataset = write_dataset(replace(contents, splits=splits, unseen_test="partition"), tmp_path / "small")
     with pytest.raises(InputError, match=rf"split `{name}`: .*100 % by construction; choose a split that tests two"):
         dataset.split(name)
     assert len(dataset.named_split(name).unseen) == (2 if name == "untested" else 1)

@@ -201,7 +201,8 @@ def test_what_a_search_chose_for_several_splits_is_a_marked_row_and_said_below()
     apart = [result("a", 0.6, split=split) for split in ("ru5", "ru13")]
     table = comparison_table([*together, *apart])
     assert [row.label[0] for row in table.rows] == ["a", "a #"]
-    assert [note for note in table.notes if note.startswith("#")] == [f"# clips: {SELECTION}; such an accuracy is not clean"]
+    said = [note for note in table.notes if note.startswith("#")]
+    assert said == [f"# clips: {SELECTION}; such an accuracy is not clean"]
     assert row_names([replace(together[0], row="w/o b")]) == ["w/o b #"]
     assert not any("#" in text for text in (*comparison_table(apart).notes, *row_names(apart)))
 
