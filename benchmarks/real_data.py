@@ -64,7 +64,9 @@ def main() -> None:
                 several.append((f"UTD-MHAD, {choices} choices", own))
         if not asked.no_awa1:
             text = ClassText(encoder="attributes")
-            problem = ProblemOptions(dataset=awa1(folder), split="official", normalise="standard", text=text)
+            problem = ProblemOptions(
+                dataset=awa1(folder), split="official", features="features", normalise="standard", text=text
+            )
             several.append(("AwA1, attributes", results(problem, AWA_VALUES, asked.seeds, folder / "awa1-official")))
     heading = ["data", "split", "chance", *(f"{p} {name}" for p in PROTOCOLS for name in SHOWN.values())]
     old = earlier("real_data")

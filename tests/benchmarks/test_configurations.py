@@ -23,6 +23,6 @@ def test_of_sadvae(choices):
 @pytest.mark.parametrize("name", claster_tables.TITLES)
 def test_of_clasters_rows(name):
     method = load_method(claster_tables.METHOD)
-    base = {**method.presets["small"], "clusters": claster_tables.CLUSTERS[name]}
+    base = {**method.presets["small"], **claster_tables.FIELDS[name]}
     rows = [method.configure({**base, **row.fields}) for row in ablation(claster_tables.TABLE).rows]
     assert len({config.model_dump_json() for config in rows}) == len(rows) == 7
