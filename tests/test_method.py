@@ -10,6 +10,7 @@ from platform.method import Method, MethodConfig, Model, load_method
 from platform.training.ensembles import Ensemble
 from platform.training.protocols import combined
 from platform.zeroshot.gate import Stacking
+from platform.zeroshot.normaliser import Normaliser
 
 
 class Config(MethodConfig):
@@ -95,8 +96,8 @@ def test_joint_scores_are_a_methods_own_over_all_classes():
     x = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(4).repeat(5)
     model = Whole.from_state({}, {})
-    combination, metrics = combined(MethodConfig.model_construct(combination="joint"), [(*model.sides(x), labels)])
-    joined = model.joined_by(combination)
+    found = combined(MethodConfig.model_construct(combination="joint"), [(*model.sides(x), labels)])
+    joined, metrics = model.joined_by(found.combination), found.metrics
     torch.testing.assert_close(joined.scores(x), torch.log_softmax(x, 1))
     torch.testing.assert_close(joined.curve_scores(x), torch.log_softmax(x, 1))
     right = x.argmax(1) == labels
@@ -106,7 +107,8 @@ def test_joint_scores_are_a_methods_own_over_all_classes():
 
 def test_an_ensemble_joins_the_sides_of_its_parts():
     x = torch.randn(20, 4, generator=torch.Generator().manual_seed(1))
-    together = Ensemble.of("some.method", [Whole.from_state({}, {})] * 2).joined_by(Stacking(0.0))
+    as_they_are = [Normaliser.fit("none", x)] * 2
+    together = Ensemble.of("some.method", [Whole.from_state({}, {})] * 2, as_they_are).joined_by(Stacking(0.0))
     torch.testing.assert_close(together.scores(x), torch.log_softmax(x, 1))
     torch.testing.assert_close(together.unseen_scores(x), torch.log_softmax(x[:, 2:], 1))
 

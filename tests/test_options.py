@@ -107,7 +107,7 @@ def test_an_embedding_said_to_hold_verb_and_noun_trains(folder, tmp_path):
 
 def test_an_ablations_data_have_the_text_that_its_rows_take(folder):
     def text(table):
-        (made,), _ = _base([], table, None, None, folder, ["two"], None, "minilm", None, None, None)
+        (made,), _ = _base([], table, None, None, folder, ["two"], None, "minilm", None, None, None, None)
         return made.text.text, made.text.combine
 
     assert text("synse-2") == BOTH
@@ -115,7 +115,7 @@ def test_an_ablations_data_have_the_text_that_its_rows_take(folder):
 
 
 def test_a_table_that_compares_class_texts_takes_several(folder):
-    given = ("two", "attributes,verbs", "name,verb", None, None)
+    given = ("two", "attributes,verbs", "name,verb", None, None, None)
     several, _ = _base([], "sadvae-G", None, None, folder, [given[0]], None, *given[1:])
     assert [(one.text.encoder, one.text.text) for one in several] == [
         ("attributes", "name"),

@@ -73,7 +73,7 @@ def test_with_json_every_epoch_and_outcome_is_a_line(trained):
     _, output = trained
     epochs, outcomes = events(output, "epoch"), events(output, "outcome")
     assert [(e["stage"], e["epoch"]) for e in epochs] == [(s, i) for s in ("validation", "test") for i in range(3)]
-    assert all(len(e["metrics"]) == 3 for e in epochs)
+    assert [len(e["metrics"]) for e in epochs] == [3 * 3] * 3 + [3 * 2] * 3  # three folds; and one without seen samples
     assert [(o["seed"], o["ensemble"], o["status"]) for o in outcomes] == [
         (5, "", "finished"),
         (6, "", "finished"),
@@ -256,7 +256,7 @@ def test_workers_take_a_gpu_each_or_none(workers, address, resources, gpus, monk
         (["--features", "i3d"], "no feature set `i3d`; it has random"),
         (["--encoder", "clip"], "unknown encoder `clip`"),
         (["--combine", "sum"], "--combine sum: expected one of mean, concatenate"),
-        (["--normalise", "zscore"], "--normalise zscore: expected one of none, standard, minmax, l2"),
+        (["--normalise", "zscore"], "--normalise zscore: expected one of none, scale, standard, minmax, l2"),
         (["--protocol", "leaky"], "--protocol leaky: expected clean, or both"),
         (["--device", "tpu"], "device `tpu`"),
         (["--dataset", "no/such/folder"], "no/such/folder"),

@@ -27,7 +27,6 @@ _COMPARED = {
     "data.checksum": "checksum of the data set's card",
     "data.split": "class splits",
     "data.features": "features",
-    "data.normalised": "normalisation",
     "data.text": "class text",
     "data.combined": "combination of class texts",
     "validation": "validation",
@@ -42,7 +41,6 @@ def compared_tags(
     found = {
         **data_tags(problem, splits),
         "method": method,
-        "data.normalised": problem.normalise or "as the data folder says",
         "data.combined": problem.text.combine,
         "validation": f"folds: {protocol.folds}, drawn by seed {protocol.fold_seed}; {held_out}",
     }

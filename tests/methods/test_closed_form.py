@@ -194,7 +194,7 @@ def test_a_protocol_validates_and_tests_it(method, problem):
     options, place = ProtocolOptions(protocols=("clean",)), Workplace(CPU)
     found = [validate(method, {"ru3": problem}, {"0": c.config}, [0], options, place)["0"][0] for c in candidates]
     assert [type(v.combination) for v in found] == list(kinds.values())
-    results = protocols.test(method, {"ru3": problem.final()}, candidates, found, options, place)
+    results = protocols.test(method, {"ru3": problem}, candidates, found, options, place)
     for result in results:
         assert result.metrics["clean"] == pytest.approx(all_metrics(result.models["clean"], problem.test))
         assert result.metrics["clean"]["zsl"] > 0.9

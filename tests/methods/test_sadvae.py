@@ -629,7 +629,7 @@ def test_presets_are_the_papers_tables(preset):
 
 def test_the_defaults_are_table_2_for_ntu_60():
     assert SADVAEConfig() == method.configure({}, "ntu60-synse")
-    assert set(method.presets) == {*TABLES, "released"}
+    assert set(method.presets) == {*TABLES, "released", "papers-gate"}
 
 
 def test_the_released_codes_choices_go_with_any_tables_values():

@@ -9,7 +9,7 @@ from methods import synse
 from methods.population import TrainingData
 from methods.synse import SynSEConfig, method
 from platform.errors import InputError
-from platform.method import Member
+from platform.method import PAPERS_GATE, Member
 from platform.population.noise import EpochNoise
 from platform.search.space import read_space
 from platform.training import protocols
@@ -509,8 +509,9 @@ def test_presets_are_the_papers_and_the_codes(split):
 
 
 def test_the_defaults_are_the_papers_for_ntu_60():
-    ours = {"seen_classifier": "features", "classifier_fit": "penalised"}
-    assert method.configure(ours, "ntu60-55_5") == SynSEConfig()
+    ours = {"seen_classifier", "classifier_fit", *PAPERS_GATE, "combination", "gate_balanced"}
+    papers, default = (c.model_dump() for c in (method.configure({}, "ntu60-55_5"), SynSEConfig()))
+    assert {name for name, value in papers.items() if value != default[name]} == ours
 
 
 def test_every_field_says_what_it_is():

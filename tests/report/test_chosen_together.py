@@ -13,13 +13,14 @@ def dataset(tmp_path_factory):
 
 
 def test_unseen_classes_that_another_split_sees_are_counted(dataset):
-    """`seen` has bow, hop and wave unseen, `two` hop and wave, `one` hop. A class that two others see counts once."""
+    """`seen` has bow, hop and wave unseen, `two` hop and wave, `one` kick and wave. What two others see counts once."""
     assert chosen_together(dataset, ["two", "one"]) == (
-        "chosen together over splits: 1 of the 2 unseen classes of `two` is seen in another split of the selection"
+        "chosen together over splits: 1 of the 2 unseen classes of `two`, 1 of the 2 unseen classes of `one` are seen "
+        "in another split of the selection"
     )
     assert chosen_together(dataset, ["one", "two", "seen"]) == (
-        "chosen together over splits: 1 of the 2 unseen classes of `two`, 2 of the 3 unseen classes of `seen` are seen "
-        "in another split of the selection"
+        "chosen together over splits: 1 of the 2 unseen classes of `one`, 1 of the 2 unseen classes of `two`, 2 of the 3 "
+        "unseen classes of `seen` are seen in another split of the selection"
     )
 
 

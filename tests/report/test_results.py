@@ -115,7 +115,7 @@ def test_a_search_that_chose_together_says_so(make_search, asked):
     found = results_of_folders([make_search({"": ["two", "one"]}, **asked)])
     assert [r.data.split for r in found] == ["two", "one"]
     (said,) = {r.selection for r in found}
-    assert said.startswith("chosen together over splits: 1 of the 2 unseen classes of `two` is seen")
+    assert said.startswith("chosen together over splits: 1 of the 2 unseen classes of `two`, 1 of the 2")
 
 
 def test_a_search_that_chose_for_each_split_alone_has_a_test_of_each(make_search):

@@ -23,7 +23,6 @@ DATA = {
     "data.checksum": "0123456789abcdef",
     "data.split": "two, one",
     "data.features": "random",
-    "data.normalised": "standard",
     "data.text": "attributes, name",
     "data.combined": "mean",
     "validation": "folds: 1, drawn by seed 0; 0.2 of the seen samples held out",
@@ -34,7 +33,6 @@ DIFFERENT = {
     "data.checksum": ("fedcba9876543210", "checksum of the data set's card `fedcba9876543210`, not `0123456789abcdef`"),
     "data.split": ("two", "class splits `two`, not `two, one`"),
     "data.features": ("pose", "features `pose`, not `random`"),
-    "data.normalised": ("l2", "normalisation `l2`, not `standard`"),
     "data.text": ("minilm, name", "class text `minilm, name`, not `attributes, name`"),
     "data.combined": ("concatenate", "combination of class texts `concatenate`, not `mean`"),
     "validation": (

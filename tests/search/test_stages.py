@@ -192,7 +192,8 @@ def test_together_one_configuration_is_tested_on_all_splits_and_what_they_share_
     report, heard = carry_out(make(STAGES[:2], splits=("two", "one")), by_split)
     assert (report.best["beta_x"], report.by_split) == (0.1, {})
     assert report.selection == (
-        "chosen together over splits: 1 of the 2 unseen classes of `two` is seen in another split of the selection"
+        "chosen together over splits: 1 of the 2 unseen classes of `two`, 1 of the 2 unseen classes of `one` are seen "
+        "in another split of the selection"
     )
     assert [key for key in heard.records if key.startswith("best")] == ["best-two-seed-0", "best-one-seed-0"]
     assert {r.params["beta_x"] for key, r in heard.records.items() if key.startswith("best")} == {0.1}
@@ -252,7 +253,7 @@ def test_a_search_that_an_earlier_version_began_chooses_among_all_stages(of_earl
     assert (report.best_key, heard.texts) == ("first-0001", [])
     assert (
         report.validated_on
-        == "validation: ZSL of 2 classes, chance 50.0 %; s, u and H of 6 classes, chance 16.7 %; 1 fold"
+        == "validation: ZSL of 2 classes, chance 50.0 %; s, u and H of 6 classes, chance 16.7 %; 3 folds"
     )
 
 
