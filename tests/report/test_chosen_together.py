@@ -19,8 +19,8 @@ def test_unseen_classes_that_another_split_sees_are_counted(dataset):
         "in another split of the selection"
     )
     assert chosen_together(dataset, ["one", "two", "seen"]) == (
-        "chosen together over splits: 1 of the 2 unseen classes of `one`, 1 of the 2 unseen classes of `two`, 2 of the 3 "
-        "unseen classes of `seen` are seen in another split of the selection"
+        "chosen together over splits: 1 of the 2 unseen classes of `one`, 1 of the 2 unseen classes of `two`, 2 of the "
+        "3 unseen classes of `seen` are seen in another split of the selection"
     )
 
 

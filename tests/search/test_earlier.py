@@ -37,7 +37,7 @@ DIFFERENT = {
     "data.combined": ("concatenate", "combination of class texts `concatenate`, not `mean`"),
     "validation": (
         "4 folds",
-        "validation `4 folds`, not `folds: 1, drawn by seed 0; 0.2 of the seen samples held out`",
+        "validation `4 folds`, not `folds: 3, drawn by seed 0; 0.2 of the seen samples held out`",
     ),
 }
 ALL_DIFFERENT = pytest.mark.parametrize("tag", DIFFERENT)
@@ -195,7 +195,7 @@ def test_of_a_folder_that_recorded_nothing_what_was_asked_for_is_compared(make_f
     folder = make_folder({}, problem=problem, protocol=ProtocolOptions(folds=4))
     assert refused(folder, runs, wanted).endswith(
         "validation `folds: 4, drawn by seed 0; 0.2 of the seen samples held out`, "
-        "not `folds: 1, drawn by seed 0; 0.2 of the seen samples held out`"
+        "not `folds: 3, drawn by seed 0; 0.2 of the seen samples held out`"
     )
     folder = make_folder({}, problem=problem.model_copy(update={"dataset": tmp_path / "away"}))
     assert refused(folder, runs, wanted).startswith(
