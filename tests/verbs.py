@@ -4,6 +4,7 @@ import importlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -114,6 +115,8 @@ def invoked(verb, *arguments):
 def started(verb, *arguments):
     """The verb as a process of its own, which a test can kill."""
     command = [sys.executable, "-m", f"platform.{verb}", *map(str, arguments)]
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a script's shell ignores it for what it starts with `&`
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # threads that wait for each other make a tiny training slow where other processes want the CPUs too
     environment = os.environ | {"OMP_THREAD_LIMIT": "1"}
     return subprocess.Popen(

@@ -296,7 +296,7 @@ def test_a_projection_that_diverges_is_told_by_its_own_member():
 def test_a_member_that_diverges_does_not_take_the_others_along():
     task, *_ = make_task()
     config = CLASTERConfig(**SMALL, policy="rllib", policy_iterations=1, policy_horizon=8, policy_hidden=8)
-    bad = config.model_copy(update={"semantic_weight": 3e38})
+    bad = config.model_copy(update={"semantic_weight": math.inf})
     run, models = fitted([Member(task, config, 0), Member(task, bad, 0)], 3)
     assert all(math.isfinite(value) for value in run.losses[-1][0].values())
     assert math.isnan(run.losses[-1][1]["policy_return"])

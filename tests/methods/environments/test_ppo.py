@@ -23,14 +23,14 @@ def first_weights(observation, actions, hidden=32):
 
 
 def test_ppo_learns_to_choose_better_than_at_random_and_the_same_way_twice():
-    draw = generator(0, "clustering")
+    draw = generator(10, "clustering")  # where one centroid is worth moving always, more than the nearest
     points, readout = torch.randn(200, 6, generator=draw), torch.randn(6, 5, generator=draw)
     labels = (points @ readout).argmax(dim=1)
     clustering = Clustering(points, labels, points[:3].clone(), lambda o: (o @ readout).softmax(-1))
     weights, options = first_weights(6 + 3 + 5, 3), PPOOptions(15, 32, 3e-3, 32)
     learned, returns = improved(weights, clustering, 0.1, options, seed=1)
-    assert returns["policy_return"] > returns["random_return"] + 0.05
-    assert returns["policy_return"] > returns["nearest_return"]
+    assert returns["policy_return"] > returns["random_return"] + 0.1
+    assert returns["policy_return"] > returns["nearest_return"] + 0.05
     again, same = improved(weights, clustering, 0.1, options, seed=1)
     assert same == returns
     assert all(torch.equal(learned[name], again[name]) for name in learned)
