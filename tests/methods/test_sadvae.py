@@ -534,8 +534,15 @@ def test_presets_are_the_papers_tables(preset):
 def test_the_defaults_are_table_2_for_ntu_60():
     assert SADVAEConfig() == method.configure({}, "ntu60-synse")
     assert set(method.presets) == {*TABLES, "released"}
+    assert SADVAEConfig().classifier_fit == "penalised"
+    assert method.configure({}, "released").classifier_fit == "adam"
 
 
 def test_every_field_says_what_it_is():
     assert all(field.description for field in SADVAEConfig.model_fields.values())
     assert set(method.pack_by) <= set(SADVAEConfig.model_fields)
+
+
+def test_a_relu_on_the_classifiers_logits_wants_adam(members, fit):
+    with pytest.raises(InputError, match=r"classifier_relu=true: .* must be with classifier_fit=adam"):
+        fit([Member(members[0].task, config(classifier_relu=True), 0)])
