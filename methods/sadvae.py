@@ -9,9 +9,9 @@ choices. Two things the paper leaves open are taken from the code: a reconstruct
 KL divergence the sum over latent dimensions, and single layers start Xavier-uniform with gain 0.5. One thing that the
 code has and the paper has not is left out: the code also trains D_T on the text latents.
 
-C_u is fitted anew after each epoch. SynSE's 300 full-batch steps of Adam (classifier_fit=adam) end before its least loss
+C_u is fitted anew after each epoch. SynSE's 300 full-batch steps of Adam (classifier_fit=adam) end before it is fitted
 where classes lie near each other, as they do in latents with a deviation of one: on UTD-MHAD's Shift-GCN features they
-recognise 54 % (ru5) and 33 % (ru9) of the unseen clips where the least loss, lightly penalised, recognises 61 and 44
+recognise 54 % (ru5) and 33 % (ru9) of the unseen clips where its least loss, lightly penalised, recognises 61 and 44
 (three seeds, twentieth epoch), in a fifth of the time. That is the default; the code's ReLU on the logits wants Adam.
 """
 
