@@ -53,6 +53,7 @@ _BLOCK = 1024  # samples that are scored at a time
 # Points that the centroids start from, at most: twenty thousand tell where a few clusters lie as well as all do, and
 # k-means holds three copies of its points, which of 100,000 with 16,384 dimensions would be 20 GB.
 _FIRST_POINTS = 20_000
+_STRETCH, _LEAST_GAIN = 100, 0.002  # of the semantic-to-visual MLP's fit
 _PURITY_SAMPLES = 2048  # of the training samples, at most, after each epoch
 
 
@@ -84,7 +85,11 @@ class CLASTERConfig(CompatibilityConfig):
     alpha_steps: int = Field(1000, ge=1, description="iterations after which it is a tenth, and then again (Section 4)")
     learning_rate: float = Field(1e-4, gt=0, description="of Adam (Section 4)")
     weight_decay: float = Field(5e-4, ge=0, description="λ of Eq. 3, inside Adam (Section 4)")
-    projection_steps: int = Field(1000, ge=1, description="Adam steps of the semantic-to-visual MLP (not said)")
+    projection_steps: int = Field(
+        5000,
+        ge=1,
+        description="Adam steps of the semantic-to-visual MLP, at most: it ends once its loss stays (not said)",
+    )
     inference: Literal["predicted", "expected", "estimated", "softmax"] = Field(
         "predicted", description="what the nearest unseen class is sought from (Section 4; see the module)"
     )
@@ -494,7 +499,11 @@ class _Population(CompatibilityPopulation):
 
 
 def _fitted_projection(member: Member, weights: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """The semantic-to-visual MLP, fitted by least squares to the seen classes' mean features, each as it occurs."""
+    """The semantic-to-visual MLP, fitted by least squares to the seen classes' mean features, each as it occurs.
+
+    It ends once `_STRETCH` steps take less than `_LEAST_GAIN` of it from the loss. How many that needs goes with the
+    features' scale, and where they are small beside the weight decay, the loss comes to rise again.
+    """
     task, config = member.task, member.config
     classes = len(task.seen)
     share = torch.bincount(task.labels, minlength=classes).float()
@@ -509,8 +518,14 @@ def _fitted_projection(member: Member, weights: Mapping[str, Tensor], device: to
         optimiser = torch.optim.Adam(
             own.values(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=device.type == "cpu"
         )
-        for _ in range(config.projection_steps):
+        before = math.inf
+        for step in range(config.projection_steps):
             loss = (share * (network.projected(semantics) - means).square()).sum() / means.shape[1]
+            if step % _STRETCH == 0:
+                now = loss.item()
+                if not now < (1 - _LEAST_GAIN) * before:
+                    break
+                before = now
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -12,6 +12,11 @@ D_T's own step is the paper's after the VAEs' step, on the latents that these we
 counted through all epochs. discriminator=released has the code's: before the VAEs' step, on latents drawn afresh, its
 turns counted anew in each epoch, and as much on the text's latents as on the skeleton's. The code permutes both z^v and
 z^r; the pairs that this gives are those of one permutation, in another order, over which the loss is a mean.
+
+C_u is fitted anew after each epoch. SynSE's 300 full-batch steps of Adam (classifier_fit=adam) end before it is fitted
+where classes lie near each other, as they do in latents with a deviation of one: on UTD-MHAD's Shift-GCN features they
+recognise 54 % (ru5) and 33 % (ru9) of the unseen clips where its least loss, lightly penalised, recognises 61 and 44
+(three seeds, twentieth epoch), in a fifth of the time. That is the default; the code's ReLU on the logits wants Adam.
 """
 
 import warnings
@@ -85,8 +90,7 @@ class SADVAEConfig(MethodConfig):
     classifier_samples: int = Field(500, ge=1, description="latents generated for each unseen class (SynSE, 2.6)")
     classifier_fit: Literal["penalised", "adam"] = Field(
         "penalised",
-        description="C_u: the layer of least penalised loss, or so many full-batch steps of Adam (SynSE, 2.6), too few "
-        "on small data (ours)",
+        description="C_u: the layer of least penalised loss (ours), or full-batch steps of Adam (SynSE, 2.6)",
     )
     classifier_c: float = Field(
         0.1, gt=0, description="inverse L2 penalty of C_u on standardised latents (scikit-learn's C; ours)"

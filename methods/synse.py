@@ -11,6 +11,9 @@ An epoch is one cycle, after each of which the released code tests its model too
 epoch is a step, on one random batch. Where the two differ, the paper is the default, and the presets `released-…` give
 the code's choices. The paper's squared norms (Eq. 3) are sums over elements; the code has means, with a smaller β.
 
+f_u is the layer of least penalised loss on its latents, as C_u of `methods.sadvae` is, where the paper takes 300 steps
+of Adam; its presets do as the paper (classifier_fit=adam).
+
 The gates, stacking, and CADA-VAE's way without a gate (Table 2) are values of `combination`. The former join f_s and
 f_u, and the protocol fits them. The latter is a third classifier, over all classes at once, which the model brings:
 `SynSEModel.sides` gives the two blocks of its log-probabilities, and the protocol joins them as they are. So
@@ -97,8 +100,7 @@ class SynSEConfig(MethodConfig):
     classifier_samples: int = Field(500, ge=1, description="latents generated for each unseen class (2.6; Table 3)")
     classifier_fit: Literal["penalised", "adam"] = Field(
         "penalised",
-        description="f_u: the layer of least penalised loss, or so many full-batch steps of Adam (2.6), too few "
-        "on small data (ours)",
+        description="f_u: the layer of least penalised loss (ours), or full-batch steps of Adam (2.6)",
     )
     classifier_c: float = Field(
         0.1, gt=0, description="inverse L2 penalty of f_u on standardised latents (scikit-learn's C; ours)"

@@ -26,11 +26,19 @@ WARM_UPS = {"beta_end": 0.8, "cross_start": 0.2, "cross_end": 0.5, "distance_sta
 SIZES = {"z": 6, "encoder_x": 14, "decoder_x": 16, "encoder_y": 12, "decoder_y": 10}
 SMALL = {"epochs": EPOCHS, "batch_size": 16, "learning_rate": 2e-3, "combination": "hard", **WARM_UPS, **SIZES}
 SMALL |= {"classifier_samples": 20, "joint_seen_samples": 10, "joint_unseen_samples": 15}
+PAPER = {"deviation": "paper", "noise": "dimension"}
 DIFFERENT = (  # whatever members of one population may differ in
     {},
-    {"z": 9, "encoder_x": 20, "decoder_x": 7, "encoder_y": 5, "decoder_y": 13, "learning_rate": 5e-3, "beta": 0.5},
-    {"z": 3, "reconstruction": "mean", "distribution_alignment": False, "noise": "sample", "epochs": 6},
-    {"reconstruction": "l2", "cross_alignment": False, "combination": "joint", "classifier_batch_size": 0},
+    {"z": 9, "encoder_x": 20, "decoder_x": 7, "encoder_y": 5, "decoder_y": 13, "learning_rate": 5e-3, **PAPER},
+    {"z": 3, "reconstruction": "mean", "distribution_alignment": False, "deviation": "paper", "epochs": 6},
+    {
+        **PAPER,
+        "beta": 0.5,
+        "reconstruction": "l2",
+        "cross_alignment": False,
+        "combination": "joint",
+        "classifier_batch_size": 0,
+    },
     {
         "deviation": "released",
         "noise": "sample",
@@ -160,9 +168,7 @@ def reference_fit(member, start, epochs):
 
 
 @pytest.mark.parametrize("hidden", [True, False])
-@pytest.mark.parametrize(
-    "values", [{}, {"reconstruction": "l2"}, {"reconstruction": "mean"}, {"deviation": "released", "noise": "sample"}]
-)
+@pytest.mark.parametrize("values", [{}, {"reconstruction": "l2"}, {"reconstruction": "mean"}, PAPER])
 @pytest.mark.parametrize(("gamma", "delta"), [(0.7, 0.4), (0.0, 0.4), (0.7, 0.0)])
 def test_a_steps_losses_and_gradients_are_those_of_the_equations(members, values, hidden, gamma, delta):
     member = replace(members[0], config=config(hidden=hidden, **values))
@@ -524,16 +530,16 @@ def test_the_defaults_are_the_released_codes():
     assert (c.classifier_samples, c.joint_seen_samples, c.joint_unseen_samples) == (200, 200, 400)
     assert (c.classifier_fit, c.classifier_passes, c.joint_passes, c.classifier_batch_size) == ("adam", 25, 33, 32)
     assert (c.classifier_learning_rate, c.classifier_beta_1) == (1e-3, 0.5)
-    assert (c.combination, c.deviation, c.noise) == ("joint", "paper", "dimension")
+    assert (c.combination, c.deviation, c.noise) == ("joint", "released", "sample")
 
 
-def test_the_presets_are_those_of_the_code_and_of_synses_comparison():
-    released = method.configure({}, "released")
-    assert released == CADAVAEConfig(deviation="released", noise="sample")
+def test_the_presets_are_those_of_the_paper_and_of_synses_comparison():
+    assert method.configure({}, "paper") == CADAVAEConfig(deviation="paper", noise="dimension")
     for preset, z in (("ntu60-synse", 100), ("ntu120-synse", 200)):
         c = method.configure({}, preset)
         assert (c.z, c.hidden, c.distribution_alignment, c.cross_alignment) == (z, False, False, True)
         assert (c.learning_rate, c.batch_size, c.classifier_samples, c.combination) == (1e-4, 64, 500, "hard")
+        assert (c.deviation, c.noise, c.classifier_passes, c.classifier_batch_size) == ("paper", "sample", 300, 0)
 
 
 def test_every_field_says_what_it_is():

@@ -11,6 +11,8 @@ from methods.claster import CLASTERConfig
 from methods.clustering import distances, first_centroids, reinforcement
 from platform.errors import InputError
 from platform.method import Member
+from platform.population.draws import generator
+from platform.population.layers import uniform
 from platform.training.trainable import packs_of
 from platform.zeroshot.evaluation import zero_shot_metrics
 
@@ -239,6 +241,33 @@ def test_the_projection_is_the_least_squares_fit_of_all_samples():
     projected = claster._Network(config, weights).projected(task.semantics[:SEEN])
     means = torch.stack([task.features[task.labels == y].mean(dim=0) for y in range(SEEN)])
     torch.testing.assert_close(projected, means, rtol=0, atol=1e-2)
+
+
+def projection_left(task, **values):
+    """The share of the classes' variance that the fitted projection leaves."""
+    config, draw = CLASTERConfig(**SMALL | {"hidden": 128, "learning_rate": 1e-3} | values), generator(0)
+    shapes = {"project_1": (task.semantics.shape[1], 128), "project_2": (128, WIDTH)}
+    weights = {name: uniform(rows, rows, columns, draw) for name, (rows, columns) in shapes.items()}
+    weights |= {f"{name}_bias": uniform(rows, 1, columns, draw) for name, (rows, columns) in shapes.items()}
+    own = claster._fitted_projection(Member(task, config, 0), weights, torch.device("cpu"))
+    projected = claster._Network(config, own).projected(task.semantics[:SEEN])
+    means = torch.stack([task.features[task.labels == y].mean(dim=0) for y in range(SEEN)])
+    return ((projected - means).square().sum() / (means - means.mean(dim=0)).square().sum()).item()
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_the_projection_takes_as_many_steps_as_its_features_need(scale):
+    task, *_ = make_task()
+    task = replace(task, features=scale * task.features)
+    assert projection_left(task, weight_decay=0.0, projection_steps=3000) < 0.05
+
+
+def test_the_projection_stops_where_its_loss_stays(monkeypatch):
+    task, *_ = make_task()
+    counted, adam = [], torch.optim.Adam.step
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda *given, **more: counted.append(1) or adam(*given, **more))
+    projection_left(replace(task, features=1e-4 * task.features), projection_steps=5000)
+    assert 0 < len(counted) < 5000
 
 
 def test_epochs_tell_accuracy_and_purity_before_and_after():

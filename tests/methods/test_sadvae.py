@@ -630,15 +630,21 @@ def test_presets_are_the_papers_tables(preset):
 def test_the_defaults_are_table_2_for_ntu_60():
     assert SADVAEConfig() == method.configure({}, "ntu60-synse")
     assert set(method.presets) == {*TABLES, "released", "papers-gate"}
+    assert SADVAEConfig().classifier_fit == "penalised"
 
 
 def test_the_released_codes_choices_go_with_any_tables_values():
     c = method.configure({}, "ntu120-synse+released")
     assert (c.z_r, c.n_d, c.adversary, c.discriminator, c.annealing) == (256, 4, "probability", "released", "released")
     assert (c.noise, c.output_relu, c.classifier_relu, c.combination) == ("sample", True, True, "hard")
-    assert c.seen_classifier == "logits-or-features"
+    assert (c.seen_classifier, c.classifier_fit) == ("logits-or-features", "adam")
 
 
 def test_every_field_says_what_it_is():
     assert all(field.description for field in SADVAEConfig.model_fields.values())
     assert set(method.pack_by) <= set(SADVAEConfig.model_fields)
+
+
+def test_a_relu_on_the_classifiers_logits_wants_adam(members, fit):
+    with pytest.raises(InputError, match=r"classifier_relu=true: .* must be with classifier_fit=adam"):
+        fit([Member(members[0].task, config(classifier_relu=True), 0)])

@@ -538,3 +538,8 @@ def test_odd_latents_have_no_halves():
 def test_its_search_spaces_can_be_read(name):
     folder = Path(__file__).parents[2] / "search_spaces"
     assert read_space(folder / f"{name}.yaml", SynSEConfig).stages
+
+
+def test_a_relu_on_the_classifiers_logits_wants_adam(problem):
+    with pytest.raises(InputError, match=r"classifier_relu=true: .* must be with classifier_fit=adam"):
+        fit([Member(problem.task, config(classifier_relu=True), 0)])
