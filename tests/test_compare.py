@@ -64,6 +64,19 @@ def test_the_page_is_one_file_that_asks_nothing_of_the_network(comparison):
         assert reference not in text
 
 
+def test_the_page_says_chance_samples_and_which_h(comparison, runs):
+    def text(event):
+        (path,) = [path for path in event["files"] if path.endswith("page.html")]
+        return Path(path).read_text()
+
+    assert "ZSL among 2 classes, chance 50.0 %" in text(comparison)
+    assert "test samples of unseen classes" in text(comparison)
+    assert "n = 2" in text(comparison)
+    assert "H: mean over the H of each seed and split" in text(comparison)
+    asked = compared(runs, "--harmonic-mean", "of-means", "--no-figures", "--papers", "none")
+    assert "H: of the mean s and the mean u" in text(asked)
+
+
 def test_the_comparison_is_a_run_with_its_files_in_mlflow(comparison, runs):
     client = open_store(runs)
     (experiment,) = [e for e in client.search_experiments() if e.name == "unseen"]
@@ -132,6 +145,7 @@ def test_an_ablation_says_what_is_missing_and_runs_it(runs, small_dataset):
         (["--methods", "sdvae"], "--methods sdvae: was not tested; there is cadavae, sadvae"),
         (["--splits", "ru5"], "--splits ru5: was not tested; there is two"),
         (["--kind", "both"], "--kind both: expected one of single, ensemble, all"),
+        (["--harmonic-mean", "median"], "--harmonic-mean median: expected one of auto, mean, of-means"),
         (["--metric", "accuracy"], "--metric accuracy: expected one of zsl, "),
         (["--table", "sadvae-9"], "--table sadvae-9: no such ablation; did you mean `sadvae-"),
         (["--papers", "sadvae-99"], "sadvae-99"),
