@@ -79,7 +79,7 @@ def main() -> None:
         if split in asked.splits
     ]
     counts = dict.fromkeys(f"- {own[0].data.split}: {measured_on([own[0].counts])}" for _, own in several)
-    about = [__doc__.split("\n\n", 1)[1].strip(), f"before: {old.name}; n = {asked.seeds} seeds now"]
+    about = [__doc__.split("\n\n", 1)[1].strip(), f"before: {old.name}; now n = {asked.seeds} (seeds)"]
     title = "SA-DVAE on real data: accuracy, %, mean ± standard deviation over seeds"
     keep_text("real_data", title, [*about, table, "\n".join([*counts, *baseline])])
 
