@@ -1,5 +1,6 @@
 """Options that several verbs share, and what they mean together."""
 
+import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import chain, count
@@ -71,6 +72,22 @@ def problem_options(
         normalise=normalise,
         masked_features=masked_features and opened.feature_set(masked_features),
     )
+
+
+def written(problem: "ProblemOptions") -> str:
+    """The options that ask for a problem, as they are written on a command line; defaults are left out."""
+    text = problem.text
+    chosen = {
+        "--dataset": shlex.quote(str(problem.dataset)),
+        "--split": problem.split,
+        "--features": problem.features,
+        "--encoder": text.encoder if text.encoder != "minilm" else None,
+        "--text": text.text if text.text != "name" else None,
+        "--combine": text.combine if text.combine != "mean" else None,
+        "--normalise": problem.normalise,
+        "--masked-features": problem.masked_features,
+    }
+    return " ".join(f"{option} {value}" for option, value in chosen.items() if value)
 
 
 def check_features(method: str, problem: "ProblemOptions") -> None:

@@ -5,8 +5,10 @@ import pytest
 
 from platform.datasets.contents import ClassInfo, Contents, FeatureArray
 from platform.datasets.folder import write_dataset
+from platform.datasets.text import ClassText
 from platform.errors import InputError
-from platform.options import named_features
+from platform.options import named_features, written
+from platform.zeroshot.problem import ProblemOptions
 
 
 @pytest.fixture
@@ -42,3 +44,14 @@ def test_of_several_feature_sets_none_is_taken_in_silence(dataset):
     assert named_features(opened, "stgcn") == "stgcn"
     with pytest.raises(InputError, match="no feature set `i3d`; it has pose, stgcn"):
         named_features(opened, "i3d")
+
+
+def test_a_problem_is_written_as_it_was_asked_for(tmp_path):
+    plain = ProblemOptions(dataset=tmp_path / "two words", split="ru5", features="pose")
+    assert written(plain) == f"--dataset '{tmp_path}/two words' --split ru5 --features pose"
+    text = ClassText(encoder="attributes", text="verb+noun", combine="concatenate")
+    chosen = ProblemOptions(dataset=tmp_path, split="ru5", text=text, normalise="standard", masked_features="masked")
+    assert written(chosen) == (
+        f"--dataset {tmp_path} --split ru5 --encoder attributes --text verb+noun --combine concatenate "
+        "--normalise standard --masked-features masked"
+    )
