@@ -31,7 +31,10 @@ from platform.zeroshot.problem import ProblemOptions
 
 METHOD, TABLE = "methods.claster", "claster-1"
 TITLES = {"utd": "UTD-MHAD", "awa1": "AwA1"}
-FIELDS = {"utd": {"clusters": 15}, "awa1": {"clusters": 3, "inference": "softmax"}}  # over the preset
+FIELDS = {  # over the preset
+    "utd": {"clusters": 15},
+    "awa1": {"clusters": 3, "inference": "softmax", "normalise": "standard"},
+}
 SHOWN = ("ZSL", "H")
 
 
@@ -39,7 +42,7 @@ def problem(name: str, folder: Path, split: str) -> ProblemOptions:
     if name == "utd":
         return ProblemOptions(dataset=utd_mhad(folder), split=split, features="shiftgcn")
     text = ClassText(encoder="attributes")
-    return ProblemOptions(dataset=awa1(folder), split=split, features="features", text=text, normalise="standard")
+    return ProblemOptions(dataset=awa1(folder), split=split, features="features", text=text)
 
 
 def trained(one: Planned, splits: Sequence[str], seeds: int, folder: Path) -> list[Result]:

@@ -44,7 +44,8 @@ def utd_mhad(folder: Path) -> Path:
 def awa1(folder: Path) -> Path:
     """AwA1's bag-of-words histograms (PCA, 512) with attributes, likewise."""
     source = DATA / "awa1/awa1_bow_pca512.npz"
-    return _imported(folder / "awa1", "npz", source, ImportOptions(name="awa1", modality="image"))
+    known = {"trained_on_classes": "seen:official", "pretrained_on": "none"}  # its PCA was fitted on the seen classes
+    return _imported(folder / "awa1", "npz", source, ImportOptions(name="awa1", modality="image", **known))
 
 
 def tested(experiment: Experiment, folder: Path) -> list[Result]:

@@ -1,5 +1,6 @@
 """Options that several verbs share, and what they mean together."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import chain, count
@@ -110,6 +111,23 @@ def problem_options(
         masked_features=masked_features and opened.feature_set(masked_features),
         unseen_test=unseen_test,
     )
+
+
+def written(problem: "ProblemOptions", normalise: str = "auto") -> str:
+    """The options that ask for a problem, as they are written on a command line; defaults are left out."""
+    text = problem.text
+    chosen = {
+        "--dataset": shlex.quote(str(problem.dataset)),
+        "--split": problem.split,
+        "--features": problem.features,
+        "--encoder": text.encoder if text.encoder != "minilm" else None,
+        "--text": text.text if text.text != "name" else None,
+        "--combine": text.combine if text.combine != "mean" else None,
+        "--normalise": normalise if normalise != "auto" else None,
+        "--masked-features": problem.masked_features,
+        "--unseen-test": problem.unseen_test,
+    }
+    return " ".join(f"{option} {value}" for option, value in chosen.items() if value)
 
 
 def text_parts(method: str, values: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """Train a method and test it, over seeds: `python -m platform.train methods.sadvae --dataset FOLDER --split NAME`."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -178,9 +177,8 @@ def _say_where_it_cannot_train(experiment: "Experiment", problems: "Mapping[str,
     name = experiment.method.rpartition(".")[2]
     spaces = [f"search_spaces/{name}{small}.yaml" for small in ("_small", "")]
     space = next((space for space in spaces if (ROOT / space).exists()), None)
-    data = f"--dataset {shlex.quote(str(asked.dataset))} --split {asked.split}"
-    command = f"python -m platform.tune {experiment.method} {data}"
-    search = f"search with {command} --features {asked.features} --space {space}, or " if space else ""
+    command = f"python -m platform.tune {experiment.method} {options.written(asked, config.normalise)} --space {space}"
+    search = f"search with {command}, or " if space else ""
     cli.say(
         f"warning: {found.steps} steps at learning rate {config.learning_rate:g} move what {name} makes of class text "
         f"by {found.movement:.2g} at most; below about {found.least:g} it stays near chance: {search}try {fitting}"

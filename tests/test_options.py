@@ -8,8 +8,10 @@ from platform import options
 from platform.compare import _base
 from platform.datasets.contents import ClassInfo, Contents, FeatureArray
 from platform.datasets.folder import Dataset, write_dataset
+from platform.datasets.text import ClassText
 from platform.errors import InputError
-from platform.options import named_features
+from platform.options import named_features, written
+from platform.zeroshot.problem import ProblemOptions
 
 BOTH = ("verb+noun", "concatenate")
 
@@ -160,3 +162,14 @@ def test_of_several_feature_sets_none_is_taken_in_silence(dataset):
     assert named_features(opened, "stgcn") == "stgcn"
     with pytest.raises(InputError, match="no feature set `i3d`; it has pose, stgcn"):
         named_features(opened, "i3d")
+
+
+def test_a_problem_is_written_as_it_was_asked_for(tmp_path):
+    plain = ProblemOptions(dataset=tmp_path / "two words", split="ru5", features="pose")
+    assert written(plain) == f"--dataset '{tmp_path}/two words' --split ru5 --features pose"
+    text = ClassText(encoder="attributes", text="verb+noun", combine="concatenate")
+    chosen = ProblemOptions(dataset=tmp_path, split="ru5", text=text, masked_features="masked")
+    assert written(chosen, "standard") == (
+        f"--dataset {tmp_path} --split ru5 --encoder attributes --text verb+noun --combine concatenate "
+        "--normalise standard --masked-features masked"
+    )

@@ -158,7 +158,9 @@ def test_a_configuration_that_cannot_train_on_so_few_samples_is_said_in_one_line
     assert (
         " at most; below about 1.5 it stays near chance: search with python -m platform.tune methods.sadvae" in errors
     )
-    assert "--features random --space search_spaces/sadvae_small.yaml, or try --set learning_rate=0.001 --set" in errors
+    assert (
+        "--encoder attributes --space search_spaces/sadvae_small.yaml, or try --set learning_rate=0.001 --set" in errors
+    )
     assert errors.count("\n") == 1
     assert len(events(output, "outcome")) == 1
 

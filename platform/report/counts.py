@@ -29,7 +29,8 @@ def behind_a_mean(numbers: Sequence[int], splits: int = 1) -> str:
     """As in `n = 6 (2 seeds × 3 splits)`, or `n = 2 to 5`: how many tests stand behind each row's mean."""
     said = f"n = {range_of(numbers)}"
     if splits > 1 and len(set(numbers)) == 1 and numbers[0] % splits == 0:
-        said += f" ({numbers[0] // splits} seeds × {splits} splits)"
+        seeds = numbers[0] // splits
+        said += f" ({seeds} seed{'' if seeds == 1 else 's'} × {splits} splits)"
     return said
 
 

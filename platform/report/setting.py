@@ -33,7 +33,9 @@ def setting_of(experiment: Experiment, problems: Mapping[str, Problem], preset: 
     dimension = f"{facts.side} × {facts.side} pixels" if facts.kind == "pixels" else f"{facts.dimension} dimensions"
     masked = f"; with {asked.masked_features}, of the same clips with frames left out" if asked.masked_features else ""
     texts = f"{asked.text.text}{f', {asked.text.combine}' if '+' in asked.text.text else ''}"
-    normalise = " and ".join(dict.fromkeys(problem.normalise for problem in problems.values()))
+    config = method.configure(experiment.configs[0])
+    chosen = [p.normalise if config.normalise == "auto" else config.normalise for p in problems.values()]
+    normalise = " and ".join(dict.fromkeys(chosen))
     return {
         "data": f"{card.name} ({card.modality}), {asked.dataset}{simulated}",
         "split": ", ".join(problems),
@@ -41,7 +43,7 @@ def setting_of(experiment: Experiment, problems: Mapping[str, Problem], preset: 
         + (f"; not taken: {', '.join(others)}" if others else ""),
         "class text": f"{texts}, by {asked.text.encoder}: {range_of(t.semantics.shape[1] for t in tasks)} dimensions",
         "method": f"{experiment.method}{f', preset {preset}' if preset else ''}",
-        "configuration": _differing(method.configure(experiment.configs[0])),
+        "configuration": _differing(config),
         "training": f"{range_of(len(t.labels) for t in tasks)} samples of {range_of(len(t.seen) for t in tasks)} seen "
         "classes",
         "validation": _folds(problems.values(), experiment.protocol),

@@ -26,7 +26,7 @@ def model_and_samples(
     """
     place = device_of(device)
     model, record = load_model(folder, place)
-    asked = ProblemOptions(**record["problem"])
+    asked = ProblemOptions.of_record(record["problem"])
     asked = asked.model_copy(update={"dataset": dataset or asked.dataset, "split": split or asked.split})
     opened = Dataset(asked.dataset)
     unseen = opened.split(asked.split).unseen

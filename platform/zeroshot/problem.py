@@ -1,13 +1,13 @@
 """From a data folder to a task, the test samples that it does not hold, and the folds to validate on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from platform.datasets.contents import ClassSplit, Normalisation, UnseenTest
 from platform.datasets.folder import Dataset
@@ -33,11 +33,10 @@ class ProblemOptions(BaseModel):
         description="samples of unseen classes to test: all, or the test partition's; as the card says if absent",
     )
 
-    @model_validator(mode="before")
     @classmethod
-    def _without_normalise(cls, values: Any) -> Any:
-        """Records of saved models once held `normalise` here; their normalisers are kept beside it."""
-        return {name: v for name, v in values.items() if name != "normalise"} if isinstance(values, dict) else values
+    def of_record(cls, record: Mapping[str, Any]) -> "ProblemOptions":
+        """As a saved model keeps it; earlier ones held `normalise` here too, and their normaliser stands beside it."""
+        return cls(**{name: value for name, value in record.items() if name != "normalise"})
 
 
 @dataclass(frozen=True)

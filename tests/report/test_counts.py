@@ -37,7 +37,13 @@ def test_what_an_older_run_did_not_record_is_said():
 
 @pytest.mark.parametrize(
     ("numbers", "splits", "said"),
-    [([6, 6], 3, "n = 6 (2 seeds × 3 splits)"), ([2, 5], 1, "n = 2 to 5"), ([7], 3, "n = 7"), ([4], 1, "n = 4")],
+    [
+        ([6, 6], 3, "n = 6 (2 seeds × 3 splits)"),
+        ([2, 5], 1, "n = 2 to 5"),
+        ([3], 3, "n = 3 (1 seed × 3 splits)"),
+        ([7], 3, "n = 7"),
+        ([4], 1, "n = 4"),
+    ],
 )
 def test_how_many_tests_a_mean_has(numbers, splits, said):
     assert behind_a_mean(numbers, splits) == said
