@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from platform.datasets import folder as folder_module
-from platform.datasets.contents import ClassInfo, ClassSplit, Contents, FeatureArray, Skeletons
+from platform.datasets.contents import (
+    ClassInfo,
+    ClassSplit,
+    Contents,
+    FeatureArray,
+    Skeletons,
+    usual_normalisation,
+)
 from platform.datasets.folder import Dataset, write_dataset
 from platform.errors import InputError
 
@@ -58,6 +65,36 @@ def test_everything_written_is_read_back(contents, tmp_path):
     assert written.validation.card.name == "small, validation"
     assert written.card.features["half"].normalise == "l2"
     assert written.card.train_samples == 6
+
+
+@pytest.mark.parametrize(
+    ("class_list", "said", "unseen_test"),
+    [
+        (None, None, "all"),
+        ("utd_mhad", None, "all"),
+        ("ntu60", None, "partition"),  # as its published protocols
+        ("pku51", None, "partition"),
+        ("ntu60", "all", "all"),
+        (None, "partition", "partition"),
+    ],
+)
+def test_the_card_says_which_samples_of_unseen_classes_are_tested(contents, tmp_path, class_list, said, unseen_test):
+    dataset = write_dataset(replace(contents, validation=None, unseen_test=said), tmp_path / "small")
+    card = dataset.card.model_copy(update={"class_list": class_list, "unseen_test": said})
+    dataset.card = card  # an older one says nothing
+    assert dataset.unseen_test == unseen_test
+    seen_first = np.where(dataset.labels == 3, -1, dataset.labels)  # class 3 does not count; 0 and 1 are seen
+    rows = dataset.test_rows(seen_first, 2)
+    of_unseen = 3 if unseen_test == "all" else 2
+    assert (np.isin(dataset.labels[rows], [0, 1]).sum(), (dataset.labels[rows] == 2).sum()) == (2, of_unseen)
+    assert not dataset.train[rows[dataset.labels[rows] < 2]].any()
+
+
+def test_rectified_features_are_brought_to_0_to_1_and_others_divided_by_one_number():
+    rectified = np.abs(np.random.default_rng(0).normal(size=(9000, 2)))
+    assert usual_normalisation(rectified) == "minmax"
+    rectified[-1, 1] = -1e-3
+    assert usual_normalisation(rectified) == "scale"
 
 
 def test_what_is_not_given_is_filled_in(contents, tmp_path):

@@ -1,10 +1,12 @@
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from sklearn.preprocessing import MinMaxScaler, StandardScaler, normalize
 
+from platform.datasets.contents import Normalisation
 from platform.errors import InputError
 from platform.population.draws import generator
 from platform.zeroshot.normaliser import Normaliser
@@ -18,6 +20,7 @@ OTHER = torch.randn(7, 4, generator=generator(1)) * 10
     ("kind", "expected"),
     [
         ("none", lambda x: x),
+        ("scale", lambda x: x / np.sqrt((TRAINING.numpy() ** 2).mean())),
         ("standard", StandardScaler().fit(TRAINING.numpy()).transform),
         ("minmax", MinMaxScaler().fit(TRAINING.numpy()).transform),
         ("l2", normalize),
@@ -46,7 +49,7 @@ def test_a_row_of_zeros_stays_one_at_unit_length():
     assert not Normaliser.fit("l2", TRAINING)(torch.zeros(2, 4)).any()
 
 
-@pytest.mark.parametrize("kind", ["none", "standard", "minmax", "l2"])
+@pytest.mark.parametrize("kind", get_args(Normalisation))
 def test_the_record_survives_json(kind):
     normaliser = Normaliser.fit(kind, TRAINING)
     again = Normaliser.from_record(json.loads(json.dumps(normaliser.record())))
