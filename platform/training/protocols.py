@@ -310,11 +310,15 @@ def test(
     epoch on the unseen test classes and takes the best. Where the combination is to be carried over, a second fit
     leaves some of the seen samples out, and at the same epoch scores them.
     """
-    prepared: dict[tuple[str, str], _Final] = {}
-    for candidate in candidates:
-        named = candidate.split, candidate.config.normalise
-        prepared.setdefault(named, _Final.of(problems[candidate.split], candidate.config, options, place.device))
-    finals = [prepared[candidate.split, candidate.config.normalise] for candidate in candidates]
+    data = [(candidate.split, candidate.config.normalise) for candidate in candidates]
+    carrying = {own for own, validation in zip(data, validations, strict=True) if validation.seen_share is not None}
+    prepared = {
+        (split, normalise): _Final.of(
+            problems[split], normalise, options if (split, normalise) in carrying else None, place.device
+        )
+        for split, normalise in dict.fromkeys(data)
+    }
+    finals = [prepared[own] for own in data]
     leaking = "released" in options.protocols
 
     def course(number: int, candidate: Candidate, validation: Validation, final: _Final) -> Course:
@@ -364,16 +368,16 @@ def test(
 
 @dataclass(frozen=True)
 class _Final:
-    """All seen classes and the test samples, these on the device; and the fold that holds seen samples out."""
+    """All seen classes and the test samples, these on the device; where wanted, the fold that holds seen samples out."""
 
     fold: Fold
     samples: Samples
     held_out: Fold | None
 
     @classmethod
-    def of(cls, problem: Problem, config: MethodConfig, options: ProtocolOptions, device: torch.device) -> "_Final":
-        fold = problem.final(config.normalise)
-        held_out = problem.held_out(options.seen_fraction, options.fold_seed, config.normalise)
+    def of(cls, problem: Problem, normalise: str, holding: ProtocolOptions | None, device: torch.device) -> "_Final":
+        fold = problem.final(normalise)
+        held_out = holding and problem.held_out(holding.seen_fraction, holding.fold_seed, normalise)
         return cls(fold, fold.samples.to(device), held_out)
 
 
