@@ -368,7 +368,7 @@ def test(
 
 @dataclass(frozen=True)
 class _Final:
-    """All seen classes and the test samples, these on the device; where wanted, the fold that holds seen samples out."""
+    """All seen classes and the test samples, these on the device; where wanted, a fold that holds seen samples out."""
 
     fold: Fold
     samples: Samples
