@@ -47,5 +47,5 @@ def test_more_penalty_gives_smaller_weights_and_a_larger_error(problem):
 
 def test_the_defaults_are_in_the_grid_and_the_codes():
     config = ESZSLConfig()
-    assert (config.gamma, config.lambda_, config.targets) == (1.0, 0.1, "zero")
+    assert (config.gamma, config.lambda_, config.targets) == (1.0, 1.0, "zero")
     assert (config.combination, config.seen_classifier) == ("stacking", "compatibility")

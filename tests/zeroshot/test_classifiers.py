@@ -141,6 +141,12 @@ def test_a_latent_dimension_that_never_varies_does_no_harm():
     assert (found.log_probabilities(z).argmax(1) == labels).double().mean() > 0.9
 
 
+@pytest.mark.parametrize("training", [Penalised(0.1), Adam(3, 0.01), Adam(3, 0.01, batch_size=4)])
+def test_one_class_alone_is_always_right(training):
+    (found,) = fit_on_latents([torch.randn(10, 4)], torch.zeros(10).long(), 1, training, False, [generator(0)])
+    assert torch.equal(found.log_probabilities(torch.randn(5, 4)), torch.zeros(5, 1))
+
+
 def test_a_relu_has_no_single_minimum():
     (z,), labels = drawn_latents((4,))
     with pytest.raises(ValueError, match="train it by Adam"):
