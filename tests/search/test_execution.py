@@ -3,7 +3,7 @@ from collections import deque
 
 import pytest
 import torch
-from verbs import SMALL_FIELDS
+from verbs import PATIENCE, SMALL_FIELDS
 
 from platform.datasets.text import ClassText
 from platform.errors import Unavailable
@@ -191,7 +191,7 @@ def test_an_error_of_the_source_ends_the_execution_as_itself_and_no_trial_runs_o
         execute(source, Resources(), 2, tmp_path)
     assert caught.value is full
     assert not list(tmp_path.glob("tune-*"))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while free_cpus() < others:
         assert time.monotonic() < deadline
         time.sleep(0.1)
