@@ -46,7 +46,7 @@ from platform.errors import InputError
 from platform.method import PAPERS_GATE, Member, Method, MethodConfig, Run
 from platform.population.adam import PopulationAdam
 from platform.population.draws import generator
-from platform.population.layers import Layout, xavier
+from platform.population.layers import Layout, stacked_product, xavier
 from platform.population.noise import EpochNoise
 from platform.population.schedules import warm_up
 from platform.zeroshot.classifiers import Adam, Penalised, SoftmaxClassifier, Training
@@ -284,7 +284,7 @@ class _Population(Population):
         losses = torch.zeros(len(rows), len(_LOSSES), len(self.members), device=self.device)
         for step, everyone in enumerate(active.all(1).tolist()):
             losses[step] = self.step((everyone, *aligned), rows[step], noise.step(step)[0], weights, active[step])
-        totals = torch.where(active[:, None], losses, 0.0).sum(dim=0)
+        totals = torch.where(active[:, None], losses, 0.0).sum(dim=0, dtype=torch.float64).float()
         return self.report(_LOSSES, self.run.average([totals])[0] / active.sum(dim=0))
 
     def models(self, indices: Sequence[int]) -> list[CADAVAEModel]:
@@ -404,7 +404,7 @@ class _Population(Population):
         self.layers.write_slopes(f"{network}_2", hidden, slope)
         if not self.hidden:
             return None
-        slope = torch.bmm(slope, self.layers.parameters[f"{network}_2"].transpose(1, 2)).mul_(hidden > 0)
+        slope = stacked_product(slope, self.layers.parameters[f"{network}_2"].transpose(1, 2)).mul_(hidden > 0)
         self.layers.write_slopes(f"{network}_1", inputs, slope)
         return slope
 
@@ -420,7 +420,7 @@ class _Population(Population):
         slope = reconstruction.slope(weight * elements)
         first = self._write(network, latents, hidden, slope)
         slope, layer = (slope, f"{network}_2") if first is None else (first, f"{network}_1")
-        return reconstruction.errors * elements, torch.bmm(slope, self.layers.parameters[layer].transpose(1, 2))
+        return reconstruction.errors * elements, stacked_product(slope, self.layers.parameters[layer].transpose(1, 2))
 
 
 def _with_classifiers(models: Sequence[CADAVAEModel]) -> list[CADAVAEModel]:

@@ -44,7 +44,7 @@ from platform.errors import InputError
 from platform.method import Member, Method, Run
 from platform.population.adam import PopulationAdam
 from platform.population.draws import generator
-from platform.population.layers import Layout, uniform
+from platform.population.layers import Layout, stacked_product, uniform
 from platform.zeroshot.metrics import purity
 from platform.zeroshot.task import Task
 
@@ -114,7 +114,7 @@ class _Network:
         self.config, self.weights, self.exists = config, weights, exists
 
     def layer(self, name: str, x: Tensor) -> Tensor:
-        return x @ self.weights[name] + self.weights[f"{name}_bias"]
+        return stacked_product(x, self.weights[name]) + self.weights[f"{name}_bias"]
 
     def projected(self, semantics: Tensor) -> Tensor:
         """a', (…, C, D): class semantics in the features' space. semantics: (…, C, T)."""
@@ -148,7 +148,7 @@ class _Network:
         places = self.weights[centroids]
         d = distances(points, places, self.exists)
         if self.config.clustering != "netvlad":
-            return represented(points, places, d), d
+            return represented(points, places, d, stacked_product), d
         logits = self.layer("assign", points)
         if self.exists is not None:
             logits = logits.masked_fill(~self.exists[..., None, :], -torch.inf)
@@ -403,13 +403,13 @@ class _Population(CompatibilityPopulation):
             semantic = network.estimated(x) if self.shape.visual_semantic else None
             points = network.joined(x, semantic)
             omega, d = network.omega(points)
-            scores = (network.classified(omega) @ self.text.mT).masked_fill(~self.is_class[:, None], -torch.inf)
+            scores = stacked_product(network.classified(omega), self.text.mT)
+            scores = scores.masked_fill(~self.is_class[:, None], -torch.inf)
             own = log_softmax(scores, dim=2).gather(2, labels[..., None])[..., 0]  # (members, batch)
             classification, fit = -own.mean(dim=1), torch.zeros_like(self.alpha)
             if semantic is not None:
-                fit = (
-                    (semantic - one_hot(labels, self.text.shape[1]).to(x.dtype) @ self.projected).square().mean((1, 2))
-                )
+                true = stacked_product(one_hot(labels, self.text.shape[1]).to(x.dtype), self.projected)
+                fit = (semantic - true).square().mean((1, 2))
             slopes = torch.autograd.grad(
                 (classification + self.semantic_weight * fit).sum(), [leaves[name] for name in names]
             )
@@ -424,7 +424,9 @@ class _Population(CompatibilityPopulation):
             if self.shape.policy == "rllib":
                 chosen = network.choices(points.detach(), d, scores.detach().softmax(dim=2), self.scales)
             score = own.detach().exp()
-            direction = reinforcement(points.detach(), centroids, chosen, d, reward, score, self.run.average)
+            direction = reinforcement(
+                points.detach(), centroids, chosen, d, reward, score, self.run.average, stacked_product
+            )
             self.layers.gradients["centroids"].copy_(-direction)
         return torch.stack([classification, fit, reward.mean(dim=1)]).detach()
 

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+Product = Callable[[Tensor, Tensor], Tensor]
 _NEAREST = 1e-6  # a distance below which a point stands on a centroid: 1 / d must stay finite
 
 
@@ -57,9 +58,12 @@ def centroid_weights(d: Tensor) -> Tensor:
     return torch.where(spread, scaled, 1.0).masked_fill(~exists, 0.0)
 
 
-def represented(points: Tensor, centroids: Tensor, d: Tensor) -> Tensor:
-    """ω, (…, N, W): the point and the centroids, by their weights (Eq. 1). Shapes as for `distances`."""
-    return points + centroid_weights(d) @ centroids
+def represented(points: Tensor, centroids: Tensor, d: Tensor, product: Product = torch.matmul) -> Tensor:
+    """ω, (…, N, W): the point and the centroids, by their weights (Eq. 1). Shapes as for `distances`.
+
+    product: of matrices with leading axes; a population's is its own, `stacked_product`.
+    """
+    return points + product(centroid_weights(d), centroids)
 
 
 def netvlad(points: Tensor, centroids: Tensor, shares: Tensor) -> Tensor:
@@ -85,17 +89,20 @@ def reinforcement(
     reward: Tensor,
     score: Tensor,
     average: Callable[[Sequence[Tensor]], Sequence[Tensor]] = tuple,
+    product: Product = torch.matmul,
 ) -> Tensor:
     """Δc / α, (…, K, W): where a batch's rewards move the centroids (Eq. 5).
 
     Each point moves its chosen centroid by r (z − p_j)(ψ − c_j); a centroid takes the mean over the points that chose
     it, so that α means the same for any batch. points: (…, N, W); chosen: (…, N) in 0 … K − 1; d: (…, N, K); reward:
-    (…, N), 1 or −1; score: (…, N), z; average: of sums over data-parallel workers, before they are divided.
+    (…, N), 1 or −1; score: (…, N), z; average: of sums over data-parallel workers, before they are divided; product:
+    as for `represented`.
     """
     choice = torch.nn.functional.one_hot(chosen, centroids.shape[-2]).to(points.dtype)  # (…, N, K)
     p = firing_probability(d.gather(-1, chosen[..., None]))[..., 0]
     share = choice * (reward * (score - p))[..., None]
-    moved, counts = average([share.mT @ points - share.sum(dim=-2)[..., None] * centroids, choice.sum(dim=-2)])
+    pull = product(share.mT, points) - share.sum(dim=-2)[..., None] * centroids
+    moved, counts = average([pull, choice.sum(dim=-2)])
     return moved / counts.clamp_min(torch.finfo(counts.dtype).tiny)[..., None]
 
 

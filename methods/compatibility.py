@@ -117,7 +117,7 @@ class CompatibilityPopulation(Population):
         losses = torch.zeros(len(rows), len(self.losses), len(self.members), device=self.device)
         for step, everyone in enumerate(active.all(1).tolist()):
             losses[step] = self.step(everyone, rows[step], active[step])
-        totals = torch.where(active[:, None], losses, 0.0).sum(dim=0)
+        totals = torch.where(active[:, None], losses, 0.0).sum(dim=0, dtype=torch.float64).float()
         return self.report(self.losses, self.run.average([totals])[0] / active.sum(dim=0))
 
     def models(self, indices: Sequence[int]) -> list[Model]:

@@ -40,7 +40,7 @@ from methods.compatibility import (
 from platform.errors import InputError
 from platform.method import Member, Method, Run
 from platform.population.draws import generator
-from platform.population.layers import uniform
+from platform.population.layers import stacked_product, uniform
 
 _PARTS = ("verb", "noun")
 
@@ -177,7 +177,7 @@ class _Population(CompatibilityPopulation):
         """`losses` (4, members). x: (members, batch, D); labels: (members, batch)."""
 
         def layer(name: str, inputs: Tensor) -> Tensor:
-            return torch.baddbmm(weights[f"{name}_bias"], inputs, weights[name])
+            return stacked_product(inputs, weights[name]) + weights[f"{name}_bias"]
 
         visual, textual = _visual(layer, x), _textual(layer, self.text, self.text_layers)
         own = torch.nn.functional.one_hot(labels, self.text.shape[1]).to(x.dtype)  # (members, batch, S)
@@ -190,8 +190,8 @@ class _Population(CompatibilityPopulation):
     def _across(self, places: Tensor, classes: Tensor, own: Tensor) -> Tensor:
         """(members,) mean hinge losses. places: (members, batch, width), classes: (members, S, width)."""
         others = torch.where(self.moved, classes, classes.detach())
-        scores = torch.bmm(places, others.transpose(1, 2))
-        mine = torch.bmm(own, classes)  # (members, batch, width)
+        scores = stacked_product(places, others.transpose(1, 2))
+        mine = stacked_product(own, classes)  # (members, batch, width)
         right = (places * mine).sum(dim=2, keepdim=True)
         beyond = (self.margin[:, None, None] + scores - right).relu()
         value = (beyond * (1 - own) * self.is_class[:, None, :]).sum(dim=(1, 2))
@@ -203,7 +203,7 @@ class _Population(CompatibilityPopulation):
 
         places: (members, batch, width); words: (members, batch), equal for samples of one verb, or noun.
         """
-        near = torch.bmm(places, places.detach().transpose(1, 2))
+        near = stacked_product(places, places.detach().transpose(1, 2))
         same = words[:, :, None] == words[:, None, :]
         positive = near.masked_fill(~same, torch.inf).amin(dim=2)
         negative = near.masked_fill(same, -torch.inf).amax(dim=2)

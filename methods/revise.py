@@ -49,7 +49,7 @@ from platform.errors import InputError
 from platform.method import Member, Method, Run
 from platform.population.adam import PopulationAdam
 from platform.population.draws import generator
-from platform.population.layers import Layout, uniform
+from platform.population.layers import Layout, stacked_product, uniform
 
 _LAYERS: Layout = {  # rows and columns of each layer's matrix
     "encoder_x": (("features",), ("code",)),
@@ -206,12 +206,12 @@ class _Population(CompatibilityPopulation):
         code_y = self.layers("encoder_y_2", hidden).relu_()
 
         place_x, place_y = self.layers("shared_x", code_x).tanh_(), self.layers("shared_y", code_y).tanh_()
-        association, slope = self._associate(torch.bmm(place_x, place_y.transpose(1, 2)), own)
+        association, slope = self._associate(stacked_product(place_x, place_y.transpose(1, 2)), own)
         moved = slope
         if self.fixed is not None:
             moved = torch.where(self.fixed[:, None, None], (slope - self.pull / batch) * own, slope)
-        slope_x = self._write_tanh("shared_x", code_x, place_x, torch.bmm(slope, place_y))
-        slope_y = self._write_tanh("shared_y", code_y, place_y, torch.bmm(moved.transpose(1, 2), place_x))
+        slope_x = self._write_tanh("shared_x", code_x, place_x, stacked_product(slope, place_y))
+        slope_y = self._write_tanh("shared_y", code_y, place_y, stacked_product(moved.transpose(1, 2), place_x))
 
         weight = self.weights["reconstruction"]
         error_x, slope = self._reconstruct("decoder_x", code_x, x, weight, torch.ones_like(x[..., 0]) / batch)
@@ -259,7 +259,7 @@ class _Population(CompatibilityPopulation):
 
     def _slope_of_rows(self, layer: str, slope: Tensor) -> Tensor:
         """What a layer was given, from the slope of what it gave."""
-        return torch.bmm(slope, self.layers.parameters[layer].transpose(1, 2))
+        return stacked_product(slope, self.layers.parameters[layer].transpose(1, 2))
 
     def _reconstruct(
         self, layer: str, inputs: Tensor, target: Tensor, weight: Tensor, share: Tensor
@@ -306,10 +306,11 @@ def squared_discrepancy(points: Tensor, weights: Tensor, kappa: Tensor) -> tuple
     negative, each side's sum to 1 and −1; kappa: (members,). Gives (members,) and (members, N, width).
     """
     squares = points.square().sum(dim=2)
-    distance = torch.baddbmm(squares[:, :, None] + squares[:, None], points, points.transpose(1, 2), alpha=-2)
+    distance = squares[:, :, None] + squares[:, None] - 2 * stacked_product(points, points.transpose(1, 2))
     kernel = distance.clamp_min_(0).mul_(-kappa[:, None, None]).exp_()
     weighted = weights[..., None] * points
-    near = torch.bmm(kernel, torch.cat([weights[..., None], weighted], dim=2))  # Σ_j k_ij w_j and Σ_j k_ij w_j h_j
+    # Σ_j k_ij w_j and Σ_j k_ij w_j h_j
+    near = stacked_product(kernel, torch.cat([weights[..., None], weighted], dim=2))
     mass, pull = near[..., :1], near[..., 1:]
     slope = (mass * points - pull) * (weights * (-4 * kappa[:, None]))[..., None]
     return (weights * mass[..., 0]).sum(dim=1), slope

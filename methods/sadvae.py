@@ -37,7 +37,7 @@ from platform.errors import InputError, InputWarning
 from platform.method import PAPERS_GATE, Member, Method, MethodConfig, Model, Run
 from platform.population.adam import PopulationAdam
 from platform.population.draws import generator
-from platform.population.layers import xavier
+from platform.population.layers import stacked_product, xavier
 from platform.population.noise import EpochNoise
 from platform.population.schedules import epoch_progress, ramp
 from platform.zeroshot.classifiers import SoftmaxClassifier, fit_on_features, fit_on_task
@@ -308,7 +308,7 @@ class _Population(Population):
             drawn = [part for one in (noise, *fresh) for part in one.step(step)]
             losses[step] = self.step(kind, rows[step], weights[step], active[step], due[step], *drawn)
         counted = torch.stack([active] * 4 + [active & penalised, due], dim=1)
-        totals = torch.where(counted, losses, 0.0).sum(dim=0)
+        totals = torch.where(counted, losses, 0.0).sum(dim=0, dtype=torch.float64).float()
         counts = counted.sum(dim=0)
         counts[4:].clamp_(min=1)
         return self._report(self.run.average([totals])[0] / counts)
@@ -435,7 +435,7 @@ class _Population(Population):
         if positive is not None:
             slope *= positive
         self.layers.write_slopes(layer, latents, slope)
-        return reconstruction.errors, torch.bmm(slope, self.layers.parameters[layer].transpose(1, 2))
+        return reconstruction.errors, stacked_product(slope, self.layers.parameters[layer].transpose(1, 2))
 
     def _total_correlation(self, z_x: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
         """(members,) what the encoder minimises, L_T of Eq. 6 or the mean of D_T(z_x), and its slope in z_x."""
@@ -448,7 +448,7 @@ class _Population(Population):
             slope_logits[:, batch:] = 0.0
         else:
             value, slope_logits = self._log_likelihood(logits)
-        slope = torch.bmm(
+        slope = stacked_product(
             self._slope_hidden(hidden, slope_logits), self.layers.parameters["discriminator_1"].transpose(1, 2)
         )
         slope_z, altered = slope[:, :batch], slope[:, batch:]

@@ -38,7 +38,7 @@ from torch.nn.functional import layer_norm, normalize, softplus
 from methods.compatibility import CompatibilityConfig, CompatibilityModel, CompatibilityPopulation, check_members
 from platform.method import Member, Method, Run
 from platform.population.draws import generator
-from platform.population.layers import Layout, uniform
+from platform.population.layers import Layout, stacked_product, uniform
 
 _LAYERS: Layout = {  # the first layer in two, for a class's text goes through it once
     "visual": (("features",), ("hidden_1",)),
@@ -150,9 +150,9 @@ class _Population(CompatibilityPopulation):
         if self.data.masked is not None:
             masked = self.data.masked.index_select(0, rows.flatten()).view_as(x)
         x = layer_norm(x, x.shape[2:])
-        places = torch.bmm(self.text, self.layers.parameters["language"])  # (members, S, hidden_1)
+        places = stacked_product(self.text, self.layers.parameters["language"])  # (members, S, hidden_1)
         own = torch.nn.functional.one_hot(labels, self.text.shape[1]).to(x.dtype)  # (members, batch, S)
-        language = torch.bmm(own, places)
+        language = stacked_product(own, places)
         rolled = x.roll(-1, dims=1)
         counts = torch.where(self.other_class[:, None], labels != labels.roll(-1, dims=1), True).to(x.dtype)
         counts = counts / counts.sum(dim=1, keepdim=True).clamp_min(1)
@@ -180,13 +180,13 @@ class _Population(CompatibilityPopulation):
         """Write all gradients from the slope of the scores (members, pairs, 1)."""
         parameters = self.layers.parameters
         self.layers.write_slopes("score", hidden_2, slope)
-        slope = torch.bmm(slope, parameters["score"].transpose(1, 2)).mul_(hidden_2 > 0)
+        slope = stacked_product(slope, parameters["score"].transpose(1, 2)).mul_(hidden_2 > 0)
         self.layers.write_slopes("hidden", hidden_1, slope)
-        slope = torch.bmm(slope, parameters["hidden"].transpose(1, 2)).mul_(hidden_1 > 0)
+        slope = stacked_product(slope, parameters["hidden"].transpose(1, 2)).mul_(hidden_1 > 0)
         self.layers.write_slopes("visual", pairs, slope)
         several = pairs.shape[1] // own.shape[1]
-        of_classes = torch.bmm(own.repeat(1, several, 1).transpose(1, 2), slope)  # (members, S, hidden_1)
-        torch.bmm(self.text.transpose(1, 2), of_classes, out=self.layers.gradients["language"])
+        of_classes = stacked_product(own.repeat(1, several, 1).transpose(1, 2), slope)  # (members, S, hidden_1)
+        stacked_product(self.text.transpose(1, 2), of_classes, out=self.layers.gradients["language"])
 
 
 def rate_of(config: SMIEConfig, epoch: int) -> float:

@@ -37,7 +37,7 @@ from platform.errors import InputError
 from platform.method import PAPERS_GATE, Member, Method, MethodConfig, Model, Run
 from platform.population.adam import PopulationAdam
 from platform.population.draws import generator
-from platform.population.layers import Layout, xavier
+from platform.population.layers import Layout, stacked_product, xavier
 from platform.population.noise import EpochNoise
 from platform.population.schedules import rising, switched_on
 from platform.zeroshot.classifiers import SoftmaxClassifier, fit_on_task
@@ -332,7 +332,7 @@ class _Population(Population):
         for step, kind in enumerate(kinds):
             losses[step] = self.step(kind, rows[step], noise.step(step)[0], weights[step], active[step])
         counted = torch.stack([active, crossing, active, active], dim=1)
-        totals = torch.where(counted, losses, 0.0).sum(dim=0)
+        totals = torch.where(counted, losses, 0.0).sum(dim=0, dtype=torch.float64).float()
         counts = counted.sum(dim=0)
         counts[1].clamp_(min=1)
         return self._report(self.run.average([totals])[0] / counts)
@@ -454,7 +454,7 @@ class _Population(Population):
         if kept is not None:
             slope *= kept
         self.layers.write_slopes(layer, latents, slope)
-        return reconstruction.errors * elements, torch.bmm(slope, self.layers.parameters[layer].transpose(1, 2))
+        return reconstruction.errors * elements, stacked_product(slope, self.layers.parameters[layer].transpose(1, 2))
 
     def _report(self, means: Tensor) -> list[dict[str, float]]:
         """Each member's losses, and who lives on. means: (losses, members), NaN for a member frozen before (0 / 0)."""

@@ -1,6 +1,7 @@
 """Linear layers stacked along a leading member axis. Members may differ in width: the rest is zero and stays zero."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,14 +9,51 @@ from torch import Tensor
 Layout = Mapping[str, tuple[Sequence[str], Sequence[str]]]  # a layer to the parts that its rows and columns consist of
 
 
+def stacked_product(x: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
+    """x: (members, rows, k), y: (members, k, columns); gives (members, rows, columns). Both may be a single member's.
+
+    On a CPU member by member: a library that is given several products at once may sum each in another order than it
+    sums a single one, and a member of a population should compute what it would compute alone, to the last bit.
+    """
+    if x.device.type != "cpu" or x.dim() == 2:
+        return torch.matmul(x, y, out=out)
+    if torch.is_grad_enabled() and (x.requires_grad or y.requires_grad):
+        return _Product.apply(x, y)
+    out = x.new_empty(*x.shape[:2], y.shape[2]) if out is None else out
+    for own_x, own_y, own in zip(x.unbind(), y.unbind(), out.unbind(), strict=True):
+        torch.mm(own_x, own_y, out=own)
+    return out
+
+
+class _Product(torch.autograd.Function):
+    """`stacked_product`, and its slopes taken in the same way."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        ctx.save_for_backward(x, y)
+        return stacked_product(x, y)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        (x, y), (of_x, of_y) = ctx.saved_tensors, ctx.needs_input_grad
+        return stacked_product(slope, y.mT) if of_x else None, stacked_product(x.mT, slope) if of_y else None
+
+
 def stacked_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """x: (members, rows, in), weight: (members, in, out), bias: (members, 1, out); gives (members, rows, out)."""
-    return torch.baddbmm(bias, x, weight)
+    if x.device.type != "cpu":
+        return torch.baddbmm(bias, x, weight)
+    if torch.is_grad_enabled() and weight.requires_grad:
+        return stacked_product(x, weight) + bias
+    out = x.new_empty(*x.shape[:2], weight.shape[2])
+    for own_x, own_weight, own_bias, own in zip(x.unbind(), weight.unbind(), bias.unbind(), out.unbind(), strict=True):
+        torch.addmm(own_bias, own_x, own_weight, out=own)
+    return out
 
 
 def linear_slopes(x: Tensor, slope: Tensor, weight: Tensor, bias: Tensor) -> None:
     """Write a stacked linear layer's gradients. x: (members, rows, in), slope: (members, rows, out) of what it gave."""
-    torch.bmm(x.transpose(1, 2), slope, out=weight)
+    stacked_product(x.transpose(1, 2), slope, out=weight)
     torch.sum(slope, dim=1, keepdim=True, out=bias)
 
 

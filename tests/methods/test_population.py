@@ -1,4 +1,4 @@
-"""Members that come with a state, leave and join: what they end with is what they would alone."""
+"""Members beside others, that come with a state, leave and join: what they end with is what they would alone."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import torch
 
 from methods.population import TrainingData
 from methods.sadvae import method
-from platform.method import Member
+from platform.method import Member, load_method
 
 EPOCHS = 4
 CPU = torch.device("cpu")
@@ -21,6 +21,25 @@ OTHERS = (  # wider and narrower ones, with other schedules
     {"z_r": 3, "z_v": 7, "alignment": "fd", "beta_x": 0.3},
     {"alignment": "naive", "z_r": 20, "noise": "sample"},
 )
+
+
+# widths of whole cache lines, and batches of whole vectors: so each member is given to the libraries alike
+AS_WIDE = {
+    "sadvae": {"z_r": 32, "z_v": 32, "n_d": 2},
+    "synse": {"z_s": 32, "cycle": 12, "beta_start": 4, "beta_y_start": 4, "alpha_start": 6},
+    "cadavae": {
+        "z": 16,
+        "hidden": False,
+        "cross_start": 0.0,
+        "cross_end": 0.02,
+        "distance_start": 0.0,
+        "distance_end": 0.02,
+    },
+    "revise": {"code": 16, "shared": 16, "hidden": 32},
+    "jpose": {"width": 16, "joint": 16, "hidden": 32},
+    "smie": {"hidden_1": 32, "hidden_2": 16},
+    "claster": {"hidden": 16, "channels": 2, "iterations": 5, "clusters": 4},
+}
 
 
 @dataclass
@@ -229,3 +248,33 @@ def test_samples_of_several_tasks_follow_one_another(member):
     data = TrainingData(members, CPU)
     assert torch.equal(data.features, torch.cat([m.task.features for m in members]))
     assert data.first_rows == [0, len(members[0].task.labels)]
+
+
+@pytest.mark.parametrize("name", AS_WIDE)
+def test_beside_members_as_wide_it_computes_the_same_bits_as_alone(make_problem, name):
+    """On a CPU, and with one thread: a library may split a sum among more of them."""
+    method, task, threads = load_method(f"methods.{name}"), make_problem(30).task, torch.get_num_threads()
+    rates = (1e-3, 5e-3, 2e-4, 3e-3)
+    members = [
+        Member(task, method.configure({"batch_size": 32, "learning_rate": rate, **AS_WIDE[name]}), 10 + seed)
+        for seed, rate in enumerate(rates)
+    ]
+
+    def fitted(several):
+        run = Until(2)
+        method.fit_population(several, run)
+        return run
+
+    torch.set_num_threads(1)
+    try:
+        alone = fitted(members[:1])
+        runs = [fitted(members[:2]), fitted([*members[1:], members[0]])]
+    finally:
+        torch.set_num_threads(threads)
+    x = task.features
+    for run, place in zip(runs, (0, 3), strict=True):
+        for epoch, states in enumerate(run.states):
+            before = alone.states[epoch][0]
+            assert all(torch.equal(tensor, before[key]) for key, tensor in states[place].items())
+            assert run.losses[epoch][place] == pytest.approx(alone.losses[epoch][0], rel=1e-6)
+        assert torch.equal(run.models[place].unseen_scores(x), alone.models[0].unseen_scores(x))

@@ -2,7 +2,15 @@ import pytest
 import torch
 
 from platform.population.draws import generator
-from platform.population.layers import StackedLayers, linear_slopes, stack_padded, stacked_linear, uniform, xavier
+from platform.population.layers import (
+    StackedLayers,
+    linear_slopes,
+    stack_padded,
+    stacked_linear,
+    stacked_product,
+    uniform,
+    xavier,
+)
 
 LAYOUT = {"encoder": (("features",), ("own", "shared", "own")), "decoder": (("own", "shared"), ("features",))}
 WIDTHS = (
@@ -102,6 +110,27 @@ def test_a_linear_layers_gradients_are_written():
     written = torch.full((2, 5, 4), torch.nan), torch.full((2, 1, 4), torch.nan)
     linear_slopes(x, slope, *written)
     for got, right in zip(written, expected, strict=True):
+        torch.testing.assert_close(got, right)
+
+
+@pytest.mark.parametrize("shape", [(32, 256, 336), (32, 64, 1), (64, 16, 16)])
+def test_a_members_product_is_the_same_bit_by_bit_at_any_pack_size(shape):
+    rows, inner, columns = shape
+    draw = generator(shape)
+    x, y = torch.randn(6, rows, inner, generator=draw), torch.randn(6, inner, columns, generator=draw)
+    together, written = stacked_product(x, y), torch.empty(6, rows, columns)
+    torch.testing.assert_close(together, torch.bmm(x, y))
+    assert stacked_product(x, y, out=written) is written
+    assert torch.equal(written, together)
+    assert torch.equal(stacked_product(x[0], y[0]), together[0])
+    assert all(torch.equal(stacked_product(x[:count], y[:count]), together[:count]) for count in (1, 2, 5))
+
+
+def test_a_stacked_product_is_differentiated():
+    draw = generator(1)
+    x, y = (torch.randn(3, *shape, generator=draw).requires_grad_() for shape in ((4, 5), (5, 2)))
+    slopes = [torch.autograd.grad(product(x, y).square().sum(), (x, y)) for product in (stacked_product, torch.bmm)]
+    for got, right in zip(*slopes, strict=True):
         torch.testing.assert_close(got, right)
 
 
