@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 _ABOVE_CHANCE = 2.0  # standard errors above it that count as more than luck
+_EXACTLY = 1e-6  # accuracies; on two folds a difference often is its own standard error, and rounding must not decide
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def latest_of_equals(accuracies: Tensor, chance: float = -math.inf, first: int =
     first = first if first < len(accuracies) else 0
     means = accuracies.mean(1)
     best = first + int(means[first:].argmax())
-    if means[best] - chance <= _ABOVE_CHANCE * _standard_error(accuracies[best]):
+    if means[best] - chance <= _ABOVE_CHANCE * _standard_error(accuracies[best]) + _EXACTLY:
         return Choice(len(accuracies) - 1, best, False)
     return Choice(int(torch.nonzero(as_good_as(best, accuracies)).max()), best, True)
 
@@ -43,7 +44,7 @@ def as_good_as(best: int, values: Tensor) -> Tensor:
     values: (candidates, units), the higher the better.
     """
     differences = values[best] - values
-    return differences.mean(1) <= _standard_error(differences)
+    return differences.mean(1) <= _standard_error(differences) + _EXACTLY
 
 
 def _standard_error(values: Tensor) -> Tensor:

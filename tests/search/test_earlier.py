@@ -25,7 +25,7 @@ DATA = {
     "data.features": "random",
     "data.text": "attributes, name",
     "data.combined": "mean",
-    "validation": "folds: 1, drawn by seed 0; 0.2 of the seen samples held out",
+    "validation": "folds: 3, drawn by seed 0; 0.2 of the seen samples held out",
 }
 DIFFERENT = {
     "method": ("my_lab.method", "method `my_lab.method`, not `methods.sadvae`"),

@@ -41,6 +41,12 @@ def test_a_single_unit_has_no_error_to_judge_by():
     assert latest_of_equals(torch.tensor([[0.1], [0.2], [0.05]], dtype=torch.float64), CHANCE).place == 2
 
 
+def test_rounding_does_not_decide_where_a_difference_is_its_own_standard_error():
+    accuracies = torch.tensor([[0.9, 0.7], [0.8, 0.7]], dtype=torch.float64)  # the second is worse by 0.05 ± 0.05
+    for nudge in (-1e-9, 0.0, 1e-9):
+        assert latest_of_equals(accuracies + torch.tensor([[nudge], [0.0]]), CHANCE).place == 1
+
+
 def test_epochs_before_the_first_count_only_while_there_is_no_other():
     accuracies = curve([0.9, 0.8, 0.4, 0.5])
     assert latest_of_equals(accuracies, CHANCE, first=2).place == 3
