@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.earlier import Earlier, earlier, table_beside
+from benchmarks.earlier import Earlier, earlier, table_beside, without_marks
 from benchmarks.record import keep_text
 from benchmarks.tested import awa1, options, scratch, tested, utd_mhad
 from platform.datasets.text import ClassText
@@ -70,7 +70,7 @@ def section(name: str, old: Earlier, splits: Sequence[str], seeds: int, folder: 
     wide = ALL_SPLITS if len(splits) > 1 else splits[0]
     columns = [place for place, (group, heading) in enumerate(table.columns) if group == wide and heading in SHOWN]
     alike = [t for t in old.tables if TITLES[name] in t.titles and t.heading[0] == "row"]
-    beside = table_beside(table, alike[0] if alike else None, lambda row: (row[0], row[2]), columns)
+    beside = table_beside(table, alike[0] if alike else None, lambda row: (row[0], without_marks(row[2])), columns)
     clean = [result for result in results if result.protocol == "clean"]
     below = [significance_table(clean, "zsl", None, per_sample=False, protocol="clean"), purity_table(clean)]
     notes = "\n".join(f"- {note}" for note in table.notes)

@@ -102,6 +102,11 @@ def table_beside(
     return beside_earlier(heading, [row for row in rows if any(row[labels:])], old, same, labels)
 
 
+def without_marks(protocol: str) -> str:
+    """`clean` of `clean ¶`: earlier tables had no marks of what an extractor was trained on."""
+    return protocol.partition(" ")[0]
+
+
 def _text(cell: Cell | str | None) -> str:
     if not isinstance(cell, Cell):
         return cell or ""
