@@ -37,7 +37,8 @@ from platform.zeroshot.metrics import generalised_metrics
 from platform.zeroshot.problem import Problem
 
 _OURS = 3  # folds, by default
-Judged = dict[tuple[str, ...], list[tuple[float, ...]]]  # a row's name to what it came to on each split
+_PROMISED = ("validation − test", "mean distance")
+Key = tuple[str, ...]
 Choosing = Callable[[Tensor, float], int]  # (epochs, units) accuracies on classes of folds, and chance, to an epoch
 EPOCHS: Mapping[str, Choosing] = {
     "best": lambda a, chance: int(a.mean(1).argmax()),
@@ -68,71 +69,112 @@ GATES: Mapping[str, tuple[GateOptions | None, bool]] = {  # how to fit it (None:
 
 
 def main(splits: Annotated[int | None, typer.Option(help="of each data set; all if absent")] = None) -> None:
-    """Print and keep the tables of rules for epochs and for what joins seen and unseen scores."""
-    epochs: Judged = {}
-    gates: Judged = {}
-    awa: Judged = {}
-    configurations: Judged = {}
+    """Print and keep the tables of rules for epochs, for what joins seen and unseen scores, and for configurations."""
+    epochs, gates, awa, configurations = Judged(), Judged(), Judged(), Judged()
     where = []
     with tempfile.TemporaryDirectory() as scratch:
         for data, split, problem in problems(Path(scratch), splits):
             where.append(f"{data} {split}")
-            _judge_configurations(problem, configurations)
+            _judge_configurations(problem, (where[-1], "eszsl"), configurations)
             on_awa = (split, data) == ON_AWA
             for name, values in {**METHODS, **(OTHERS if on_awa else {})}.items():
                 recording = recorded(name, values, data, split, problem)
                 if name in METHODS:
                     _judge_epochs(recording, epochs)
-                    _judge_gates(recording, gates, ())
+                    _judge_gates(recording, gates)
                 if on_awa:
-                    _judge_gates(recording, awa, (recording.method,))
+                    _judge_gates(recording, awa)
                 print(data, split, recording.method, flush=True)
     counted = f"{len(where)} class splits of UTD-MHAD, AwA1 and the simulated data"
     notes = [
         f"Splits: {', '.join(where)}.",
-        "validation − test: what validation promised more than the test gave.",
+        "validation − test: what validation promised more than the test gave; mean distance: of the two, without sign. "
+        "A difference to the baseline stands with its standard error over splits and methods.",
         "AwA1's features were reduced by a PCA fitted on the official split's seen classes: on its other splits the "
         "unseen classes are not clean, for every rule alike.",
     ]
+    chosen = "Epochs are chosen by the latest within the standard error of the difference, on three folds."
     keep(
         "choosing-epochs",
-        f"Rules that choose an epoch: clean test ZSL per class, %, {counted}, SA-DVAE and ReViSE",
-        ["folds", "seeds", "rule", "test ZSL", "validation − test", "mean distance"],
-        [[*key, *_shown(values)] for key, values in epochs.items()],
+        f"Rules that choose an epoch: clean test ZSL per class, %, {counted}",
+        ["folds", "seeds", "rule", "test ZSL", "to the best of 1 fold, 1 seed", *_PROMISED, *epochs.methods],
+        epochs.rows(lambda key: ("1", "1", "best")),
         notes,
     )
+    heading = ["models", "rule", "test H", "to stacking", *_PROMISED, "s", "u"]
     keep(
         "choosing-gates",
-        f"Rules that join seen and unseen scores: test H per class, %, {counted}, SA-DVAE, ReViSE and ESZSL",
-        ["models", "rule", "test H", "validation − test", "mean distance", "s", "u"],
-        [[*key, *_shown(values)] for key, values in gates.items()],
-        [*notes, "Epochs are chosen by the latest within the standard error of the difference, on three folds."],
+        f"Rules that join seen and unseen scores: test H per class, %, {counted}",
+        [*heading, *gates.methods],
+        gates.rows(_stacking),
+        [*notes, chosen],
     )
     keep(
         "choosing-gates-awa1",
-        "Rules that join seen and unseen scores, AwA1's official split, a quarter of its pictures, each method: %",
-        ["method", "models", "rule", "test H", "validation − test", "mean distance", "s", "u"],
-        [[*key, *_shown(values)] for key, values in awa.items()],
-        [],
+        "Rules that join seen and unseen scores: test H per class, %, AwA1's official split, a quarter of its pictures",
+        [*heading, *awa.methods],
+        awa.rows(_stacking),
+        [notes[1], chosen],
     )
     keep(
         "choosing-configurations",
         f"Rules that choose one of {len(GRID)} configurations of ESZSL: test ZSL per class, %, {counted}",
-        ["folds", "rule", "test ZSL", "validation − test", "mean distance"],
-        [[*key, *_shown(values)] for key, values in configurations.items()],
+        ["folds", "rule", "test ZSL", "to the best of 1 fold", *_PROMISED],
+        configurations.rows(lambda key: ("1", "best")),
         notes,
     )
 
 
-def _judge_configurations(problem: Problem, found: Judged) -> None:
+class Judged:
+    """What rules came to. A row's key, the rule last, to what it reached on each split by each method."""
+
+    def __init__(self) -> None:
+        self.found: dict[Key, dict[tuple[str, str], tuple[float, ...]]] = {}
+
+    def add(self, key: Key, of: tuple[str, str], reached: float, promised: float, *others: float) -> None:
+        """of: which split of which data set, and the method; reached: on the test; promised: by validation."""
+        self.found.setdefault(key, {})[of] = (reached, promised - reached, *others)
+
+    @property
+    def methods(self) -> list[str]:
+        """Columns of the mean that each method reached, where there are several."""
+        named = list(dict.fromkeys(method for values in self.found.values() for _, method in values))
+        return named if len(named) > 1 else []
+
+    def rows(self, baseline: Callable[[Key], Key]) -> list[list[str]]:
+        """A table's rows. baseline: of a row's key, the row that it is compared with."""
+        rows = []
+        for key, values in self.found.items():
+            reached, more, *others = torch.tensor(list(values.values()), dtype=torch.float64).unbind(1)
+            base = self.found[baseline(key)]
+            difference = reached - torch.tensor([base[of][0] for of in values], dtype=torch.float64)
+            error = difference.std() / math.sqrt(len(difference))
+            means = [_percent(value.mean()) for value in (more, more.abs(), *others)]
+            by_method = [
+                _percent(torch.tensor([value[0] for (_, own), value in values.items() if own == method]).mean())
+                for method in self.methods
+            ]
+            to_baseline = f"{_percent(difference.mean())} ± {_percent(error)}"
+            rows.append([*key, _percent(reached.mean()), to_baseline, *means, *by_method])
+        return rows
+
+
+def _percent(value: Tensor) -> str:
+    return f"{100 * float(value):.1f}"
+
+
+def _stacking(key: Key) -> Key:
+    return (key[0], "stacking")
+
+
+def _judge_configurations(problem: Problem, of: tuple[str, str], found: Judged) -> None:
     validation, test = accuracies_of_grid(problem)
-    found.setdefault(("", "best on the test itself"), []).append((float(test.max()), 0.0))
+    found.add(("", "best on the test itself"), of, float(test.max()), float(test.max()))
     for folds in (1, _OURS, FOLDS):
         accuracies = torch.cat(validation[:folds], dim=1)
         for rule, choose in CONFIGURATIONS.items():
             chosen = choose(accuracies)
-            reached = float(test[chosen])
-            found.setdefault((str(folds), rule), []).append((reached, float(accuracies[chosen].mean()) - reached))
+            found.add((str(folds), rule), of, float(test[chosen]), float(accuracies[chosen].mean()))
 
 
 def _judge_epochs(recording: Recording, found: Judged) -> None:
@@ -140,7 +182,7 @@ def _judge_epochs(recording: Recording, found: Judged) -> None:
         return
     test = torch.stack([recording.by_class("test", seed).mean(1) for seed in SEEDS])  # (seeds, epochs)
     best = float(test.mean(0).max())
-    found.setdefault(("", str(len(SEEDS)), "best on the test itself"), []).append((best, 0.0))
+    found.add(("", str(len(SEEDS)), "best on the test itself"), recording.name, best, best)
     for folds in (1, _OURS, FOLDS):
         for seeds in ([SEEDS[0]], SEEDS):
             accuracies = _accuracies(recording, folds, seeds)
@@ -148,13 +190,11 @@ def _judge_epochs(recording: Recording, found: Judged) -> None:
             tested = test[[SEEDS.index(seed) for seed in seeds]].mean(0)
             for rule, choose in EPOCHS.items():
                 epoch = choose(accuracies, chance)
-                reached = float(tested[epoch])
-                promised = float(accuracies[epoch].mean()) - reached
-                found.setdefault((str(folds), str(len(seeds)), rule), []).append((reached, promised))
+                key = (str(folds), str(len(seeds)), rule)
+                found.add(key, recording.name, float(tested[epoch]), float(accuracies[epoch].mean()))
 
 
-def _judge_gates(recording: Recording, found: Judged, named: tuple[str, ...]) -> None:
-    """named: what the rows' names start with."""
+def _judge_gates(recording: Recording, found: Judged) -> None:
     accuracies = _accuracies(recording, _OURS, SEEDS)
     epoch = latest_of_equals(accuracies, 1 / recording.by_class("0", SEEDS[0]).shape[1]).place
 
@@ -163,14 +203,14 @@ def _judge_gates(recording: Recording, found: Judged, named: tuple[str, ...]) ->
         sides = recording.stacked if options is None else recording.sides
         single = [[(*sides[kind, seed, epoch], recording.labels[kind]) for kind in kinds] for seed in SEEDS]
         each = [_generalised(options, carry, one) for one in single]
-        mean = tuple(sum(values) / len(each) for values in zip(*each, strict=True))
-        found.setdefault((*named, "single", rule), []).append(mean)
+        mean = [sum(values) / len(each) for values in zip(*each, strict=True)]
+        found.add(("single", rule), recording.name, *mean)
         together = _generalised(options, carry, held_out_together(single))
-        found.setdefault((*named, f"ensemble of {len(SEEDS)} seeds", rule), []).append(together)
+        found.add((f"ensemble of {len(SEEDS)} seeds", rule), recording.name, *together)
 
 
 def _generalised(options: GateOptions | None, carry: bool, scored: Sequence[HeldOut]) -> tuple[float, ...]:
-    """Test H, what validation promised more, seen and unseen accuracy. scored: folds, held-out seen samples, test."""
+    """Test H, what validation promised, seen and unseen accuracy. scored: folds, held-out seen samples, test."""
     *folds, held_out, (test_seen, test_unseen, test_labels) = scored
     seen, unseen, labels = pooled(folds)
     logit = ()
@@ -185,7 +225,7 @@ def _generalised(options: GateOptions | None, carry: bool, scored: Sequence[Held
         combination = carried(combination, share, *held_out[:2])
     scores = combination.scores(test_seen, test_unseen)
     reached = generalised_metrics(scores, test_labels, test_seen.shape[1])
-    return reached["harmonic_mean"], promised - reached["harmonic_mean"], reached["seen"], reached["unseen"]
+    return reached["harmonic_mean"], promised, reached["seen"], reached["unseen"]
 
 
 def _accuracies(recording: Recording, folds: int, seeds: Sequence[int]) -> Tensor:
@@ -213,12 +253,6 @@ def _within(accuracies: Tensor, spread: Tensor, place: int) -> int:
 
 def _within_difference(accuracies: Tensor, place: int) -> int:
     return _within(accuracies, accuracies - accuracies[int(accuracies.mean(1).argmax())], place)
-
-
-def _shown(values: Sequence[tuple[float, ...]]) -> list[str]:
-    first, second, *others = (torch.tensor(column) for column in zip(*values, strict=True))
-    cells = [first.mean(), second.mean(), second.abs().mean(), *(other.mean() for other in others)]
-    return [f"{100 * float(cell):.1f}" for cell in cells]
 
 
 if __name__ == "__main__":

@@ -36,6 +36,16 @@ METHODS: Mapping[str, Mapping[str, Any]] = {  # values for some hundred to some 
         "classifier_samples": 100,
     },
     "methods.revise": {"learning_rate": 1e-3, "batch_size": 128, "epochs": 24},
+    "methods.claster": {
+        "hidden": 512,
+        "channels": 0,
+        "learning_rate": 2e-3,
+        "semantic_weight": 4.0,
+        "inference": "expected",
+        "iterations": 50,
+        "alpha_steps": 60,
+        "epochs": 8,
+    },
     "methods.eszsl": {"gamma": 1e3},
 }
 # the others, on AwA1's official split alone
@@ -45,8 +55,6 @@ OTHERS: Mapping[str, Mapping[str, Any]] = {
     "methods.smie": {"learning_rate": 3e-4, "warm_up": 2, "epochs": 16},
     "methods.cadavae": {"hidden": False, "reconstruction": "mean", "learning_rate": 1e-3, "beta": 1e-3, "distance": 0.1,
                         "cross": 1.0, "epochs": 16, "classifier_samples": 100, "combination": "soft"},
-    "methods.claster": {"hidden": 512, "channels": 0, "learning_rate": 2e-3, "semantic_weight": 4.0,
-                        "inference": "expected", "iterations": 50, "alpha_steps": 60, "epochs": 8},
 }  # fmt: skip
 GRID = [{"gamma": 10.0**g, "lambda_": 10.0**m} for g in range(-1, 6) for m in range(-2, 3)]  # of ESZSL
 _AWA_SAMPLES = 7500  # of 30,475: a quarter tells the rules apart in a quarter of the time
@@ -69,6 +77,11 @@ class Recording:
     sides: Mapping[tuple[str, int, int], tuple[Tensor, Tensor]]
     stacked: Mapping[tuple[str, int, int], tuple[Tensor, Tensor]]
     labels: Mapping[str, Tensor]
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """The class split, and the method."""
+        return f"{self.data} {self.split}", self.method
 
     def by_class(self, kind: str, seed: int) -> Tensor:
         """(epochs, classes) accuracy among the unseen classes on each of them."""

@@ -45,7 +45,7 @@ class MethodConfig(BaseModel):
     )
     temperature_scaling: bool = Field(True, description="choose the gate's temperature (SynSE, Section 2.6), else 1")
     soft_temperature: bool = Field(
-        True, description="a soft gate joins seen probabilities at its temperature, too (ours), or as they are (SynSE)"
+        False, description="a soft gate joins seen probabilities at its temperature, too, or as they are (SynSE)"
     )
     gate_balanced: bool = Field(
         True, description="both sides weigh the same in the gate's regression (SA-DVAE's code), or samples do (SynSE's)"
@@ -79,7 +79,6 @@ class MethodConfig(BaseModel):
 PAPERS_GATE: Mapping[str, Any] = {
     "gate_inputs": "probabilities",
     "calibration": "validated",
-    "soft_temperature": False,
 }
 
 
