@@ -1,11 +1,12 @@
 """Linear layers stacked along a leading member axis. Members may differ in width: the rest is zero and stays zero."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+_ALIGNMENT = 64  # bytes; where PyTorch lets a tensor begin
 Layout = Mapping[str, tuple[Sequence[str], Sequence[str]]]  # a layer to the parts that its rows and columns consist of
 
 
@@ -20,9 +21,31 @@ def stacked_product(x: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
     if torch.is_grad_enabled() and (x.requires_grad or y.requires_grad):
         return _Product.apply(x, y)
     out = x.new_empty(*x.shape[:2], y.shape[2]) if out is None else out
-    for own_x, own_y, own in zip(x.unbind(), y.unbind(), out.unbind(), strict=True):
-        torch.mm(own_x, own_y, out=own)
+    _member_by_member(torch.mm, (x, y), out)
     return out
+
+
+def _member_by_member(product: Callable[..., Tensor], operands: Sequence[Tensor], out: Tensor) -> None:
+    """Each member's product, from and into memory that begins as a single member's does: sums hang on that, too."""
+    for *own, result in zip(*(operand.unbind() for operand in operands), out.unbind(), strict=True):
+        own = [part if _is_aligned(part) else _like(part).copy_(part) for part in own]
+        if _is_aligned(result):
+            product(*own, out=result)
+        else:
+            result.copy_(product(*own, out=_like(result)))
+
+
+def _is_aligned(tensor: Tensor) -> bool:
+    return tensor.data_ptr() % _ALIGNMENT == 0
+
+
+def _like(tensor: Tensor) -> Tensor:
+    """Empty, aligned, with the same strides unless elements share their memory."""
+    return (
+        torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
+        if all(tensor.stride())
+        else (torch.empty(tensor.shape, dtype=tensor.dtype))
+    )
 
 
 class _Product(torch.autograd.Function):
@@ -46,8 +69,7 @@ def stacked_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if torch.is_grad_enabled() and weight.requires_grad:
         return stacked_product(x, weight) + bias
     out = x.new_empty(*x.shape[:2], weight.shape[2])
-    for own_x, own_weight, own_bias, own in zip(x.unbind(), weight.unbind(), bias.unbind(), out.unbind(), strict=True):
-        torch.addmm(own_bias, own_x, own_weight, out=own)
+    _member_by_member(torch.addmm, (bias, x, weight), out)
     return out
 
 

@@ -40,6 +40,25 @@ def layers(weights):
     return StackedLayers(LAYOUT, WIDTHS, weights, torch.device("cpu"))
 
 
+@pytest.mark.parametrize(("rows", "k", "columns"), [(1536, 6, 1), (32, 19, 7), (5, 33, 1)])
+def test_a_members_product_does_not_hang_on_where_its_memory_begins(rows, k, columns):
+    """In a pack a member's matrices begin anywhere; libraries sum in another order where they are not aligned."""
+    draw, threads = generator(0), torch.get_num_threads()
+    x, y = torch.randn(3, rows, k, generator=draw), torch.randn(3, rows, columns, generator=draw)
+    torch.set_num_threads(1)
+    try:
+        for i in range(3):
+            alone = stacked_product(x[i : i + 1].clone().mT, y[i : i + 1].clone())[0]
+            assert torch.equal(stacked_product(x.mT, y)[i], alone)
+            bias = y[:, :1]
+            own = stacked_linear(x[i : i + 1].clone().mT, y[i : i + 1].clone(), bias[i : i + 1].clone())[0]
+            assert torch.equal(stacked_linear(x.mT, y, bias)[i], own)
+        shared = x[:, :1].expand(3, rows, k)  # as a gradient of a sum is
+        torch.testing.assert_close(stacked_product(shared[1:].mT, y[1:]), shared[1:].mT @ y[1:])
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_what_was_stacked_is_a_members_own_again(layers, weights):
     assert layers.widest == {"features": 5, "own": 4, "shared": 4}
     assert {n: tuple(p.shape) for n, p in layers.parameters.items()} == {
