@@ -21,7 +21,8 @@ tune: setup  ## search SA-DVAE's hyperparameters on the simulated data set
 test: setup  ## lint, then every test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest  # threads that wait for each other make tiny trainings slow
+	# one thread: those that wait for each other make tiny trainings slow; two processes: the slow tests mostly wait
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 ui: setup  ## open MLflow on the default store
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/runs/mlflow.db
