@@ -21,8 +21,8 @@ THRESHOLDS = tuple(round(0.25 + 0.01 * i, 2) for i in range(50))  # the released
 _FOLDS = 5
 _NEWTON_STEPS, _HALVINGS, _TOLERANCE = 100, 5, 1e-9
 _CANDIDATES = 500  # thresholds that are compared
-# Thresholds whose harmonic mean is within so many standard errors of the best are taken for equally good. Half of one
-# is what the comparison of rules showed to carry over best (benchmarks/results).
+# Thresholds whose harmonic mean is within so many standard errors of the best are taken for equally good, so that the
+# chosen one does not hang on single samples.
 _EQUALLY_GOOD = 0.5
 
 
