@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.population import SEEN, TEXT, UNSEEN, Timed, task_of
+from benchmarks.population import SEEN, TEXT, UNSEEN, second_epoch, task_of
 from benchmarks.record import keep
 from methods.clustering import distances, reinforcement
 from methods.environments.centroids import CentroidsEnv, CentroidsVectorEnv, Clustering
@@ -30,6 +30,7 @@ from platform.datasets.contents import ClassInfo, Contents, FeatureArray
 from platform.datasets.folder import Dataset, write_dataset
 from platform.method import Member, load_method
 from platform.training.devices import device_of
+from platform.workers import Workers
 from platform.zeroshot.evaluation import cluster_metrics
 from platform.zeroshot.task import Task
 
@@ -104,11 +105,10 @@ def iteration_rows(hidden: int, repeats: int, device: torch.device) -> list[Row]
 
 def iteration_rate(task: Task, hidden: int, members: int, clustering: str, device: torch.device) -> float:
     """Member-iterations a second in the second epoch."""
-    method, run = load_method("methods.claster"), Timed(device)
+    method = load_method("methods.claster")
     fields = {"hidden": hidden, "batch_size": BATCH, "iterations": STEPS, "epochs": 2, "clustering": clustering}
     config = method.configure({**fields, "clusters": CLUSTERS, "projection_steps": 1})  # fitted before the first epoch
-    method.fit_population([Member(task, config, seed) for seed in range(members)], run)
-    return members * STEPS / (run.ends[1] - run.ends[0])
+    return members * STEPS / second_epoch(method, [Member(task, config, seed) for seed in range(members)], device)
 
 
 def environment_rows(repeats: int, seconds: float) -> list[Row]:
@@ -220,17 +220,9 @@ def train_on_large(folder: Path, hidden: int, copied: bool, threads: int) -> Non
     device, method = device_of("cpu"), load_method("methods.claster")
     task = large_task(Dataset(folder), copied)
     config = method.configure({"hidden": hidden, "batch_size": BATCH, "iterations": LARGE_STEPS, "epochs": 1})
-    run = OneEpoch(device)
-    method.fit_population([Member(task, config, 0)], run)
-    cluster_metrics(run.model, task.samples())
-
-
-class OneEpoch(Timed):
-    """Ends after an epoch and keeps the model."""
-
-    def epoch_end(self, losses: Sequence[Mapping[str, float]], models: Callable, states: Callable) -> bool:
-        (self.model,) = models([0])
-        return False
+    population = method.population([Member(task, config, 0)], Workers(device))
+    population.train_epoch()
+    cluster_metrics(population.models([0])[0], task.samples())
 
 
 def large_task(dataset: Dataset, copied: bool) -> Task:

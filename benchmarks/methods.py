@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.population import Timed, task_of
+from benchmarks.population import second_epoch, task_of
 from benchmarks.record import keep
 from platform.method import Member, load_method
 from platform.training.devices import device_of
@@ -35,9 +35,7 @@ def rate(name: str, task: Task, device: torch.device, members: int) -> float:
     """Member-steps a second in the second epoch of `STEPS` steps."""
     method = load_method(f"methods.{name}")
     config = method.configure({"batch_size": BATCH, "epochs": 2, **FIELDS[name]})
-    run = Timed(device)
-    method.fit_population([Member(task, config, seed) for seed in range(members)], run)
-    return members * STEPS / (run.ends[1] - run.ends[0])
+    return members * STEPS / second_epoch(method, [Member(task, config, seed) for seed in range(members)], device)
 
 
 def main() -> None:

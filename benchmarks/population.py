@@ -11,8 +11,8 @@ import os
 import resource
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -23,8 +23,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.record import keep
 from methods.sadvae import SADVAEConfig, method
-from platform.method import Member, Model
+from platform.method import Member, Method
 from platform.training.devices import device_of
+from platform.workers import Workers
 from platform.zeroshot.task import Task
 
 SAMPLES, FEATURES, TEXT, SEEN, UNSEEN = 36_000, 256, 1024, 55, 5
@@ -114,35 +115,22 @@ def divergence(mean: Tensor, logvar: Tensor) -> Tensor:
     return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).sum(1).mean()
 
 
-@dataclass
-class Timed:
-    """A Run that times the second epoch, in which every loss is on."""
-
-    device: torch.device
-    rank: int = 0
-    world_size: int = 1
-    ends: list[float] = field(default_factory=list)
-
-    def epoch_end(
-        self,
-        losses: Sequence[Mapping[str, float]],
-        models: Callable[[Sequence[int]], Sequence[Model]],
-        states: Callable[[Sequence[int]], Sequence[Mapping[str, Tensor]]],
-    ) -> bool:
-        self.ends.append(time.perf_counter())  # losses are numbers: a GPU has come to the end of its epoch
-        return len(self.ends) < 2
-
-    def average(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
-        return gradients
+def second_epoch(method: Method, members: Sequence[Member], device: torch.device) -> float:
+    """Seconds of a population's second epoch, in which every loss is on."""
+    population = method.population(members, Workers(device))
+    population.train_epoch()
+    started = time.perf_counter()
+    population.train_epoch()  # its losses are numbers: a GPU has come to the end of the epoch
+    return time.perf_counter() - started
 
 
 def population_rate(task: Task, device: torch.device, members: int) -> Rate:
     """Of a pack."""
     device_of(str(device))
-    run, before = Timed(device), _memory(device)
-    method.fit_population([Member(task, CONFIG, seed) for seed in range(members)], run)
+    before = _memory(device)
+    seconds = second_epoch(method, [Member(task, CONFIG, seed) for seed in range(members)], device)
     steps = members * -(-len(task.labels) // CONFIG.batch_size)
-    return Rate(steps / (run.ends[1] - run.ends[0]), (_memory(device) - before) / members)
+    return Rate(steps / seconds, (_memory(device) - before) / members)
 
 
 def _memory(device: torch.device) -> float:

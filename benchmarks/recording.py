@@ -16,6 +16,7 @@ from platform.datasets.simulator import simulate
 from platform.datasets.text import ClassText
 from platform.method import Member, Model, load_method
 from platform.training.fitting import Course, Fitting
+from platform.workers import Workers
 from platform.zeroshot.metrics import accuracy_by_class
 from platform.zeroshot.problem import Fold, Problem, ProblemOptions, load_problem
 
@@ -119,7 +120,7 @@ def recorded(name: str, values: Mapping[str, Any], data: str, split: str, proble
 
     tasks = [Member(folds[kind].task, config, seed) for seed, kind in members]
     course = Course(name, tasks, config.epochs - 1, keep, {})
-    Fitting(method, [course], torch.device("cpu")).fit()
+    Fitting(method, [course], Workers(torch.device("cpu"))).fit()
     labels = {kind: fold.samples.labels for kind, fold in folds.items()}
     return Recording(data, split, name.rpartition(".")[2], config.epochs, sides, stacked, labels)
 
@@ -138,7 +139,7 @@ def accuracies_of_grid(problem: Problem) -> tuple[list[Tensor], Tensor]:
         return {}
 
     course = Course("grid", [Member(f.task, c, 0) for f in folds for c in configs], 0, keep, {})
-    Fitting(method, [course], torch.device("cpu")).fit()
+    Fitting(method, [course], Workers(torch.device("cpu"))).fit()
     *validation, test = [torch.stack([found[f, c] for c in range(len(configs))]) for f in range(len(folds))]
     return validation, test.mean(1)
 

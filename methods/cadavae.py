@@ -40,15 +40,16 @@ from torch import Tensor
 
 from methods.latents import classifiers_on, drawn, rows_of_classes
 from methods.models import WeightsModel, check_seen_classifier, seen_classifiers
-from methods.population import Population
 from methods.vae import Distance, Latent, Reconstruction, crossed, crossed_slopes
 from platform.errors import InputError
-from platform.method import PAPERS_GATE, Member, Method, MethodConfig, Run
+from platform.learning.stacked import StackedPopulation
+from platform.method import PAPERS_GATE, Member, Method, MethodConfig, Population
 from platform.population.adam import PopulationAdam
 from platform.population.draws import generator
 from platform.population.layers import Layout, stacked_product, xavier
 from platform.population.noise import EpochNoise
 from platform.population.schedules import warm_up
+from platform.workers import Workers
 from platform.zeroshot.classifiers import Adam, Penalised, SoftmaxClassifier, Training
 from platform.zeroshot.task import Task
 
@@ -219,11 +220,10 @@ class CADAVAE(Method):
         "ntu120-synse": _COMPARISON | {"z": 200},
     }
 
-    def fit_population(self, members: Sequence[Member], run: Run) -> None:
-        """Train the members side by side. They share `pack_by`; task, seed and every other field may differ.
+    def population(self, members: Sequence[Member], workers: Workers) -> Population:
+        """Members that train side by side. They share `pack_by`; task, seed and every other field may differ.
 
-        Raises InputError where given logits are wanted and there are none, a warm-up ends before it starts, or the
-        workers cannot share a batch evenly.
+        Raises InputError where given logits are wanted and there are none, a warm-up ends before it starts.
         """
         for member in members:
             check_seen_classifier(member)
@@ -231,23 +231,20 @@ class CADAVAE(Method):
                 start, end = (getattr(member.config, f"{name}_{at}") for at in ("start", "end"))
                 if end < start:
                     raise InputError(f"{name}_end={end}: its warm-up starts at {start}; must not be below that")
-        if members[0].config.batch_size % run.world_size:
-            size = members[0].config.batch_size
-            raise InputError(f"batch_size={size}: must be a multiple of the {run.world_size} workers")
-        _Population(members, run).fit()
+        return _Population(members, workers)
 
 
 method = CADAVAE()
 
 
-class _Population(Population):
-    """CADA-VAE's members; see `methods.population`."""
+class _Population(StackedPopulation):
+    """CADA-VAE's members; see `platform.learning.stacked`."""
 
-    def __init__(self, members: Sequence[Member], run: Run) -> None:
+    def __init__(self, members: Sequence[Member], workers: Workers) -> None:
         self.configs: list[CADAVAEConfig] = [m.config for m in members]
         self.hidden, self.batch_size = self.configs[0].hidden, self.configs[0].batch_size
         self.layout = _HIDDEN if self.hidden else _SINGLE
-        super().__init__(members, run)
+        super().__init__(members, workers)
         self.absolute = self._where([c.reconstruction == "l1" for c in self.configs])
         self.by_variance = self._where([c.deviation == "released" for c in self.configs])
         self.elements = {kind: self._elements(kind) for kind in ("features", "text")}
@@ -272,8 +269,8 @@ class _Population(Population):
         self.optimiser = PopulationAdam(self.layers.parameters, rates, amsgrad=True)
         return [self.optimiser]
 
-    def train_epoch(self) -> list[dict[str, float]]:
-        mine = self.mine(self.batch_size)
+    def next_epoch(self) -> list[dict[str, float]]:
+        mine = self.workers.share(self.batch_size)
         steps, rows = self.data.batches(self.epochs, self.batch_size)
         rows = rows[:, :, mine]  # (longest, members, batch)
         weights = self._loss_weights()  # (3, members), for the whole epoch
@@ -285,7 +282,7 @@ class _Population(Population):
         for step, everyone in enumerate(active.all(1).tolist()):
             losses[step] = self.step((everyone, *aligned), rows[step], noise.step(step)[0], weights, active[step])
         totals = torch.where(active[:, None], losses, 0.0).sum(dim=0, dtype=torch.float64).float()
-        return self.report(_LOSSES, self.run.average([totals])[0] / active.sum(dim=0))
+        return self.report(_LOSSES, self.workers.average([totals])[0] / active.sum(dim=0))
 
     def models(self, indices: Sequence[int]) -> list[CADAVAEModel]:
         """Some members as they are now, each with its classifiers."""
@@ -357,7 +354,7 @@ class _Population(Population):
         everyone, crossing, near = kind
         losses = self._differentiate(*self.data.batch(rows), noise, weights, crossing, near)
         gradients = [self.layers.gradients[name] for name in self.optimiser.parameters]
-        self.optimiser.step(self.run.average(gradients), None if everyone else active)
+        self.optimiser.step(self.workers.average(gradients), None if everyone else active)
         return losses
 
     def _differentiate(

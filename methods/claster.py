@@ -42,10 +42,11 @@ from torch.nn.functional import log_softmax, normalize, one_hot, pad
 from methods.clustering import distances, first_centroids, netvlad, observed, preferences, reinforcement, represented
 from methods.compatibility import CompatibilityConfig, CompatibilityModel, CompatibilityPopulation, check_members
 from platform.errors import InputError
-from platform.method import Member, Method, Run
+from platform.method import Member, Method, Population
 from platform.population.adam import PopulationAdam
 from platform.population.draws import generator
 from platform.population.layers import Layout, stacked_product, uniform
+from platform.workers import Workers
 from platform.zeroshot.metrics import purity
 from platform.zeroshot.task import Task
 
@@ -268,14 +269,13 @@ class CLASTER(Method):
     def steps(self, config: CLASTERConfig, samples: int) -> int:
         return config.epochs * config.iterations
 
-    def fit_population(self, members: Sequence[Member], run: Run) -> None:
-        """Train the members side by side. They share `pack_by`; task, seed and every other field may differ.
+    def population(self, members: Sequence[Member], workers: Workers) -> Population:
+        """Members that train side by side. They share `pack_by`; task, seed and every other field may differ.
 
         Raises InputError where there are fewer samples than clusters, fields contradict each other (as policy=rllib
-        and clusters that nothing moves), given logits are wanted and there are none, or the workers cannot share a
-        batch evenly.
+        and clusters that nothing moves), given logits are wanted and there are none.
         """
-        check_members(members, run)
+        check_members(members)
         members = [replace(m, task=_thinned(m.task, m.config.train_share, m.seed)) for m in members]
         for member in members:
             config, count = member.config, len(member.task.labels)
@@ -285,24 +285,24 @@ class CLASTER(Method):
                 raise InputError(f"policy=rllib: clustering={config.clustering} moves no centroid; use reinforce")
             if config.inference == "estimated" and not config.visual_semantic:
                 raise InputError("inference=estimated: visual_semantic=false estimates no semantics; use predicted")
-        _Population(members, run).fit()
+        return _Population(members, workers)
 
 
 method = CLASTER()
 
 
 class _Population(CompatibilityPopulation):
-    """CLASTER's members; see `methods.population`. Slopes are autograd's."""
+    """CLASTER's members; see `platform.learning.stacked`. Slopes are autograd's."""
 
     losses = ("classification", "semantic", "reward")
     Model = CLASTERModel
 
-    def __init__(self, members: Sequence[Member], run: Run) -> None:
+    def __init__(self, members: Sequence[Member], workers: Workers) -> None:
         self.shape: CLASTERConfig = members[0].config  # for the fields of `pack_by`
         self.most_clusters = max(m.config.clusters for m in members)
         self.layout = self._layout()
-        self.device = run.device
-        super().__init__(members, run)
+        self.device = workers.device
+        super().__init__(members, workers)
         self.scales = torch.ones(len(members), 1, 2, device=self.device)  # of the policy's observations
         counts = torch.tensor([c.clusters for c in self.configs], device=self.device)
         self.exists = torch.arange(self.most_clusters, device=self.device) < counts[:, None]  # (members, K)
@@ -390,9 +390,9 @@ class _Population(CompatibilityPopulation):
     def steps_of_epoch(self) -> list[int]:
         return [c.iterations for c in self.configs]
 
-    def train_epoch(self) -> list[dict[str, float]]:
+    def next_epoch(self) -> list[dict[str, float]]:
         returns = self._train_policies()
-        found = super().train_epoch()
+        found = super().next_epoch()
         for m, losses in enumerate(found):
             losses["accuracy"] = (1 + losses["reward"]) / 2
             losses |= self._purities(m) | returns[m]
@@ -431,7 +431,7 @@ class _Population(CompatibilityPopulation):
                 chosen = network.choices(points.detach(), d, scores.detach().softmax(dim=2), self.scales)
             score = own.detach().exp()
             direction = reinforcement(
-                points.detach(), centroids, chosen, d, reward, score, self.run.average, stacked_product
+                points.detach(), centroids, chosen, d, reward, score, self.workers.average, stacked_product
             )
             self.layers.gradients["centroids"].copy_(-direction)
         return torch.stack([classification, fit, reward.mean(dim=1)]).detach()
@@ -440,7 +440,7 @@ class _Population(CompatibilityPopulation):
         losses = super()._take_step(everyone, rows, active)
         if self.shape.clustering in ("reinforce", "sgd"):
             alpha = self._alpha(self.optimiser.steps[0] - 1)
-            (direction,) = self.run.average([self.layers.gradients["centroids"]])
+            (direction,) = self.workers.average([self.layers.gradients["centroids"]])
             self.layers.parameters["centroids"].sub_((alpha * active)[:, None, None] * direction)
         return losses
 

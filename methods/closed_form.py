@@ -1,11 +1,11 @@
-"""What methods share that are solved and not trained: least squares on the features, and their only epoch.
+"""What methods share that are solved and not trained: least squares on the features.
 
 The features of a task are decomposed once, for all members and configurations that are fitted on it. A solution for
 other penalties is then a few small products, so that a whole grid of them costs little more than one.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 from weakref import WeakKeyDictionary
@@ -15,19 +15,17 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from methods.compatibility import CompatibilityConfig, CompatibilityModel
+from methods.compatibility import CompatibilityModel, CompatibilityScoring
 from methods.models import check_seen_classifier, seen_classifiers
-from platform.method import Member, Method, Run
+from platform.method import Member, SolvedMethod
 from platform.zeroshot.task import Task
 
 _ROWS = 8192  # of the features, that are in double precision at a time
 _OF_TASKS: WeakKeyDictionary[Task, dict[tuple[bool, torch.device], "Decomposition"]] = WeakKeyDictionary()
 
 
-class ClosedFormConfig(CompatibilityConfig):
+class ClosedFormConfig(CompatibilityScoring):
     """Fields of every such method: how its products become probabilities, and what joins both sides."""
-
-    epochs: ClassVar[int] = 1  # no hyperparameter: a solution has no second epoch
 
     temperature: float = Field(0.1, gt=0, description="by which products are divided before a softmax (ours)")
     seen_classifier: Literal["compatibility", "features", "logits"] = Field(
@@ -115,10 +113,9 @@ class ClosedFormModel(CompatibilityModel):
         return {"text": self.layer("map", x)}
 
 
-class ClosedFormMethod(Method):
+class ClosedFormMethod(SolvedMethod):
     """A method whose members are solved, each by itself. centred: whether their features are, around their mean."""
 
-    pack_by = ()
     Model: ClassVar[type[ClosedFormModel]]
     centred: ClassVar[bool]
 
@@ -126,23 +123,9 @@ class ClosedFormMethod(Method):
     def solve(self, config: Any, features: Decomposition, text: Tensor) -> Solution:
         """One member's. text: (S, T) of the seen classes, each at length 1, float64."""
 
-    def fit_population(self, members: Sequence[Member], run: Run) -> None:
-        """Solve for each member. They need agree in nothing; those of one task share its decomposition.
-
-        Raises InputError where given logits are wanted and there are none.
-        """
-        for member in members:
-            check_seen_classifier(member)
-        found = [self._fitted(member, run.device) for member in members]
-        going_on = True
-        while going_on:  # asked for another epoch, a solution stays what it is
-            going_on = run.epoch_end(
-                [{"squared_error": error} for _, error in found],
-                lambda indices: [found[i][0] for i in indices],
-                lambda indices: [{"epoch": torch.tensor(1)} for _ in indices],
-            )
-
-    def _fitted(self, member: Member, device: torch.device) -> tuple[ClosedFormModel, float]:
+    def solved(self, member: Member, device: torch.device) -> tuple[ClosedFormModel, Mapping[str, float]]:
+        """Members of one task share its decomposition. Raises InputError where logits are wanted and not there."""
+        check_seen_classifier(member)
         task, semantics = member.task, member.task.semantics.to(device)
         seen, unseen = semantics.split([len(task.seen), len(task.unseen)])
         features = decomposed(task, device, self.centred)
@@ -159,4 +142,4 @@ class ClosedFormMethod(Method):
             kept={name: tensor.float() for name, tensor in solution.kept.items()},
         )
         model.kept["seen_classes"] = model.class_places(seen)
-        return model, solution.error
+        return model, {"squared_error": solution.error}

@@ -11,10 +11,10 @@ from pydantic import Field
 from torch import Tensor
 
 from methods.models import WeightsModel, check_seen_classifier, seen_classifiers
-from methods.population import Population
-from platform.errors import InputError
-from platform.method import PAPERS_GATE, Member, MethodConfig, Model, Run
+from platform.learning.stacked import StackedPopulation
+from platform.method import PAPERS_GATE, Member, MethodConfig, Model, ScoringConfig
 from platform.population.adam import PopulationAdam
+from platform.workers import Workers
 
 # of SynSE's comparison, for the presets that have its values
 SYNSES_GATE: Mapping[str, Any] = {
@@ -25,7 +25,7 @@ SYNSES_GATE: Mapping[str, Any] = {
 }
 
 
-class CompatibilityConfig(MethodConfig):
+class CompatibilityScoring(ScoringConfig):
     """Fields of every such method: what the seen scores are, and what joins both sides."""
 
     seen_classifier: Literal["features", "logits", "compatibility"] = Field(
@@ -37,6 +37,10 @@ class CompatibilityConfig(MethodConfig):
         "soft",
         description="a gate, hard or soft (SynSE), calibrated stacking, or joint: compatibilities with all classes",
     )
+
+
+class CompatibilityConfig(CompatibilityScoring, MethodConfig):
+    """The same of one that is trained."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class CompatibilityModel(WeightsModel):
         return scores[:, : len(self.seen)], scores[:, len(self.seen) :]
 
 
-class CompatibilityPopulation(Population):
+class CompatibilityPopulation(StackedPopulation):
     """Members whose steps compare a batch with the text of all seen classes.
 
     text: (members, S, T), zero beyond a member's classes; is_class: (members, S) where they are; losses: names of the
@@ -86,10 +90,10 @@ class CompatibilityPopulation(Population):
     losses: ClassVar[Sequence[str]]
     Model: ClassVar[type[CompatibilityModel]]
 
-    def __init__(self, members: Sequence[Member], run: Run) -> None:
+    def __init__(self, members: Sequence[Member], workers: Workers) -> None:
         self.configs: list[Any] = [m.config for m in members]
         self.batch_size = self.configs[0].batch_size
-        super().__init__(members, run)
+        super().__init__(members, workers)
         self.text, self.is_class = self._seen_classes()
         self.first_class = torch.tensor(self.data.first_classes, device=self.device)[:, None]
         self.step = self.replayed(self._take_step)
@@ -109,16 +113,16 @@ class CompatibilityPopulation(Population):
         """Of each member; None for one pass over its samples."""
         return None
 
-    def train_epoch(self) -> list[dict[str, float]]:
+    def next_epoch(self) -> list[dict[str, float]]:
         steps, rows = self.data.batches(self.epochs, self.batch_size, self.steps_of_epoch())
-        rows = rows[:, :, self.mine(self.batch_size)]  # (longest, members, batch)
+        rows = rows[:, :, self.workers.share(self.batch_size)]  # (longest, members, batch)
         counts = torch.tensor(steps, device=self.device)
         active = self.alive & (torch.arange(len(rows), device=self.device)[:, None] < counts)  # (longest, members)
         losses = torch.zeros(len(rows), len(self.losses), len(self.members), device=self.device)
         for step, everyone in enumerate(active.all(1).tolist()):
             losses[step] = self.step(everyone, rows[step], active[step])
         totals = torch.where(active[:, None], losses, 0.0).sum(dim=0, dtype=torch.float64).float()
-        return self.report(self.losses, self.run.average([totals])[0] / active.sum(dim=0))
+        return self.report(self.losses, self.workers.average([totals])[0] / active.sum(dim=0))
 
     def models(self, indices: Sequence[int]) -> list[Model]:
         """Some members as they are now, each with its seen classifier."""
@@ -159,14 +163,11 @@ class CompatibilityPopulation(Population):
         labels = self.data.classes[rows] - self.first_class
         losses = self.differentiate(self.data.batch(rows)[0], labels, rows)
         gradients = [self.layers.gradients[name] for name in self.optimiser.parameters]
-        self.optimiser.step(self.run.average(gradients), None if everyone else active)
+        self.optimiser.step(self.workers.average(gradients), None if everyone else active)
         return losses
 
 
-def check_members(members: Sequence[Member], run: Run) -> None:
-    """Raises InputError where given logits are wanted and there are none, or workers cannot share a batch evenly."""
+def check_members(members: Sequence[Member]) -> None:
+    """Raises InputError where given logits are wanted and there are none."""
     for member in members:
         check_seen_classifier(member)
-    if members[0].config.batch_size % run.world_size:
-        size = members[0].config.batch_size
-        raise InputError(f"batch_size={size}: must be a multiple of the {run.world_size} workers")

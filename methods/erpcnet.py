@@ -69,10 +69,11 @@ from methods.locality_network import (
     squares,
 )
 from methods.locality_policy import LocalityPolicy
-from methods.locality_training import Learner
+from methods.locality_training import LocalityLearner
 from methods.locality_walks import Trace, Walk, by_policy, drawn_cells, in_turn, walked
 from platform.errors import InputError
-from platform.method import Member, Method, MethodConfig, Model, Run
+from platform.method import Learner, LearnerMethod, Member, MethodConfig, Model
+from platform.workers import Workers
 from platform.zeroshot.steps import Steps
 
 _SCORED_AT_ONCE = 64  # pictures
@@ -294,7 +295,7 @@ class ERPCNetModel(Model):
         return {}
 
 
-class ERPCNet(Method):
+class ERPCNet(LearnerMethod):
     """The method; see the module."""
 
     Config = ERPCNetConfig
@@ -328,32 +329,22 @@ class ERPCNet(Method):
         },
     }
 
-    def fit_population(self, members: Sequence[Member], run: Run) -> None:
-        """Train the members, one after the other in every epoch. They share `pack_by`; all else may differ.
+    def learner(self, member: Member, workers: Workers) -> Learner:
+        """A member in training. Members of a pack share `pack_by`; all else may differ.
 
-        Raises InputError where the samples are no pictures or too small, cells or epochs are too few, weights
-        cannot be had, or the workers cannot share a batch evenly.
+        Raises InputError where the samples are no pictures or too small, cells or epochs are too few, weights cannot be
+        had, or a worker has too few pictures a step.
         """
-        for config in (member.config for member in members):
-            if config.batch_size % run.world_size:
-                raise InputError(f"batch_size={config.batch_size}: must be a multiple of the {run.world_size} workers")
-            if config.batch_size // run.world_size < 2:
-                raise InputError(f"batch_size={config.batch_size}: batch normalisation needs two pictures a worker")
-            if config.sampler == "policy" and not config.policy_epochs:
-                raise InputError("policy_epochs=0: sampler=policy would never learn one; use sampler=random")
-            if config.network_epochs < 1:
-                raise InputError(
-                    f"policy_epochs={config.policy_epochs}: leaves none of the {config.epochs} epochs for stage I"
-                )
-        learners = [Learner(member, run) for member in members]
-        going_on = True
-        while going_on:
-            losses = [learner.train_epoch() for learner in learners]
-            going_on = run.epoch_end(
-                losses,
-                lambda chosen: [learners[m].model(ERPCNetModel) for m in chosen],
-                lambda chosen: [learners[m].state() for m in chosen],
+        config = member.config
+        if config.batch_size // workers.world_size < 2:
+            raise InputError(f"batch_size={config.batch_size}: batch normalisation needs two pictures a worker")
+        if config.sampler == "policy" and not config.policy_epochs:
+            raise InputError("policy_epochs=0: sampler=policy would never learn one; use sampler=random")
+        if config.network_epochs < 1:
+            raise InputError(
+                f"policy_epochs={config.policy_epochs}: leaves none of the {config.epochs} epochs for stage I"
             )
+        return LocalityLearner(member, workers, ERPCNetModel)
 
 
 method = ERPCNet()

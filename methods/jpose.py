@@ -38,9 +38,10 @@ from methods.compatibility import (
     check_members,
 )
 from platform.errors import InputError
-from platform.method import Member, Method, Run
+from platform.method import Member, Method, Population
 from platform.population.draws import generator
 from platform.population.layers import stacked_product, uniform
+from platform.workers import Workers
 
 _PARTS = ("verb", "noun")
 
@@ -105,31 +106,30 @@ class JPoSE(Method):
     def text_parts(self, config: JPoSEConfig) -> tuple[str, ...]:
         return _PARTS
 
-    def fit_population(self, members: Sequence[Member], run: Run) -> None:
-        """Train the members side by side. They share `pack_by`; task, seed and every other field may differ.
+    def population(self, members: Sequence[Member], workers: Workers) -> Population:
+        """Members that train side by side. They share `pack_by`; task, seed and every other field may differ.
 
-        Raises InputError where the class text is no verb and noun, given logits are wanted and there are none, or the
-        workers cannot share a batch evenly.
+        Raises InputError where the class text is no verb and noun, given logits are wanted and there are none.
         """
         for member in members:
             if (width := member.task.semantics.shape[1]) % 2:
                 raise InputError(
                     f"class text {width} wide is no verb and noun; --text verb+noun --combine concatenate gives them"
                 )
-        check_members(members, run)
-        _Population(members, run).fit()
+        check_members(members)
+        return _Population(members, workers)
 
 
 method = JPoSE()
 
 
 class _Population(CompatibilityPopulation):
-    """JPoSE's members; see `methods.population`. Slopes are autograd's."""
+    """JPoSE's members; see `platform.learning.stacked`. Slopes are autograd's."""
 
     losses = ("verb", "noun", "joint", "within")
     Model = JPoSEModel
 
-    def __init__(self, members: Sequence[Member], run: Run) -> None:
+    def __init__(self, members: Sequence[Member], workers: Workers) -> None:
         self.text_layers = members[0].config.text_layers
         self.layout = {}
         for part in _PARTS:
@@ -138,7 +138,7 @@ class _Population(CompatibilityPopulation):
                 self.layout[f"{part}_y_1"] = (("text",), ("hidden",))
             self.layout[f"{part}_y"] = (("hidden" if self.text_layers == 2 else "text",), ("width",))
         self.layout |= {f"joint_{side}": (("width", "width"), ("joint",)) for side in "xy"}
-        super().__init__(members, run)
+        super().__init__(members, workers)
         # (members, S) which classes share a verb, and a noun
         self.words = [torch.stack([_words(part) for part in self.text.chunk(2, dim=2)[p]]) for p in range(2)]
         self.margin, self.within, self.joint_weight, self.decay = (

@@ -22,8 +22,9 @@ from methods.locality_network import (
 )
 from methods.locality_policy import LocalityPolicy, first_weights
 from methods.locality_walks import Walk, by_policy, walked
-from platform.method import Member, Model, Run
+from platform.method import Learner, Member, Model
 from platform.population.draws import generator, shuffled_rows
+from platform.workers import Workers
 
 if TYPE_CHECKING:
     from methods.environments.localities import Localities
@@ -32,26 +33,33 @@ _LOSSES = ("global", "local", "joint", "maximum")
 _EMBEDDED_AT_ONCE = 64  # pictures
 
 
-class Learner:
+class LocalityLearner(Learner):
     """A member's network, optimiser and policy, and how far it is.
 
     A member whose losses are no longer finite is left as it is. Stage II needs every training picture's localities,
     N·G·E numbers for each member; they are computed once, and again after a restart, or where members leave or join.
     """
 
-    def __init__(self, member: Member, run: Run) -> None:
-        self.config, self.task, self.seed, self.run = member.config, member.task, member.seed, run
+    def __init__(self, member: Member, workers: Workers, kind: type[Model]) -> None:
+        """kind: of the models that it makes."""
+        self.config, self.task, self.seed, self.workers, self.kind = (
+            member.config,
+            member.task,
+            member.seed,
+            workers,
+            kind,
+        )
         squares(self.task.features, self.config.side)  # raises where they are no pictures
         state, width = member.state, self.task.semantics.shape[1]
         if state:
-            weights = {name: t.to(run.device, copy=True) for name, t in _named(state, "weights").items()}
+            weights = {name: t.to(workers.device, copy=True) for name, t in _named(state, "weights").items()}
             self.network = network_of(self.config, width, weights)
         else:
-            self.network = fresh_network(self.config, width, self.seed).to(run.device)
-        self.text = self.task.semantics[: len(self.task.seen)].to(run.device)
+            self.network = fresh_network(self.config, width, self.seed).to(workers.device)
+        self.text = self.task.semantics[: len(self.task.seen)].to(workers.device)
         self.epoch = int(state["epoch"]) if state else 0
         self.alive = bool(state["alive"]) if state else True
-        self.policy = {name: t.to(run.device) for name, t in _named(state, "policy").items()} if state else {}
+        self.policy = {name: t.to(workers.device) for name, t in _named(state, "policy").items()} if state else {}
         self.optimiser = self._optimiser(_named(state, "momentum") if state else {})
         self.localities: Localities | None = None
         self.finite = True  # whether all that rewards are made of is
@@ -70,10 +78,9 @@ class Learner:
         self.epoch += 1
         return found
 
-    def model(self, kind: type[Model]) -> Model:
-        """As it is now."""
+    def model(self) -> Model:
         task = self.task
-        return kind(
+        return self.kind(
             seen=task.seen,
             unseen=task.unseen,
             combination=None,
@@ -81,7 +88,7 @@ class Learner:
             seed=self.seed,
             weights=self.fixed or _copied(self.network),
             policy=dict(self.policy),
-            semantics=task.semantics.to(self.run.device),
+            semantics=task.semantics.to(self.workers.device),
         )
 
     def state(self) -> dict[str, Tensor]:
@@ -117,49 +124,49 @@ class Learner:
 
     def _train_network(self) -> dict[str, float]:
         """An epoch of stage I: cells at random, T steps, no early end."""
-        config, network, run = self.config, self.network, self.run
-        size, world, rank = config.batch_size, run.world_size, run.rank
+        config, network, workers = self.config, self.network, self.workers
+        size, world, rank = config.batch_size, workers.world_size, workers.rank
         for group in self.optimiser.param_groups:
             group["lr"] = group["first"] * 0.1 ** (self.epoch // config.decay_epochs)
         rows = shuffled_rows(len(self.task.labels), size, generator(self.seed, "shuffle", self.epoch))
         rows = rows[:, size * rank // world : size * (rank + 1) // world]  # this worker's share of each batch
         names = _LOSSES if network.cells else _LOSSES[:1]
-        totals = torch.zeros(len(names) + 1, device=run.device)
+        totals = torch.zeros(len(names) + 1, device=workers.device)
         network.train()
-        with torch.enable_grad(), _named_draws(run.device, self.seed, "epoch", self.epoch, rank):
+        with torch.enable_grad(), _named_draws(workers.device, self.seed, "epoch", self.epoch, rank):
             for batch in rows:
                 pictures = augmented(self._pictures(batch), config.side, config.smallest_crop)
-                labels = self.task.labels[batch].to(run.device)
+                labels = self.task.labels[batch].to(workers.device)
                 chosen = None
                 if network.cells:
-                    chosen = torch.rand(len(batch), network.cells).argsort(dim=1)[:, : config.steps].to(run.device)
-                terms, right = network.terms(normalised(pictures.to(run.device)), labels, self.text, chosen)
+                    chosen = torch.rand(len(batch), network.cells).argsort(dim=1)[:, : config.steps].to(workers.device)
+                terms, right = network.terms(normalised(pictures.to(workers.device)), labels, self.text, chosen)
                 self.optimiser.zero_grad()
                 terms.sum().backward()
-                run.average([p.grad for p in network.parameters() if p.grad is not None])
+                workers.average([p.grad for p in network.parameters() if p.grad is not None])
                 if config.gradient_cut:
                     clip_grad_norm_(network.parameters(), config.gradient_cut)
                 self.optimiser.step()
                 totals += torch.cat([terms.detach(), right.float().mean()[None]])
         if world > 1:  # each worker's batch normalisation has seen its own share
-            run.average([buffer for buffer in network.buffers() if buffer.is_floating_point()])
-        means = run.average([totals])[0] / len(rows)
+            workers.average([buffer for buffer in network.buffers() if buffer.is_floating_point()])
+        means = workers.average([totals])[0] / len(rows)
         return dict(zip((*names, "accuracy"), means.tolist(), strict=True))
 
     def _train_policy(self) -> dict[str, float]:
         """An epoch of stage II: the policy learns where to look; everything else stays as it is."""
         from methods.environments.locality_ppo import LocalityPPOOptions, improved  # Ray stands behind it
 
-        config, run, network = self.config, self.run, self.network.eval().requires_grad_(False)
+        config, workers, network = self.config, self.workers, self.network.eval().requires_grad_(False)
         self.fixed = self.fixed or network.state_dict()
         self.optimiser.zero_grad(set_to_none=True)  # stage II needs the room
         self.optimiser.state.clear()
         draw = generator(self.seed, "policy", self.epoch)
         policy = self.policy or first_weights(network.width, network.cells, draw)
         seed = int(torch.randint(1 << 30, (), generator=draw))
-        policy = {name: t.to(run.device) for name, t in policy.items()}
+        policy = {name: t.to(workers.device) for name, t in policy.items()}
         names, values = ("policy_return", "random_return", "policy_steps", "random_steps", "accuracy"), [math.nan] * 5
-        if run.rank == 0:  # the others take what it finds
+        if workers.rank == 0:  # the others take what it finds
             with torch.no_grad():
                 localities = self._everywhere()
                 options = LocalityPPOOptions(
@@ -175,13 +182,13 @@ class Learner:
             if self.finite:  # else it has diverged, and no action can be drawn
                 played = self._on_cpu(localities) if config.env_runners else localities
                 learned, found = improved(policy, played, options, seed)
-                policy = {name: learned[name].to(run.device) for name in policy}  # every worker's order is this one
+                policy = {name: learned[name].to(workers.device) for name in policy}  # every worker's order is this one
                 if all(bool(t.isfinite().all()) for t in policy.values()):
                     values = [*(found[name] for name in names[:-1]), self._accuracy(policy, localities)]
         told = [torch.tensor(values, dtype=torch.float64), *(t.clone() for t in policy.values())]
-        if run.world_size > 1:
-            sent = [t.to(run.device) for t in told]
-            told = run.average([t * run.world_size if run.rank == 0 else torch.zeros_like(t) for t in sent])
+        if workers.world_size > 1:
+            sent = [t.to(workers.device) for t in told]
+            told = workers.average([t * workers.world_size if workers.rank == 0 else torch.zeros_like(t) for t in sent])
         self.policy = dict(zip(policy, told[1:], strict=True))
         return dict(zip(names, told[0].tolist(), strict=True))
 
@@ -191,13 +198,13 @@ class Learner:
 
         if self.localities is not None:
             return self.localities
-        network, labels = self.network, self.task.labels.to(self.run.device)
+        network, labels = self.network, self.task.labels.to(self.workers.device)
         count, cells, width = len(labels), network.cells, network.width
         # places first: of a whole data set they are gigabytes, of which there is room for one copy
         places, whole, ratios = (self.text.new_empty(count, *size) for size in ((cells, width), (width,), (cells,)))
         for rows in torch.arange(count).split(_EMBEDDED_AT_ONCE):
             pictures = centred(self.task.features[rows.to(self.task.features.device)], self.config.side)
-            maps, whole[rows] = network.embedded(normalised(pictures.to(self.run.device)))
+            maps, whole[rows] = network.embedded(normalised(pictures.to(self.workers.device)))
             places[rows], ratios[rows] = network.everywhere(maps)
         believed = (network.global_attributes(whole) @ self.text.T).softmax(dim=1)
         self.localities = Localities(
@@ -228,7 +235,7 @@ class Learner:
         """Share of the training pictures that the union recognises among the seen classes, as the walks end."""
         config, right = self.config, 0.0
         with torch.no_grad():
-            for rows in torch.arange(len(localities.labels), device=self.run.device).split(1024):
+            for rows in torch.arange(len(localities.labels), device=self.workers.device).split(1024):
                 walk = self._walk_of(rows, policy, localities)
                 ends = walk.ends(self.text, config.sigma, config.entropy)
                 found = walk.predictions(self.text)[torch.arange(len(rows), device=rows.device), ends].argmax(dim=1)

@@ -46,10 +46,11 @@ from methods.compatibility import (
 )
 from methods.outputs import warn_of_relu
 from platform.errors import InputError
-from platform.method import Member, Method, Run
+from platform.method import Member, Method, Population
 from platform.population.adam import PopulationAdam
 from platform.population.draws import generator
 from platform.population.layers import Layout, stacked_product, uniform
+from platform.workers import Workers
 
 _LAYERS: Layout = {  # rows and columns of each layer's matrix
     "encoder_x": (("features",), ("code",)),
@@ -135,32 +136,31 @@ class ReViSE(Method):
         }
     }
 
-    def fit_population(self, members: Sequence[Member], run: Run) -> None:
-        """Train the members side by side. They share `pack_by`; task, seed and every other field may differ.
+    def population(self, members: Sequence[Member], workers: Workers) -> Population:
+        """Members that train side by side. They share `pack_by`; task, seed and every other field may differ.
 
-        Raises InputError where given logits are wanted and there are none, a logarithm is wanted of negative features,
-        or the workers cannot share a batch evenly.
+        Raises InputError where given logits are wanted and there are none, a logarithm is wanted of negative features.
         """
         for member in members:
             if member.config.log_features and (least := member.task.features.min().item()) < 0:
                 raise InputError(f"log_features=true: some features are negative ({least:g}); try --normalise none")
-        check_members(members, run)
+        check_members(members)
         warn_of_relu("revise", members)
-        _Population(members, run).fit()
+        return _Population(members, workers)
 
 
 method = ReViSE()
 
 
 class _Population(CompatibilityPopulation):
-    """ReViSE's members; see `methods.population`."""
+    """ReViSE's members; see `platform.learning.stacked`."""
 
     layout = _LAYERS
     losses = ("association", "reconstruction", "contraction", "discrepancy")
     Model = ReViSEModel
 
-    def __init__(self, members: Sequence[Member], run: Run) -> None:
-        super().__init__(members, run)
+    def __init__(self, members: Sequence[Member], workers: Workers) -> None:
+        super().__init__(members, workers)
         self.associations = {kind: self.chosen([c.association == kind for c in self.configs]) for kind in _ASSOCIATIONS}
         self.fixed = self.chosen([c.negatives == "fixed" for c in self.configs])
         pulls = [float(c.association == "hinge") for c in self.configs]

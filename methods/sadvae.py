@@ -31,15 +31,16 @@ from torch.nn.functional import logsigmoid
 
 from methods.latents import check_classifier, classifiers_on, training_of
 from methods.outputs import warn_of_relu
-from methods.population import Population
 from methods.vae import LEAST_MOVEMENT, Latent, Reconstruction, crossed, crossed_slopes
 from platform.errors import InputError, InputWarning
-from platform.method import PAPERS_GATE, Member, Method, MethodConfig, Model, Run
+from platform.learning.stacked import StackedPopulation
+from platform.method import PAPERS_GATE, Member, Method, MethodConfig, Model, Population
 from platform.population.adam import PopulationAdam
 from platform.population.draws import generator
 from platform.population.layers import stacked_product, xavier
 from platform.population.noise import EpochNoise
 from platform.population.schedules import epoch_progress, ramp
+from platform.workers import Workers
 from platform.zeroshot.classifiers import SoftmaxClassifier, fit_on_features, fit_on_task
 from platform.zeroshot.task import Task
 
@@ -227,12 +228,11 @@ class SADVAE(Method):
         "papers-gate": {**PAPERS_GATE, "combination": "soft"},  # Eq. 11, to be joined with a table's preset
     }
 
-    def fit_population(self, members: Sequence[Member], run: Run) -> None:
-        """Train the members side by side. They share `pack_by`; task, seed and every other field may differ.
+    def population(self, members: Sequence[Member], workers: Workers) -> Population:
+        """Members that train side by side. They share `pack_by`; task, seed and every other field may differ.
 
-        Raises InputError where given logits are wanted and there are none, C_u has a ReLU and is not fitted by Adam, or
-        the workers cannot share a batch evenly. Warns where features take the place of logits that would have been
-        preferred.
+        Raises InputError where given logits are wanted and there are none, or C_u has a ReLU and is not fitted by Adam.
+        Warns where features take the place of logits that would have been preferred.
         """
         for member in members:
             check_classifier(member.config)
@@ -240,25 +240,22 @@ class SADVAE(Method):
             raise InputError("seen_classifier=logits: the data folder has no logits; use seen_classifier=features")
         if any(m.config.seen_classifier == "logits-or-features" and m.task.logits is None for m in members):
             warnings.warn("sadvae: the data folder has no logits, so C_s is fitted on the features", InputWarning, 2)
-        if members[0].config.batch_size % run.world_size:
-            size = members[0].config.batch_size
-            raise InputError(f"batch_size={size}: {run.world_size} workers need a multiple of {run.world_size}")
         warn_of_relu("sadvae", members)
-        _Population(members, run).fit()
+        return _Population(members, workers)
 
 
 method = SADVAE()
 
 
-class _Population(Population):
-    """SA-DVAE's members; see `methods.population`."""
+class _Population(StackedPopulation):
+    """SA-DVAE's members; see `platform.learning.stacked`."""
 
     layout = _LAYERS
 
-    def __init__(self, members: Sequence[Member], run: Run) -> None:
+    def __init__(self, members: Sequence[Member], workers: Workers) -> None:
         self.configs: list[SADVAEConfig] = [m.config for m in members]
         self.config = self.configs[0]  # for the fields of `pack_by`
-        super().__init__(members, run)
+        super().__init__(members, workers)
         self.z_v = self.layers.widest["z_v"]
         self.discriminator_steps = torch.tensor([c.n_d for c in self.configs], device=self.device)
         self.adversarial = torch.tensor([c.alignment == "fd+tc" for c in self.configs], device=self.device)
@@ -293,9 +290,9 @@ class _Population(Population):
         self.optimiser, self.adversary_optimiser = PopulationAdam(vae, rates), PopulationAdam(adversary, rates)
         return self.optimiser, self.adversary_optimiser
 
-    def train_epoch(self) -> list[dict[str, float]]:
-        batch_size, world, rank = self.config.batch_size, self.run.world_size, self.run.rank
-        mine = slice(batch_size * rank // world, batch_size * (rank + 1) // world)
+    def next_epoch(self) -> list[dict[str, float]]:
+        batch_size = self.config.batch_size
+        mine = self.workers.share(batch_size)
         steps, rows = self.data.batches(self.epochs, batch_size)  # steps: of each member
         rows = rows[:, :, mine]  # (longest, members, batch)
         weights = self._loss_weights(steps)  # (longest, 6, members)
@@ -311,7 +308,7 @@ class _Population(Population):
         totals = torch.where(counted, losses, 0.0).sum(dim=0, dtype=torch.float64).float()
         counts = counted.sum(dim=0)
         counts[4:].clamp_(min=1)
-        return self._report(self.run.average([totals])[0] / counts)
+        return self.report(_LOSSES, self.workers.average([totals])[0] / counts)
 
     def _take_step(
         self,
@@ -341,7 +338,7 @@ class _Population(Population):
             own = self._train_adversary(*self._redrawn(latent_x, latent_y, *fresh), weights[5], due)
         losses = self._differentiate(x, y, latent_x, latent_y, order if penalised else None, weights)
         gradients = [self.layers.gradients[name] for name in self.optimiser.parameters]
-        self.optimiser.step(self.run.average(gradients), None if everyone else active)
+        self.optimiser.step(self.workers.average(gradients), None if everyone else active)
         if adversary and not fresh:
             own = self._train_adversary(latent_x.z, order, weights[5], due)
         return torch.cat([losses, own[None]])
@@ -468,7 +465,7 @@ class _Population(Population):
         self.layers.write_slopes("discriminator_2", hidden, slope_logits[..., None])
         self.layers.write_slopes("discriminator_1", inputs, self._slope_hidden(hidden, slope_logits))
         gradients = [self.layers.gradients[name] for name in self.adversary_optimiser.parameters]
-        self.adversary_optimiser.step(self.run.average(gradients), due)
+        self.adversary_optimiser.step(self.workers.average(gradients), due)
         return -0.5 * value
 
     def _discriminate(self, z: Tensor, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -527,11 +524,6 @@ class _Population(Population):
                 )
             )
         return torch.stack(columns, dim=2).to(self.device)
-
-    def _report(self, means: Tensor) -> list[dict[str, float]]:
-        """Each member's losses, and who lives on. means: (losses, members), NaN for a member frozen before (0 / 0)."""
-        self.alive &= means.isfinite().all(dim=0)
-        return [dict(zip(_LOSSES, column, strict=True)) for column in means.T.tolist()]
 
 
 def _unseen_classifiers(

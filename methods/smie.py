@@ -36,9 +36,10 @@ from torch import Tensor
 from torch.nn.functional import layer_norm, normalize, softplus
 
 from methods.compatibility import CompatibilityConfig, CompatibilityModel, CompatibilityPopulation, check_members
-from platform.method import Member, Method, Run
+from platform.method import Member, Method, Population
 from platform.population.draws import generator
 from platform.population.layers import Layout, stacked_product, uniform
+from platform.workers import Workers
 
 _LAYERS: Layout = {  # the first layer in two, for a class's text goes through it once
     "visual": (("features",), ("hidden_1",)),
@@ -98,27 +99,27 @@ class SMIE(Method):
 }"""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"released": {"test_normalisation": False}}
 
-    def fit_population(self, members: Sequence[Member], run: Run) -> None:
-        """Train the members side by side. They share `pack_by`; task, seed and every other field may differ.
+    def population(self, members: Sequence[Member], workers: Workers) -> Population:
+        """Members that train side by side. They share `pack_by`; task, seed and every other field may differ.
 
-        Raises InputError where given logits are wanted and there are none, or the workers cannot share a batch evenly.
+        Raises InputError where given logits are wanted and there are none.
         """
-        check_members(members, run)
-        _Population(members, run).fit()
+        check_members(members)
+        return _Population(members, workers)
 
 
 method = SMIE()
 
 
 class _Population(CompatibilityPopulation):
-    """SMIE's members; see `methods.population`."""
+    """SMIE's members; see `platform.learning.stacked`."""
 
     layout = _LAYERS
     losses = ("information", "temporal")
     Model = SMIEModel
 
-    def __init__(self, members: Sequence[Member], run: Run) -> None:
-        super().__init__(members, run)
+    def __init__(self, members: Sequence[Member], workers: Workers) -> None:
+        super().__init__(members, workers)
         self.text = normalize(self.text, dim=2)
         self.temporal_weight, self.temporal_margin = (
             self.numbers(name) for name in ("temporal_weight", "temporal_margin")
@@ -141,9 +142,9 @@ class _Population(CompatibilityPopulation):
                 weights[f"{layer}_bias"] = uniform(inputs, 1, widths[columns], draw)
         return weights
 
-    def train_epoch(self) -> list[dict[str, float]]:
+    def next_epoch(self) -> list[dict[str, float]]:
         self.optimiser.set_rates([rate_of(c, epoch) for c, epoch in zip(self.configs, self.epochs, strict=True)])
-        return super().train_epoch()
+        return super().next_epoch()
 
     def differentiate(self, x: Tensor, labels: Tensor, rows: Tensor) -> Tensor:
         masked = None

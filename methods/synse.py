@@ -31,15 +31,16 @@ from torch.nn.functional import normalize, pad
 
 from methods.latents import check_classifier, classifiers_on, drawn, rows_of_classes, training_of
 from methods.outputs import warn_of_relu
-from methods.population import Population
 from methods.vae import LEAST_MOVEMENT, Latent, Reconstruction, crossed, crossed_slopes
 from platform.errors import InputError
-from platform.method import PAPERS_GATE, Member, Method, MethodConfig, Model, Run
+from platform.learning.stacked import StackedPopulation
+from platform.method import PAPERS_GATE, Member, Method, MethodConfig, Model, Population
 from platform.population.adam import PopulationAdam
 from platform.population.draws import generator
 from platform.population.layers import Layout, stacked_product, xavier
 from platform.population.noise import EpochNoise
 from platform.population.schedules import rising, switched_on
+from platform.workers import Workers
 from platform.zeroshot.classifiers import SoftmaxClassifier, fit_on_task
 from platform.zeroshot.task import Task
 
@@ -240,21 +241,16 @@ class SynSE(Method):
     def steps(self, config: SynSEConfig, samples: int) -> int:
         return config.epochs * config.cycle
 
-    def fit_population(self, members: Sequence[Member], run: Run) -> None:
-        """Train the members side by side. They share `pack_by`; task, seed and every other field may differ.
+    def population(self, members: Sequence[Member], workers: Workers) -> Population:
+        """Members that train side by side. They share `pack_by`; task, seed and every other field may differ.
 
         Raises InputError where given logits are wanted and there are none, the class text has no halves, a cycle ends
-        before its cross-modal reconstruction begins, f_u has a ReLU and is not fitted by Adam, or the workers cannot
-        share a batch evenly.
+        before its cross-modal reconstruction begins, f_u has a ReLU and is not fitted by Adam.
         """
         for member in members:
             _check(member)
-        if members[0].config.batch_size % run.world_size:
-            raise InputError(
-                f"batch_size={members[0].config.batch_size}: must be a multiple of the {run.world_size} workers"
-            )
         warn_of_relu("synse", members)
-        _Population(members, run).fit()
+        return _Population(members, workers)
 
 
 method = SynSE()
@@ -277,15 +273,15 @@ def _check(member: Member) -> None:
         )
 
 
-class _Population(Population):
-    """SynSE's members; see `methods.population`."""
+class _Population(StackedPopulation):
+    """SynSE's members; see `platform.learning.stacked`."""
 
-    def __init__(self, members: Sequence[Member], run: Run) -> None:
+    def __init__(self, members: Sequence[Member], workers: Workers) -> None:
         self.configs: list[SynSEConfig] = [m.config for m in members]
         self.config = self.configs[0]  # for the fields of `pack_by`
         self.parts = _PARTS[self.config.parts]
         self.layout = _layers(self.parts)
-        super().__init__(members, run)
+        super().__init__(members, workers)
         self.data.semantics = _in_parts(self.data.semantics, self.parts)
         self.z = self.layers.widest["z"]
         relu = torch.tensor([c.output_relu for c in self.configs], device=self.device)[:, None, None]
@@ -316,10 +312,10 @@ class _Population(Population):
         self.optimiser = PopulationAdam(self.layers.parameters, [c.learning_rate for c in self.configs])
         return [self.optimiser]
 
-    def train_epoch(self) -> list[dict[str, float]]:
+    def next_epoch(self) -> list[dict[str, float]]:
         """The members' next cycle."""
-        batch_size, world, rank = self.config.batch_size, self.run.world_size, self.run.rank
-        mine = slice(batch_size * rank // world, batch_size * (rank + 1) // world)
+        batch_size = self.config.batch_size
+        mine = self.workers.share(batch_size)
         cycles, rows = self.data.batches(self.epochs, batch_size, [c.cycle for c in self.configs])
         rows = rows[:, :, mine]  # (longest, members, batch)
         weights = self._loss_weights()  # (longest, 3, members)
@@ -335,7 +331,7 @@ class _Population(Population):
         totals = torch.where(counted, losses, 0.0).sum(dim=0, dtype=torch.float64).float()
         counts = counted.sum(dim=0)
         counts[1].clamp_(min=1)
-        return self._report(self.run.average([totals])[0] / counts)
+        return self.report(_LOSSES, self.workers.average([totals])[0] / counts)
 
     def models(self, indices: Sequence[int]) -> list[SynSEModel]:
         """Some members as they are now, each with its classifiers."""
@@ -400,7 +396,7 @@ class _Population(Population):
         everyone, crossing = kind
         losses = self._differentiate(*self.data.batch(rows), noise, weights, crossing)
         gradients = [self.layers.gradients[name] for name in self.optimiser.parameters]
-        self.optimiser.step(self.run.average(gradients), None if everyone else active)
+        self.optimiser.step(self.workers.average(gradients), None if everyone else active)
         return losses
 
     def _differentiate(self, x: Tensor, y: Tensor, noise: Tensor, weights: Tensor, crossing: bool) -> Tensor:
@@ -455,11 +451,6 @@ class _Population(Population):
             slope *= kept
         self.layers.write_slopes(layer, latents, slope)
         return reconstruction.errors * elements, stacked_product(slope, self.layers.parameters[layer].transpose(1, 2))
-
-    def _report(self, means: Tensor) -> list[dict[str, float]]:
-        """Each member's losses, and who lives on. means: (losses, members), NaN for a member frozen before (0 / 0)."""
-        self.alive &= means.isfinite().all(dim=0)
-        return [dict(zip(_LOSSES, column, strict=True)) for column in means.T.tolist()]
 
 
 def _layers(parts: Sequence[str]) -> Layout:

@@ -1,14 +1,15 @@
-"""The contract of a method: what the platform calls, and what it gives.
+"""The contract of a method: what the platform calls, and what it returns.
 
 A method is a module with one object `method`. The platform finds it by the module's name, so `my_lab.my_method` works
-like `methods.sadvae`.
+like `methods.sadvae`. The platform owns the training loop: a method makes learners, of one member each, or populations,
+of several that train side by side, and the platform asks them for epochs, models and states.
 """
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,13 +18,17 @@ from torch import Tensor
 from platform.configuration import validated
 from platform.datasets.contents import FeatureKind, Normalisation
 from platform.errors import InputError
+from platform.workers import Workers
 from platform.zeroshot.gate import Combination, GateOptions
 from platform.zeroshot.steps import Steps
 from platform.zeroshot.task import Task
 
 
-class MethodConfig(BaseModel):
-    """Base of a method's Config: frozen; one field a hyperparameter, the paper's value its default."""
+class ScoringConfig(BaseModel):
+    """What every Config has: how features are normalised, and how seen and unseen scores are joined.
+
+    The base of a method's Config that is solved and not trained (`SolvedMethod`).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -75,6 +80,18 @@ class MethodConfig(BaseModel):
         return 0
 
 
+class MethodConfig(ScoringConfig):
+    """Base of a trained method's Config: frozen; one field a hyperparameter, the paper's value its default."""
+
+    epochs: int = Field(10, ge=1, description="passes over the training samples")
+    batch_size: int = Field(32, ge=1, description="samples a step")
+
+
+def epochs_of(config: ScoringConfig) -> int:
+    """Those of a trained method; a solution is found in one."""
+    return config.epochs if isinstance(config, MethodConfig) else 1
+
+
 # The gate of SynSE and SA-DVAE, for presets that give a paper's or a released code's values; each names its own kind.
 PAPERS_GATE: Mapping[str, Any] = {
     "gate_inputs": "probabilities",
@@ -86,36 +103,13 @@ PAPERS_GATE: Mapping[str, Any] = {
 class Member:
     """One of a population: what to train on, how, and the seed that names its random draws.
 
-    state: from which to go on, as `epoch_end` was given it after the member's last epoch; None at a fresh start.
+    state: from which to go on, as its learner or population returned it; None at a fresh start.
     """
 
     task: Task
     config: Any
     seed: int
     state: Mapping[str, Tensor] | None = field(default=None, repr=False)
-
-
-class Run(Protocol):
-    """What a method is given beside its members."""
-
-    device: torch.device
-    rank: int  # this process among the data-parallel workers
-    world_size: int
-
-    def epoch_end(
-        self,
-        losses: Sequence[Mapping[str, float]],
-        models: "Callable[[Sequence[int]], Sequence[Model]]",
-        states: Callable[[Sequence[int]], Sequence[Mapping[str, Tensor]]],
-    ) -> bool:
-        """Called once after each epoch of all members; a method returns where the answer is False.
-
-        It is then called again with whoever goes on, and perhaps others: members have their own counts of epochs, which
-        stand in their states. losses: of each member; models, states: of the members asked for, as they are now.
-        """
-
-    def average(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Gradients averaged over the data-parallel workers, in place; unchanged with one worker."""
 
 
 @dataclass(frozen=True)
@@ -189,10 +183,58 @@ class Model(ABC):
         return self.combination
 
 
+class Learner(ABC):
+    """One member in training: the platform asks for its epochs, one after the other."""
+
+    @abstractmethod
+    def train_epoch(self) -> Mapping[str, float]:
+        """Train the next epoch; returns its mean losses, which are not finite once the member has diverged."""
+
+    @abstractmethod
+    def model(self) -> Model:
+        """The model as it is now, which later epochs leave as it is."""
+
+    @abstractmethod
+    def state(self) -> Mapping[str, Tensor]:
+        """Everything that its next epochs depend on, the count of epochs included, copied."""
+
+
+class Population(ABC):
+    """Several members that train side by side; they may have trained for different counts of epochs."""
+
+    @abstractmethod
+    def train_epoch(self) -> Sequence[Mapping[str, float]]:
+        """Train each member's next epoch; returns mean losses, which are not finite for one that diverged."""
+
+    @abstractmethod
+    def models(self, places: Sequence[int]) -> Sequence[Model]:
+        """The models of some members as they are now, which later epochs leave as they are."""
+
+    @abstractmethod
+    def states(self, places: Sequence[int]) -> Sequence[Mapping[str, Tensor]]:
+        """Everything that the next epochs of some members depend on, their counts of epochs included, copied."""
+
+
+@dataclass(frozen=True)
+class LoopedPopulation(Population):
+    """Learners that train one after the other in every epoch."""
+
+    learners: Sequence[Learner]
+
+    def train_epoch(self) -> Sequence[Mapping[str, float]]:
+        return [learner.train_epoch() for learner in self.learners]
+
+    def models(self, places: Sequence[int]) -> Sequence[Model]:
+        return [self.learners[place].model() for place in places]
+
+    def states(self, places: Sequence[int]) -> Sequence[Mapping[str, Tensor]]:
+        return [self.learners[place].state() for place in places]
+
+
 class Method(ABC):
     """What a method's module offers as `method`."""
 
-    Config: ClassVar[type[MethodConfig]]
+    Config: ClassVar[type[ScoringConfig]]
     Model: ClassVar[type[Model]]
     citation: ClassVar[str]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
@@ -211,14 +253,14 @@ class Method(ABC):
         return ()
 
     @abstractmethod
-    def fit_population(self, members: Sequence[Member], run: Run) -> None:
-        """Train the members side by side, calling `run.epoch_end` after each epoch until it answers False."""
+    def population(self, members: Sequence[Member], workers: Workers) -> Population:
+        """Members that agree in `pack_by`, each as its `state` says. Raises InputError where one cannot be trained."""
 
     def steps(self, config: Any, samples: int) -> int:
         """Optimiser steps of a whole training on so many samples; by default those of `epochs` passes over them."""
-        return config.epochs * -(-samples // config.batch_size)
+        return epochs_of(config) * -(-samples // getattr(config, "batch_size", samples))
 
-    def configure(self, values: Mapping[str, Any], preset: str | None = None) -> MethodConfig:
+    def configure(self, values: Mapping[str, Any], preset: str | None = None) -> ScoringConfig:
         """A Config from a preset and values over it. Raises InputError naming the field that is wrong."""
         return validated(self.Config, {**self.preset_values(preset), **values})
 
@@ -233,6 +275,45 @@ class Method(ABC):
                 raise InputError(f"no preset `{name.strip()}`; there is {', '.join(self.presets) or 'none'}")
             values |= self.presets[name.strip()]
         return values
+
+
+class LearnerMethod(Method):
+    """A method whose members train one by one, each by a learner of its own."""
+
+    @abstractmethod
+    def learner(self, member: Member, workers: Workers) -> Learner:
+        """A member as its `state` says. Raises InputError where it cannot be trained."""
+
+    def population(self, members: Sequence[Member], workers: Workers) -> Population:
+        return LoopedPopulation([self.learner(member, workers) for member in members])
+
+
+class SolvedMethod(LearnerMethod):
+    """A method that is solved and not trained: it has one epoch, and no batches."""
+
+    pack_by = ()
+
+    @abstractmethod
+    def solved(self, member: Member, device: torch.device) -> tuple[Model, Mapping[str, float]]:
+        """A member's model, and what it was solved for, such as its mean squared error."""
+
+    def learner(self, member: Member, workers: Workers) -> Learner:
+        return _Solution(*self.solved(member, workers.device))
+
+
+@dataclass(frozen=True)
+class _Solution(Learner):
+    solution: Model
+    losses: Mapping[str, float]
+
+    def train_epoch(self) -> Mapping[str, float]:
+        return self.losses
+
+    def model(self) -> Model:
+        return self.solution
+
+    def state(self) -> Mapping[str, Tensor]:
+        return {"epoch": torch.tensor(1)}
 
 
 def load_method(name: str) -> Method:

@@ -23,8 +23,8 @@ class Plain(Method):
     Config, citation = Config, ""
     presets: ClassVar = {"wide": {"width": 64, "combination": "soft"}, "stacked": {"combination": "stacking"}}
 
-    def fit_population(self, members, run):
-        pass
+    def population(self, members, workers):
+        raise NotImplementedError
 
 
 class Whole(Model):

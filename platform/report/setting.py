@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from platform.datasets.folder import Dataset
-from platform.method import MethodConfig, load_method
+from platform.method import ScoringConfig, load_method
 from platform.report.counts import measured_on, range_of
 from platform.training.protocols import ProtocolOptions
 from platform.training.trainable import Experiment
@@ -53,7 +53,7 @@ def setting_of(experiment: Experiment, problems: Mapping[str, Problem], preset: 
     }
 
 
-def _differing(config: MethodConfig) -> str:
+def _differing(config: ScoringConfig) -> str:
     """The fields that are not at their default, beside it."""
     values, fields = config.model_dump(), type(config).model_fields
     defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}

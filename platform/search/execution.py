@@ -23,7 +23,7 @@ from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from platform.errors import Unavailable
-from platform.method import MethodConfig, load_method
+from platform.method import ScoringConfig, epochs_of, load_method
 from platform.search.halving import Halving
 from platform.training.protocols import Validations
 from platform.training.trainable import Experiment, Outcome, outcomes_of, train
@@ -226,13 +226,13 @@ class _ByMail:
         self.started = dict.fromkeys(self.configs, time.monotonic())
         self.sent = 0
 
-    def is_rung(self, config: MethodConfig, epochs: int) -> bool:
+    def is_rung(self, config: ScoringConfig, epochs: int) -> bool:
         first = config.first_epoch  # before which nothing is said of what the configurations differ in
-        return self.halving is not None and epochs - first in self.halving.rungs(config.epochs - first)
+        return self.halving is not None and epochs - first in self.halving.rungs(epochs_of(config) - first)
 
     def exchange(
         self, ended: Mapping[str, Validations], waiting: Mapping[str, Validations]
-    ) -> tuple[Sequence[str], Mapping[str, MethodConfig]]:
+    ) -> tuple[Sequence[str], Mapping[str, ScoringConfig]]:
         letter = f"{tune.get_context().get_trial_id()}/{self.sent}"
         self.sent += 1
         tune.report({"letter": letter, "ended": self._written(ended), "waiting": self._written(waiting)})

@@ -2,18 +2,18 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import psutil
 import ray
 import torch
-from torch import Tensor
 
-from platform.method import Member, Method, Model, load_method
+from platform.method import Member, Method, epochs_of, load_method
 from platform.search.execution import Resources
 from platform.training.devices import device_of
 from platform.training.trainable import Experiment
+from platform.workers import Workers
 from platform.zeroshot.task import Task
 
 _MOST = 256  # members that are tried together
@@ -29,7 +29,7 @@ def pack_size(experiment: Experiment, folds: int, resources: Resources, lanes: i
     measure = ray.remote(_measured).options(num_cpus=resources.cpus, num_gpus=resources.gpus)
     batches, seconds, size, room = ray.get(measure.remote(experiment.model_dump_json(), resources.cpus))
     config = load_method(experiment.method).configure(experiment.configs[0])
-    lasting = _LEAST_SECONDS / (seconds * batches * config.epochs)
+    lasting = _LEAST_SECONDS / (seconds * batches * epochs_of(config))
     members = min(max(size, lasting), room / lanes)
     fits = len(experiment.seeds) * max(1, len(experiment.splits)) * folds
     return max(1, math.ceil(members / fits))
@@ -42,7 +42,7 @@ def _measured(experiment_json: str, cpus: float) -> tuple[int, float, int, float
     method, device = load_method(experiment.method), device_of(experiment.device)
     config = method.configure(experiment.configs[0])
     task = experiment.loaded(experiment.problem.split).final(config.normalise).task
-    batch_size = getattr(config, "batch_size", len(task.labels))  # a method without batches takes all samples at once
+    batch_size = getattr(config, "batch_size", len(task.labels))  # a solved method takes all samples at once
     batches = math.ceil(len(task.labels) / batch_size)
     tried = min(batches, _BATCHES)
     short = _shortened(task, tried * batch_size)
@@ -59,34 +59,13 @@ def _measured(experiment_json: str, cpus: float) -> tuple[int, float, int, float
 
 def _tried(method: Method, members: Sequence[Member], device: torch.device) -> tuple[float, int]:
     """Seconds of an epoch of these members, their second, and the bytes of a member's state."""
-    run = _TwoEpochs(device)
-    method.fit_population(members, run)
-    return run.ends[1] - run.ends[0], run.state_bytes
-
-
-@dataclass
-class _TwoEpochs:
-    """A `platform.method.Run` that only looks at the clock."""
-
-    device: torch.device
-    rank: int = 0
-    world_size: int = 1
-    state_bytes: int = 0
-    ends: list[float] = field(default_factory=list)
-
-    def epoch_end(
-        self,
-        losses: Sequence[Mapping[str, float]],
-        models: Callable[[Sequence[int]], Sequence[Model]],
-        states: Callable[[Sequence[int]], Sequence[Mapping[str, Tensor]]],
-    ) -> bool:
-        self.ends.append(time.perf_counter())  # losses are numbers: a GPU has come to the end of its epoch
-        (state,) = states([0])
-        self.state_bytes = sum(t.nbytes for t in state.values())
-        return len(self.ends) < 2
-
-    def average(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
-        return gradients
+    population = method.population(members, Workers(device))
+    population.train_epoch()
+    started = time.perf_counter()
+    population.train_epoch()  # its losses are numbers: a GPU has come to the end of the epoch
+    seconds = time.perf_counter() - started
+    (state,) = population.states([0])
+    return seconds, sum(tensor.nbytes for tensor in state.values())
 
 
 def _shortened(task: Task, rows: int) -> Task:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from platform.configuration import check_field, validated
 from platform.errors import InputError
-from platform.method import MethodConfig
+from platform.method import ScoringConfig
 
 METRICS = (
     "harmonic_mean", "zsl", "seen", "unseen", "ausuc",
@@ -145,7 +145,7 @@ class SearchSpace(BaseModel):
         return self.metric[0] if len(self.metric) == 1 else "harmonic_mean"
 
 
-def read_space(path: Path, config: type[MethodConfig]) -> SearchSpace:
+def read_space(path: Path, config: type[ScoringConfig]) -> SearchSpace:
     """Read and check a space file. Raises InputError naming the file, the stage and the field that is wrong."""
     if not path.exists():
         raise InputError(f"{path}: no such search-space file; give one with --space")
@@ -195,7 +195,7 @@ def _with_numbers(value: object) -> Any:  # whatever YAML holds
     return float(value) if is_number else value
 
 
-def _check_dimension(where: str, config: type[MethodConfig], name: str, dimension: Dimension) -> None:
+def _check_dimension(where: str, config: type[ScoringConfig], name: str, dimension: Dimension) -> None:
     (kind, value), *_ = dimension.kinds().items()
     try:
         check_field(config, name)
@@ -218,7 +218,7 @@ def _check_dimension(where: str, config: type[MethodConfig], name: str, dimensio
             _check_value(where, config, other, value_of_other)
 
 
-def _check_value(where: str, config: type[MethodConfig], name: str, value: object) -> None:
+def _check_value(where: str, config: type[ScoringConfig], name: str, value: object) -> None:
     try:
         validated(config, {name: value})
     except InputError as error:

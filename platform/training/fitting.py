@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from platform.method import Member, Method, Model
+from platform.errors import InputError
+from platform.method import Member, Method, Model, Population
 from platform.training.checkpoints import read_checkpoint, write_checkpoint
+from platform.workers import Workers
 
 History = Sequence[Sequence[Mapping[str, float]]]  # epoch by epoch, each member's losses and metrics
 Evaluation = Callable[[int, Model], Mapping[str, float]]  # a member's place in its course and its model to metrics
@@ -99,68 +100,60 @@ def until_they_end(courses: Sequence[Course]) -> Sequence[Course]:
 
 @dataclass
 class Fitting:
-    """The Run that a method is given (`platform.method.Run`).
+    """The training loop: epoch after epoch of all members, until every course has ended.
 
     With `checkpoint`, a fit that was cut off goes on from its last written epoch, with the same numbers as one left
     alone; it must be given the same courses, or some of them. `following` says after each epoch which courses go on: it
-    may leave some out and add others.
+    may leave some out and add others, and the method then makes a population of those that go on.
     """
 
     method: Method
     courses: Sequence[Course]
-    device: torch.device
+    workers: Workers
     following: Following = until_they_end
     checkpoint: Path | None = None
     checkpoint_seconds: float = 15.0
     on_epoch: Callable[[int, Sequence[Mapping[str, float]]], None] | None = None
-    rank: int = 0
-    world_size: int = 1
     _due: float = field(default=0.0, init=False)
 
     def fit(self) -> None:
-        """Run the method's fit until every course has ended."""
+        """Train until every course has ended. Raises InputError where the method cannot train a member."""
         self._read()
         self._running = until_they_end(self.courses)
         self._due = time.monotonic() + self.checkpoint_seconds
         while self._running:
-            members = [member for course in self._running for member in course.members]
-            self._changed = False
-            self.method.fit_population(members, self)
-            if not self._changed:
-                raise RuntimeError(f"{type(self.method).__name__}.fit_population returned before it was told to")
+            population, self._changed = self._population(), False
+            while not self._changed:
+                self._after(population.train_epoch(), population)
 
-    def epoch_end(
-        self,
-        losses: Sequence[Mapping[str, float]],
-        models: Callable[[Sequence[int]], Sequence[Model]],
-        states: Callable[[Sequence[int]], Sequence[Mapping[str, Tensor]]],
-    ) -> bool:
+    def _population(self) -> Population:
+        """Of the courses that run."""
+        members = [member for course in self._running for member in course.members]
+        for size in {getattr(member.config, "batch_size", 0) for member in members}:
+            if size % self.workers.world_size:
+                raise InputError(f"batch_size={size}: must be a multiple of the {self.workers.world_size} workers")
+        return self.method.population(members, self.workers)
+
+    def _after(self, losses: Sequence[Mapping[str, float]], population: Population) -> None:
+        """What follows an epoch: metrics and models, who goes on, and a checkpoint."""
         starts = [0, *accumulate(len(course.members) for course in self._running)]
         places = {c.key: range(a, b) for c, a, b in zip(self._running, starts, starts[1:], strict=False)}
         evaluated = [i for c in self._running if c.evaluate is not None for i in places[c.key]]
-        current = dict(zip(evaluated, models(evaluated), strict=True)) if evaluated else {}
+        current = dict(zip(evaluated, population.models(evaluated), strict=True)) if evaluated else {}
         for course in self._running:
-            self._record(course, places[course.key], losses, current, models)
+            self._record(course, places[course.key], losses, current, population)
         before = self._running
         self._running = list(self.following(before))
         self._changed = [id(c) for c in self._running] != [id(c) for c in before]
-        if self.checkpoint and self.rank == 0 and (time.monotonic() >= self._due or not self._running):
-            self._write({c.key: states(places[c.key]) for c in self._running if c.key in places})
+        if self.checkpoint and self.workers.rank == 0 and (time.monotonic() >= self._due or not self._running):
+            self._write({c.key: population.states(places[c.key]) for c in self._running if c.key in places})
         if self.on_epoch:
             metrics = [member for course in before for member in course.history[-1]]
             self.on_epoch(max(len(c.history) for c in before) - 1, metrics)
         for course in self._running if self._changed else ():
             if course.key in places:
-                going_on = zip(course.members, states(places[course.key]), strict=True)
+                going_on = zip(course.members, population.states(places[course.key]), strict=True)
                 course.members = [replace(member, state=state) for member, state in going_on]
-        return not self._changed
-
-    def average(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
-        if self.world_size > 1:
-            for gradient in gradients:
-                torch.distributed.all_reduce(gradient, op=torch.distributed.ReduceOp.SUM)
-                gradient /= self.world_size
-        return gradients
 
     def _record(
         self,
@@ -168,7 +161,7 @@ class Fitting:
         places: range,
         losses: Sequence[Mapping[str, float]],
         current: dict[int, Model],
-        models: Callable[[Sequence[int]], Sequence[Model]],
+        population: Population,
     ) -> None:
         """An epoch's metrics, and the models to keep of it."""
         metrics = [course.evaluate(m, current[i]) if course.evaluate else {} for m, i in enumerate(places)]
@@ -177,7 +170,7 @@ class Fitting:
         for name, keeper in course.keepers.items():
             wanted = keeper(course.history)
             missing = [places[m] for m in wanted if places[m] not in current]
-            current |= dict(zip(missing, models(missing), strict=True)) if missing else {}
+            current |= dict(zip(missing, population.models(missing), strict=True)) if missing else {}
             course.kept[name] |= {m: current[places[m]] for m in wanted}
 
     def _write(self, states: Mapping[str, Sequence[Mapping[str, Tensor]]]) -> None:
@@ -221,5 +214,5 @@ class Fitting:
                     mine = named(f"{found['number']}.{keeper}.{member}.")
                     task = course.members[int(member)].task
                     values |= {"seen": task.seen, "unseen": task.unseen, "combination": None}
-                    on_device = {name: tensor.to(self.device) for name, tensor in mine.items()}
+                    on_device = {name: tensor.to(self.workers.device) for name, tensor in mine.items()}
                     course.kept[keeper][int(member)] = self.method.Model.from_state(on_device, values)

@@ -18,7 +18,7 @@ AwA1 SA-DVAE has 13 % at 42, too, until its KL weights are smaller (36 %), which
 import math
 from dataclasses import dataclass
 
-from platform.method import Method, MethodConfig
+from platform.method import Method, ScoringConfig, epochs_of
 from platform.zeroshot.task import Task
 
 _MARGIN = 2.5  # over the bound: what is suggested should train, and not just move
@@ -35,7 +35,7 @@ class TooLittle:
     fitting: dict[str, float | int]
 
 
-def too_little_movement(method: Method, config: MethodConfig, task: Task) -> TooLittle | None:
+def too_little_movement(method: Method, config: ScoringConfig, task: Task) -> TooLittle | None:
     """What to say of a configuration that cannot train on a task's samples; None of one that may."""
     least = method.least_movement
     if not least:
@@ -48,7 +48,7 @@ def too_little_movement(method: Method, config: MethodConfig, task: Task) -> Too
     rate = _one_digit(_MARGIN * least / reach)
     fitting: dict[str, float | int] = {"learning_rate": min(rate, _HIGHEST_RATE)}
     if rate > _HIGHEST_RATE:
-        fitting["epochs"] = math.ceil(config.epochs * _MARGIN * least / (reach * _HIGHEST_RATE))
+        fitting["epochs"] = math.ceil(epochs_of(config) * _MARGIN * least / (reach * _HIGHEST_RATE))
     return TooLittle(steps, movement, least, fitting)
 
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from platform.errors import InputError
-from platform.method import Member, Method, MethodConfig, Model
+from platform.method import Member, Method, Model, ScoringConfig, epochs_of
 from platform.training.fitting import (
     Course,
     Fitting,
@@ -29,6 +29,7 @@ from platform.training.fitting import (
     is_finite,
     until_they_end,
 )
+from platform.workers import Workers
 from platform.zeroshot.choosing import Choice, latest_of_equals
 from platform.zeroshot.evaluation import (
     all_metrics,
@@ -65,7 +66,7 @@ class ProtocolOptions(BaseModel):
 class Candidate:
     """One configuration with one seed on one class split."""
 
-    config: MethodConfig
+    config: ScoringConfig
     seed: int
     split: str
 
@@ -110,12 +111,12 @@ Validations = list[Validation | None]  # of one configuration: split by split, s
 class Desk(Protocol):
     """Whom a pack asks which of its configurations go on, and which come in for those that have left."""
 
-    def is_rung(self, config: MethodConfig, epochs: int) -> bool:
+    def is_rung(self, config: ScoringConfig, epochs: int) -> bool:
         """Whether the desk decides after so many epochs."""
 
     def exchange(
         self, ended: Mapping[str, Validations], waiting: Mapping[str, Validations]
-    ) -> tuple[Sequence[str], Mapping[str, MethodConfig]]:
+    ) -> tuple[Sequence[str], Mapping[str, ScoringConfig]]:
         """Takes what has ended, and what stands at a rung; gives which of the latter stop there, and who comes in.
 
         A stopped configuration is over: what it had reached at the rung was its outcome. Keys name configurations.
@@ -142,12 +143,10 @@ class Workplace:
         return Fitting(
             method,
             courses,
-            self.device,
+            Workers(self.device, self.rank, self.world_size),
             checkpoint=self.folder and self.folder / f"{stage}-{self.pack}.safetensors",
             checkpoint_seconds=self.checkpoint_seconds,
             on_epoch=report and (lambda epoch, metrics: report(stage, epoch, metrics)),
-            rank=self.rank,
-            world_size=self.world_size,
             **options,
         )
 
@@ -155,7 +154,7 @@ class Workplace:
 def validate(
     method: Method,
     problems: Mapping[str, Problem],
-    configs: Mapping[str, MethodConfig],
+    configs: Mapping[str, ScoringConfig],
     seeds: Sequence[int],
     options: ProtocolOptions,
     place: Workplace,
@@ -224,7 +223,7 @@ class _ValidationStage:
             self.prepared[split, normalise] = folds, [fold.samples.to(self.device) for fold in folds]
         return self.prepared[split, normalise]
 
-    def course(self, key: str, config: MethodConfig) -> Course:
+    def course(self, key: str, config: ScoringConfig) -> Course:
         normalise = config.normalise
 
         def evaluated(member: int, model: Model) -> dict[str, float]:
@@ -237,7 +236,7 @@ class _ValidationStage:
         return Course(
             key,
             [Member(self.folds(split, normalise)[0][fold].task, config, seed) for split, seed, fold in self.members],
-            config.epochs - 1,
+            epochs_of(config) - 1,
             evaluated,
             {"best": self._keeper(config.first_epoch)},
         )
@@ -332,7 +331,7 @@ def test(
         return Course(
             str(number),
             [Member(task, candidate.config, candidate.seed) for task in tasks],
-            candidate.config.epochs - 1 if leaking else validation.epoch,
+            epochs_of(candidate.config) - 1 if leaking else validation.epoch,
             (lambda member, model: {} if member else zero_shot_metrics(model, final.samples)) if leaking else None,
             keepers,
         )
@@ -394,7 +393,7 @@ class Combined:
     seen_share: float | None
 
 
-def combined(config: MethodConfig, held_out: Sequence[HeldOut]) -> Combined:
+def combined(config: ScoringConfig, held_out: Sequence[HeldOut]) -> Combined:
     """The combination that a configuration asks for, fitted on all folds together."""
     seen, unseen, labels = pooled(held_out)
     classes = seen.shape[1]

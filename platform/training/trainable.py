@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from platform.errors import InputError, Unavailable
-from platform.method import Method, MethodConfig, load_method
+from platform.method import Method, ScoringConfig, load_method
 from platform.training.checkpoints import read_checkpoint, write_checkpoint, write_json, writing
 from platform.training.devices import device_of
 from platform.training.protocols import (
@@ -163,7 +163,7 @@ def _device(name: str) -> torch.device:
         raise Unavailable(str(error)) from error
 
 
-def packs_of(method: Method, configs: Mapping[str, MethodConfig]) -> list[list[str]]:
+def packs_of(method: Method, configs: Mapping[str, ScoringConfig]) -> list[list[str]]:
     """Keys of configurations that can train side by side, in their order."""
     packs: dict[tuple, list[str]] = {}
     for key, config in configs.items():

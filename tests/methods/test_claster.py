@@ -5,6 +5,7 @@ import pytest
 import torch
 from test_jpose import SEEN, WIDTH, OneEpoch, make_task
 from torch.nn.functional import cosine_similarity
+from training_loop import fitted_until
 
 from methods import claster
 from methods.claster import CLASTERConfig
@@ -42,7 +43,7 @@ def population(*members):
 
 def fitted(members, epochs=1):
     run = OneEpoch(epochs)
-    claster.method.fit_population(members, run)
+    fitted_until(claster.method, members, run)
     return run, run.models(range(len(members)))
 
 

@@ -4,17 +4,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from training_loop import fitted_until
 
 from methods import closed_form
 from methods.closed_form import Decomposition, decomposed
 from platform.errors import InputError
-from platform.method import Member, load_method
+from platform.method import Member, epochs_of, load_method
 from platform.population.draws import generator
 from platform.search.space import read_space
 from platform.training import protocols
 from platform.training.fitting import Course, Fitting, chosen_epoch
 from platform.training.protocols import Candidate, ProtocolOptions, Workplace, validate
 from platform.training.saved_models import load_model, save_model
+from platform.workers import Workers
 from platform.zeroshot.evaluation import all_metrics, zero_shot_metrics
 from platform.zeroshot.gate import Gate, Stacking
 
@@ -24,7 +26,7 @@ METHODS = ("eszsl", "ridge")
 
 def fit(method, members, **options):
     course = Course("all", members, 0, None, {"last": chosen_epoch([0] * len(members))})
-    Fitting(method, [course], CPU, **options).fit()
+    Fitting(method, [course], Workers(CPU), **options).fit()
     return course
 
 
@@ -131,7 +133,7 @@ class Thrice:
 
 def test_more_epochs_than_one_change_nothing(method, problem):
     run = Thrice()
-    method.fit_population([Member(problem.task, method.configure({}), 0)], run)
+    fitted_until(method, [Member(problem.task, method.configure({}), 0)], run)
     assert run.epochs == 3
 
 
@@ -205,7 +207,7 @@ def test_a_protocol_validates_and_tests_it(method, problem):
 
 def test_every_field_says_what_it_is_and_an_epoch_is_none(method):
     assert all(field.description for field in method.Config.model_fields.values())
-    assert method.configure({}).epochs == 1
+    assert epochs_of(method.configure({})) == 1
     with pytest.raises(InputError, match="epochs"):
         method.configure({"epochs": 2})
 

@@ -8,17 +8,19 @@ import pytest
 import torch
 from test_jpose import OneEpoch
 from torch.nn.functional import conv2d, log_softmax
+from training_loop import fitted_until
 
 from methods import erpcnet
 from methods.environments.localities import LocalitiesVectorEnv
 from methods.erpcnet import ERPCNetConfig
 from methods.locality_network import augmented, centred, fresh_network, normalised, squares
 from methods.locality_policy import first_weights
-from methods.locality_training import Learner
+from methods.locality_training import LocalityLearner
 from methods.locality_walks import Walk, in_turn, walked
 from platform.errors import InputError
 from platform.method import Member
 from platform.population.draws import generator
+from platform.workers import Workers
 from platform.zeroshot.gate import Stacking
 from platform.zeroshot.task import Task
 
@@ -41,6 +43,7 @@ SMALL = {
     "policy_epochs": 1,
     "policy_iterations": 1,
 }
+ALONE = Workers(torch.device("cpu"))
 VARIANTS = {
     "ERPCNet": {},
     "RPCNet": {"entropy": False},
@@ -92,7 +95,7 @@ def make_task(seed=0, samples=16):
 
 def fitted(members, epochs=1):
     run = OneEpoch(epochs)
-    erpcnet.method.fit_population(members, run)
+    fitted_until(erpcnet.method, members, run)
     return run, run.models(range(len(members)))
 
 
@@ -313,16 +316,16 @@ def test_data_parallel_workers_share_batches_and_stay_together(monkeypatch):
     task, _ = make_task()
     own = config(backbone="resnet18", frozen_blocks=4, kernel=1, steps=2, epochs=2)
     # workers are threads here, with one generator of torch's between them: both are given the same start
-    member = Member(task, own, 0, Learner(Member(task, own, 0), OneEpoch()).state())
+    member = Member(task, own, 0, erpcnet.method.learner(Member(task, own, 0), ALONE).state())
     given, barrier = [None, None], Barrier(2, timeout=60)
 
-    taken, pictures = [[], []], Learner._pictures
+    taken, pictures = [[], []], LocalityLearner._pictures
 
     def noted(learner, rows):
-        taken[learner.run.rank].append(rows)
+        taken[learner.workers.rank].append(rows)
         return pictures(learner, rows)
 
-    monkeypatch.setattr(Learner, "_pictures", noted)
+    monkeypatch.setattr(LocalityLearner, "_pictures", noted)
 
     class Worker(OneEpoch):
         world_size = 2
@@ -339,7 +342,7 @@ def test_data_parallel_workers_share_batches_and_stay_together(monkeypatch):
     def work(rank):
         run = Worker(2)
         run.rank = rank
-        erpcnet.method.fit_population([member], run)
+        fitted_until(erpcnet.method, [member], run)
         return run.losses, run.states([0])[0]
 
     with ThreadPoolExecutor(2) as pool:
@@ -354,13 +357,15 @@ def test_data_parallel_workers_share_batches_and_stay_together(monkeypatch):
 
 def test_a_model_is_not_changed_by_the_epochs_after_it():
     task, x = make_task()
-    learner = Learner(Member(task, config(sampler="random"), 0), OneEpoch())
+    learner = LocalityLearner(
+        Member(task, config(sampler="random"), 0), Workers(torch.device("cpu")), erpcnet.ERPCNetModel
+    )
     learner.train_epoch()
-    model = learner.model(erpcnet.ERPCNetModel)
+    model = learner.model()
     before = model.unseen_scores(x)
     learner.train_epoch()
     assert torch.equal(replace(model).unseen_scores(x), before)
-    assert not torch.equal(learner.model(erpcnet.ERPCNetModel).unseen_scores(x), before)
+    assert not torch.equal(learner.model().unseen_scores(x), before)
 
 
 def test_a_trace_tells_steps_and_boxes():
@@ -504,7 +509,9 @@ def test_patches_of_the_image_lie_as_the_cells_do(values):
 @pytest.mark.parametrize("entropy", [True, False])
 def test_an_episode_pays_what_its_picture_is_worth(entropy):
     task, _ = make_task()
-    learner = Learner(Member(task, config(entropy=entropy), 0), OneEpoch())
+    learner = LocalityLearner(
+        Member(task, config(entropy=entropy), 0), Workers(torch.device("cpu")), erpcnet.ERPCNetModel
+    )
     learner.train_epoch()
     net = learner.network.eval().requires_grad_(False)
     env = LocalitiesVectorEnv(learner._everywhere(), 8, sigma=9.0, steps=3)
@@ -522,18 +529,18 @@ def test_an_episode_pays_what_its_picture_is_worth(entropy):
 
 def test_the_accuracy_of_stage_two_is_that_of_the_model():
     task, _ = make_task()
-    learner = Learner(Member(task, config(), 0), OneEpoch())
+    learner = erpcnet.method.learner(Member(task, config(), 0), ALONE)
     learner.train_epoch()
     net = learner.network.eval().requires_grad_(False)
     learner.policy = first_weights(net.width, net.cells, generator(0, "policy"))
-    found = learner.model(erpcnet.ERPCNetModel).seen_scores(task.features).argmax(dim=1)
+    found = learner.model().seen_scores(task.features).argmax(dim=1)
     accuracy = (found == task.labels).double().mean().item()
     assert learner._accuracy(learner.policy, learner._everywhere()) == pytest.approx(accuracy)
 
 
 def test_a_member_whose_joint_layers_overflow_has_diverged():
     task, _ = make_task()
-    learner = Learner(Member(task, config(epochs=2), 0), OneEpoch())
+    learner = erpcnet.method.learner(Member(task, config(epochs=2), 0), ALONE)
     learner.train_epoch()
     with torch.no_grad():
         learner.network.fc_j2.weight.fill_(torch.inf)
@@ -583,7 +590,7 @@ def test_weights_that_cannot_be_downloaded_are_told_in_one_line(monkeypatch):
 def test_the_learning_rate_falls_and_fresh_layers_have_their_own():
     task, _ = make_task()
     own = config(sampler="random", decay_epochs=1, fresh_rate=3.0, frozen_blocks=4)
-    learner = Learner(Member(task, own, 0), OneEpoch())
+    learner = erpcnet.method.learner(Member(task, own, 0), ALONE)
     rates = []
     for _ in range(2):
         learner.train_epoch()
@@ -600,7 +607,7 @@ def test_gradients_are_cut_where_that_is_asked_and_a_squeezenets_at_5():
     start, steps = dict(network(sampler="random").named_parameters()), {}
     for largest in (0.0, 0.1):
         own = config(sampler="random", momentum=0.0, weight_decay=0.0, batch_size=16, largest_gradient=largest)
-        learner = Learner(Member(task, own, 0), OneEpoch())
+        learner = erpcnet.method.learner(Member(task, own, 0), ALONE)
         learner.train_epoch()
         moved = [(p - start[name]).norm() for name, p in learner.network.named_parameters()]
         steps[largest] = torch.stack(moved).norm().item() / own.learning_rate
@@ -635,8 +642,8 @@ def test_both_stages_with_ppo_go_on_from_any_epoch():
 
 def test_a_member_that_diverged_late_does_not_stop_the_others():
     task, *_ = make_task()
-    run = OneEpoch(1)
-    learner = Learner(Member(task, config(sampler="policy", epochs=2, policy_epochs=1), 0), run)
+    member = Member(task, config(sampler="policy", epochs=2, policy_epochs=1), 0)
+    learner = erpcnet.method.learner(member, ALONE)
     learner.train_epoch()
     with torch.no_grad():
         next(learner.network.last.parameters()).fill_(torch.inf)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch.nn.functional import normalize
+from training_loop import fitted_until
 
 from methods import jpose
 from methods.jpose import JPoSEConfig
@@ -50,7 +51,7 @@ def make_task(seed=0, samples=90, noise=0.3, classes=SEEN + UNSEEN):
 
 def fitted(members, epochs=1):
     run = OneEpoch(epochs)
-    jpose.method.fit_population(members, run)
+    fitted_until(jpose.method, members, run)
     return run, run.models(range(len(members)))
 
 

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from training_loop import fitted_until
 
 from methods import outputs, revise, sadvae, synse
 from platform.errors import InputWarning
@@ -37,12 +38,12 @@ def test_negative_features_under_relu_outputs_are_warned_of_once(problem, name):
     member = Member(task, method.configure({**SMALL[name], "output_relu": True}), 0)
     least = f"{task.features.min().item():.3g}"
     with pytest.warns(InputWarning, match=rf"{name}, output_relu=true: .* down to {least}, .*--set output_relu=false"):
-        method.fit_population([member, member], OneEpoch())
+        fitted_until(method, [member, member], OneEpoch())
     plain = Member(task, method.configure(SMALL[name]), 0)
     positive = replace(member, task=replace(task, features=task.features.abs()))
     with warnings.catch_warnings():
         warnings.simplefilter("error", InputWarning)
-        method.fit_population([member], OneEpoch())  # said before
+        fitted_until(method, [member], OneEpoch())  # said before
         outputs._said.clear()
-        method.fit_population([plain], OneEpoch())
-        method.fit_population([positive], OneEpoch())
+        fitted_until(method, [plain], OneEpoch())
+        fitted_until(method, [positive], OneEpoch())

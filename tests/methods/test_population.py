@@ -8,9 +8,10 @@ from threading import Barrier
 
 import pytest
 import torch
+from training_loop import fitted_until
 
-from methods.population import TrainingData
 from methods.sadvae import method
+from platform.learning.training_data import TrainingData
 from platform.method import Member, load_method
 
 EPOCHS = 4
@@ -70,7 +71,7 @@ class Until:
 
 def trained(members, epochs, **options):
     run = Until(epochs, **options)
-    method.fit_population(members, run)
+    fitted_until(method, members, run)
     return run
 
 
@@ -205,7 +206,7 @@ def trained_by_workers(members, epochs, count):
 
     def work(rank):
         run = Worker(epochs, rank=rank, world_size=count)
-        method.fit_population(members, run)
+        fitted_until(method, members, run)
         return run
 
     with ThreadPoolExecutor(count) as pool:
@@ -262,7 +263,7 @@ def test_beside_members_as_wide_it_computes_the_same_bits_as_alone(make_problem,
 
     def fitted(several):
         run = Until(2)
-        method.fit_population(several, run)
+        fitted_until(method, several, run)
         return run
 
     torch.set_num_threads(1)

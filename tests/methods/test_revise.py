@@ -4,17 +4,19 @@ from pathlib import Path
 import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy, cross_entropy, mse_loss
+from training_loop import fitted_until
 
 from methods import revise
-from methods.population import TrainingData
 from methods.revise import ReViSEConfig, method, squared_discrepancy
 from platform.errors import InputError
+from platform.learning.training_data import TrainingData
 from platform.method import Member
 from platform.search.space import read_space
 from platform.training import protocols
 from platform.training.fitting import Course, Fitting, best_epoch, chosen_epoch
 from platform.training.protocols import Candidate, ProtocolOptions, Workplace, validate
 from platform.training.saved_models import load_model, save_model
+from platform.workers import Workers
 from platform.zeroshot.evaluation import all_metrics, zero_shot_metrics
 from platform.zeroshot.gate import Gate, Stacking
 
@@ -59,7 +61,7 @@ def fit(members, evaluate=None, keepers=None, epochs=EPOCHS, **options):
     """A course of the members that has ended; its `last` models are those after the last epoch."""
     keepers = keepers or {"last": chosen_epoch([epochs - 1] * len(members))}
     course = Course("all", members, epochs - 1, evaluate, keepers)
-    Fitting(method, [course], CPU, **options).fit()
+    Fitting(method, [course], Workers(CPU), **options).fit()
     return course
 
 
@@ -68,7 +70,7 @@ def last_of(members, **options):
 
 
 def population(*members):
-    return revise._Population(members, Fitting(method, [], CPU))
+    return revise._Population(members, Workers(CPU))
 
 
 def start_of(member):
@@ -272,8 +274,8 @@ class Until:
 def test_a_member_goes_on_in_other_company_as_if_left_alone(members, problem, epoch):
     (alone,) = last_of([members[1]])
     first, second = Until(epoch, 1), Until(EPOCHS - epoch, 1)
-    method.fit_population([members[0], members[1]], first)
-    method.fit_population([members[4], replace(members[1], state=first.state), members[2]], second)
+    fitted_until(method, [members[0], members[1]], first)
+    fitted_until(method, [members[4], replace(members[1], state=first.state), members[2]], second)
     assert_same(second.model, alone, problem.test.features + 6)
 
 

@@ -6,11 +6,12 @@ from torch.nn.functional import cosine_similarity, normalize
 from methods.ridge import RidgeConfig, method
 from platform.method import Member
 from platform.training.fitting import Course, Fitting, chosen_epoch
+from platform.workers import Workers
 
 
 def fitted(task, **values):
     course = Course("all", [Member(task, method.configure(values), 0)], 0, None, {"last": chosen_epoch([0])})
-    Fitting(method, [course], torch.device("cpu")).fit()
+    Fitting(method, [course], Workers(torch.device("cpu"))).fit()
     return course.kept["last"][0], course.history[0][0]["squared_error"]
 
 

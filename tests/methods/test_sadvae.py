@@ -7,14 +7,15 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn.functional import binary_cross_entropy, mse_loss
 
 from methods import sadvae
-from methods.population import TrainingData
 from methods.sadvae import SADVAEConfig, method
 from methods.vae import Latent
 from platform.errors import InputError, InputWarning
+from platform.learning.training_data import TrainingData
 from platform.method import Member
 from platform.population.noise import EpochNoise
 from platform.training import fitting
 from platform.training.fitting import Course, Fitting, best_epoch, chosen_epoch
+from platform.workers import Workers
 from platform.zeroshot import classifiers
 from platform.zeroshot.evaluation import zero_shot_metrics
 from platform.zeroshot.gate import Gate
@@ -60,14 +61,14 @@ def fit(problem):
         last = members[0].config.epochs - 1
         keepers = {"last": chosen_epoch([last] * len(members))} if keepers is None else keepers
         course = Course("all", members, last, evaluate, keepers)
-        Fitting(method, [course], CPU, **options).fit()
+        Fitting(method, [course], Workers(CPU), **options).fit()
         return course
 
     return fit
 
 
 def population(*members):
-    return sadvae._Population(members, Fitting(method, [], CPU))
+    return sadvae._Population(members, Workers(CPU))
 
 
 def start_of(member):
@@ -475,7 +476,7 @@ def test_a_fit_cut_off_inside_an_epoch_ends_with_the_same_numbers(members, fit, 
             return gradients
 
         with monkeypatch.context() as patch:
-            patch.setattr(Fitting, "average", cut)
+            patch.setattr(Workers, "average", cut)
             with pytest.raises(Cut):
                 fit(members, **options)
         assert_resumes(fit, members, options, whole)

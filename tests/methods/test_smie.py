@@ -2,6 +2,7 @@ import pytest
 import torch
 from test_jpose import SEEN, OneEpoch, make_task
 from torch.nn.functional import layer_norm, normalize, relu, softplus
+from training_loop import fitted_until
 
 from methods import smie
 from methods.smie import SMIEConfig, rate_of
@@ -21,7 +22,7 @@ def masked_task(seed=0):
 
 def fitted(members, epochs=1):
     run = OneEpoch(epochs)
-    smie.method.fit_population(members, run)
+    fitted_until(smie.method, members, run)
     return run, run.models(range(len(members)))
 
 

@@ -4,11 +4,12 @@ from pathlib import Path
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
+from training_loop import fitted_until
 
 from methods import synse
-from methods.population import TrainingData
 from methods.synse import SynSEConfig, method
 from platform.errors import InputError
+from platform.learning.training_data import TrainingData
 from platform.method import PAPERS_GATE, Member
 from platform.population.noise import EpochNoise
 from platform.search.space import read_space
@@ -16,6 +17,7 @@ from platform.training import protocols
 from platform.training.fitting import Course, Fitting, best_epoch, chosen_epoch
 from platform.training.protocols import Candidate, ProtocolOptions, Workplace, validate
 from platform.training.saved_models import load_model, save_model
+from platform.workers import Workers
 from platform.zeroshot.evaluation import all_metrics, zero_shot_metrics
 from platform.zeroshot.gate import Gate, Stacking
 
@@ -71,7 +73,7 @@ def course_of(members, evaluate=None, keepers=None):
 def fit(members, evaluate=None, keepers=None, **options):
     """A course of the members that has ended; its `last` models are those after the last epoch."""
     course = course_of(members, evaluate, keepers)
-    Fitting(method, [course], CPU, **options).fit()
+    Fitting(method, [course], Workers(CPU), **options).fit()
     return course
 
 
@@ -80,7 +82,7 @@ def last_of(members):
 
 
 def population(*members):
-    return synse._Population(members, Fitting(method, [], CPU))
+    return synse._Population(members, Workers(CPU))
 
 
 def start_of(member):
@@ -272,7 +274,7 @@ def test_a_member_goes_on_in_other_company_as_if_left_alone(members, problem):
         def average(self, gradients):
             return gradients
 
-    method.fit_population([members[0], members[1]], Stop())
+    fitted_until(method, [members[0], members[1]], Stop())
     going_on = replace(first, state=states[0])
 
     class Until(Stop):
@@ -284,7 +286,7 @@ def test_a_member_goes_on_in_other_company_as_if_left_alone(members, problem):
             return self.left > 0
 
     run = Until()
-    method.fit_population([members[4], going_on, members[2]], run)
+    fitted_until(method, [members[4], going_on, members[2]], run)
     assert_same(run.model, alone.kept["last"][0], problem.test.features)
 
 

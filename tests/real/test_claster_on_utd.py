@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from training_loop import fitted_until
 
 from methods import claster
 from platform.datasets.folder import write_dataset
@@ -39,7 +40,7 @@ def test_it_recognises_actions_that_it_never_saw(tmp_path):
     dataset = write_dataset(read("utd_mhad", DATA / "utd_shiftgcn.npz", ImportOptions()), tmp_path / "utd")
     problem = load_problem(ProblemOptions(dataset=dataset.folder, split="half:0")).final()
     run = FourEpochs()
-    claster.method.fit_population([Member(problem.task, claster.CLASTERConfig(**CONFIG), 0)], run)
+    fitted_until(claster.method, [Member(problem.task, claster.CLASTERConfig(**CONFIG), 0)], run)
     (model,) = run.models([0])
     metrics = all_metrics(model.joined_by(Stacking(0.0)), problem.samples)
     assert metrics["zsl"] > 2 / len(model.unseen)

@@ -47,6 +47,7 @@ from pathlib import Path
 from pydantic import Field
 
 from methods.sadvae import SADVAE, SADVAEConfig, SADVAEModel
+from platform.method import Population
 
 ACCOUNT = Path(__file__).with_name("epochs.txt")
 
@@ -56,22 +57,23 @@ class Config(SADVAEConfig):
     deadly: bool = Field(False, description="ends its process after three epochs")
 
 
-class Watched:
-    def __init__(self, members, run):
-        self.members, self.run = members, run
+class Watched(Population):
+    def __init__(self, members, population):
+        self.members, self.population = members, population
+        self.models, self.states = population.models, population.states
 
-    def __getattr__(self, name):
-        return getattr(self.run, name)
-
-    def epoch_end(self, losses, models, states):
-        epochs = [int(state["epoch"]) for state in states(range(len(self.members)))]
+    def train_epoch(self):
+        losses = self.population.train_epoch()
+        epochs = [int(state["epoch"]) for state in self.states(range(len(self.members)))]
         with ACCOUNT.open("a") as account:
             for member, epoch in zip(self.members, epochs, strict=True):
                 print(os.getpid(), member.config.beta_x, member.seed, epoch, file=account)
         if any(member.config.deadly and epoch == 3 for member, epoch in zip(self.members, epochs, strict=True)):
             os._exit(1)
         time.sleep(max(member.config.seconds for member in self.members))
-        return self.run.epoch_end(losses, models, states)
+        return losses
+
+    models = states = None  # the population's own, once it is made
 
 
 class WatchedModel(SADVAEModel):
@@ -84,8 +86,8 @@ class WatchedModel(SADVAEModel):
 class WatchedSADVAE(SADVAE):
     Config, Model = Config, WatchedModel
 
-    def fit_population(self, members, run):
-        super().fit_population(members, Watched(members, run))
+    def population(self, members, workers):
+        return Watched(members, super().population(members, workers))
 
 
 method = WatchedSADVAE()

@@ -8,6 +8,7 @@ from platform.method import Member
 from platform.training.ensembles import Ensemble, held_out_together
 from platform.training.fitting import Course, Fitting, chosen_epoch
 from platform.training.saved_models import load_model, save_model
+from platform.workers import Workers
 from platform.zeroshot.gate import Gate, Stacking
 from platform.zeroshot.normaliser import Normaliser
 
@@ -22,7 +23,7 @@ def parts(make_problem):
     task = make_problem(15).task
     members = [Member(task, method.configure({**SMALL, **c}), seed) for seed, c in enumerate(DIFFERENT)]
     course = Course("all", members, 1, None, {"last": chosen_epoch([1] * len(members))})
-    Fitting(method, [course], torch.device("cpu")).fit()
+    Fitting(method, [course], Workers(torch.device("cpu"))).fit()
     return [course.kept["last"][m] for m in range(len(members))]
 
 
@@ -104,7 +105,7 @@ def test_given_logits_reach_each_part(make_problem):
     task = replace(problem.task, logits=torch.zeros(len(problem.task.labels), 8))
     members = [Member(task, method.configure({**SMALL, "seen_classifier": "logits"}), seed) for seed in range(2)]
     course = Course("all", members, 0, None, {"last": chosen_epoch([0, 0])})
-    Fitting(method, [course], torch.device("cpu")).fit()
+    Fitting(method, [course], Workers(torch.device("cpu"))).fit()
     ensemble = together(list(course.kept["last"].values()))
     logits = torch.randn(len(problem.test.labels), 8)
     torch.testing.assert_close(ensemble.seen_scores(problem.test.features, logits), torch.log_softmax(logits, 1))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from platform.method import Member, Method, MethodConfig, Model
+from platform.method import Member, Method, MethodConfig, Model, Population
 from platform.training import fitting as fitting_module
 from platform.training.checkpoints import read_checkpoint, write_checkpoint
 from platform.training.fitting import (
@@ -16,6 +16,7 @@ from platform.training.fitting import (
     is_finite,
     until_they_end,
 )
+from platform.workers import Workers
 
 CPU = torch.device("cpu")
 EPOCHS = 5
@@ -56,26 +57,33 @@ class Counting(Method):
     diverging: dict[int, int] = field(default_factory=dict)
     epochs_run: list[dict[int, int]] = field(default_factory=list)
 
-    def fit_population(self, members, run):
-        sums = [m.state["sum"] if m.state else torch.zeros(()) for m in members]
-        epochs = [int(m.state["epoch"]) if m.state else 0 for m in members]
-        going_on = True
-        while going_on:
-            self.epochs_run.append({m.seed: epoch for m, epoch in zip(members, epochs, strict=True)})
-            sums = [total + m.seed * (e + 1) ** 3 for m, total, e in zip(members, sums, epochs, strict=True)]
-            losses = [
-                {"loss": math.inf if epoch >= self.diverging.get(m.seed, math.inf) else total.item() / 3}
-                for m, total, epoch in zip(members, sums, epochs, strict=True)
-            ]
-            epochs = [epoch + 1 for epoch in epochs]
+    def population(self, members, workers):
+        return CountingPopulation(self, members)
 
-            def models(indices, now=sums):
-                return [Counted(members[i].task.seen, members[i].task.unseen, None, now[i]) for i in indices]
 
-            def states(indices, now=sums, epochs=epochs):
-                return [{"sum": now[i], "epoch": torch.tensor(epochs[i])} for i in indices]
+class CountingPopulation(Population):
+    def __init__(self, method, members):
+        self.method, self.members = method, members
+        self.sums = [m.state["sum"] if m.state else torch.zeros(()) for m in members]
+        self.epochs = [int(m.state["epoch"]) if m.state else 0 for m in members]
 
-            going_on = run.epoch_end(losses, models, states)
+    def train_epoch(self):
+        counted = list(zip(self.members, self.sums, self.epochs, strict=True))
+        self.method.epochs_run.append({m.seed: epoch for m, _, epoch in counted})
+        self.sums = [total + m.seed * (epoch + 1) ** 3 for m, total, epoch in counted]
+        losses = [
+            {"loss": math.inf if epoch >= self.method.diverging.get(m.seed, math.inf) else total.item() / 3}
+            for m, total, epoch in zip(self.members, self.sums, self.epochs, strict=True)
+        ]
+        self.epochs = [epoch + 1 for epoch in self.epochs]
+        return losses
+
+    def models(self, places):
+        tasks = [self.members[i].task for i in places]
+        return [Counted(task.seen, task.unseen, None, self.sums[i]) for i, task in zip(places, tasks, strict=True)]
+
+    def states(self, places):
+        return [{"sum": self.sums[i], "epoch": torch.tensor(self.epochs[i])} for i in places]
 
 
 class Cut(Exception):
@@ -114,8 +122,8 @@ def watch(tmp_path, monkeypatch):
     monkeypatch.setattr(fitting_module, "_WRITING_SHARE", math.inf)  # else few of such short epochs are
 
     def watch(*courses, method=None, **changes):
-        options = {"checkpoint": tmp_path / "fit.safetensors", "checkpoint_seconds": 0}
-        return Fitting(method or Counting(), courses, CPU, **{**options, **changes})
+        options = {"checkpoint": tmp_path / "fit.safetensors", "checkpoint_seconds": 0, "workers": Workers(CPU)}
+        return Fitting(method or Counting(), courses, **{**options, **changes})
 
     return watch
 
@@ -168,14 +176,12 @@ def test_a_group_of_which_one_diverges_is_kept_at_the_epoch_that_is_said(course,
 
 
 def test_models_are_made_only_where_they_are_wanted(course, watch, monkeypatch):
-    made = []
-    ended = Fitting.epoch_end
-
-    def epoch_end(self, losses, models, states):
-        epoch = len(fitted.history)
-        return ended(self, losses, lambda indices: made.append((epoch, *indices)) or models(indices), states)
-
-    monkeypatch.setattr(Fitting, "epoch_end", epoch_end)
+    made, models = [], CountingPopulation.models
+    monkeypatch.setattr(
+        CountingPopulation,
+        "models",
+        lambda self, places: made.append((self.epochs[0] - 1, *places)) or models(self, places),
+    )
     fitted = course(evaluate=None, keepers={"third": chosen_epoch([2, 0])})
     watch(fitted).fit()
     assert made == [(0, 1), (2, 0)]
@@ -225,27 +231,8 @@ def test_checkpoints_keep_their_distance_but_the_last_epoch_is_written(course, w
 
 
 def test_only_the_first_worker_writes(course, watch, tmp_path):
-    watch(course(), rank=1, world_size=2).fit()
+    watch(course(), workers=Workers(CPU, rank=1, world_size=2)).fit()
     assert not list(tmp_path.iterdir())
-
-
-def test_one_worker_averages_nothing(watch):
-    gradients = [torch.ones(2), torch.zeros(3)]
-    assert watch().average(gradients) is gradients
-
-
-def test_a_method_that_returns_by_itself_is_wrong(course, watch):
-    class Hasty(Counting):
-        def fit_population(self, members, run):
-            run.epoch_end([{"loss": 1.0}] * 2, lambda indices: [], lambda indices: [{} for _ in indices])
-
-    class Idle(Counting):
-        def fit_population(self, members, run):
-            pass
-
-    for method in (Hasty(), Idle()):
-        with pytest.raises(RuntimeError, match=rf"{type(method).__name__}\.fit_population returned before it was told"):
-            watch(course(evaluate=None, keepers={}), method=method).fit()
 
 
 # Courses
@@ -280,7 +267,7 @@ def alone(named):
 
     def alone(key, **options):
         (course,) = named(key)
-        Fitting(Counting(**options), [course], CPU).fit()
+        Fitting(Counting(**options), [course], Workers(CPU)).fit()
         return outcome(course)
 
     return alone

@@ -8,6 +8,7 @@ from platform.errors import InputError
 from platform.method import Member
 from platform.training.fitting import Course, Fitting, chosen_epoch
 from platform.training.saved_models import load_model, save_model
+from platform.workers import Workers
 from platform.zeroshot.gate import Gate, Stacking
 
 COMBINATIONS = [
@@ -27,7 +28,7 @@ def models(make_problem):
     small |= {"classifier_relu": True, "classifier_fit": "adam"}
     members = [Member(task, method.configure({**small, "seen_classifier": kind}), 3) for kind in kinds]
     course = Course("all", members, 0, None, {"last": chosen_epoch([0] * len(members))})
-    Fitting(method, [course], torch.device("cpu")).fit()
+    Fitting(method, [course], Workers(torch.device("cpu"))).fit()
     return dict(zip(kinds, course.kept["last"].values(), strict=True))
 
 

@@ -7,10 +7,10 @@ from methods.sadvae import method
 from platform.datasets.text import ClassText
 from platform.errors import InputError, Unavailable
 from platform.training import trainable
-from platform.training.fitting import Fitting
 from platform.training.protocols import ProtocolOptions
 from platform.training.saved_models import load_model
 from platform.training.trainable import Experiment, packs_of, read_outcomes, train
+from platform.workers import Workers
 from platform.zeroshot.problem import ProblemOptions, load_problem
 
 SMALL = {**SMALL_FIELDS, "epochs": 2}
@@ -113,7 +113,7 @@ def test_packs_are_of_configurations_that_can_train_side_by_side():
 
 
 def test_the_first_worker_writes_for_all(experiment, tmp_path, monkeypatch):
-    monkeypatch.setattr(Fitting, "average", lambda _, gradients: gradients)  # with no other worker
+    monkeypatch.setattr(Workers, "average", lambda _, gradients: gradients)  # with no other worker
     for rank, written in ((1, set()), (0, {"models", "outcomes.json"})):
         (outcome,) = train(experiment(), tmp_path, rank=rank, world_size=2)
         assert outcome.status == "finished"
