@@ -207,6 +207,7 @@ class CADAVAE(Method):
     Config = CADAVAEConfig
     Model = CADAVAEModel
     least_movement = 0.5  # less than of linear encoders (`methods.vae.LEAST_MOVEMENT`): measured
+    data_parallel = "equal"
     pack_by = ("batch_size", "hidden")
     citation = """@inproceedings{schonfeld2019cadavae,
   title = {Generalized Zero- and Few-Shot Learning via Aligned Variational Autoencoders},

@@ -245,6 +245,7 @@ class CLASTER(Method):
 
     Config = CLASTERConfig
     Model = CLASTERModel
+    data_parallel = "equal"
     pack_by = ("batch_size", "clustering", "visual_semantic", "aggregation", "channels", "policy")
     citation = """@inproceedings{gowda2022claster,
   title = {CLASTER: Clustering with Reinforcement Learning for Zero-Shot Action Recognition},

@@ -300,6 +300,7 @@ class ERPCNet(LearnerMethod):
 
     Config = ERPCNetConfig
     Model = ERPCNetModel
+    data_parallel = "shares"
     pack_by = ("batch_size",)
     learns_from = ("pixels",)
     citation = """@article{li2022erpcnet,

@@ -91,6 +91,7 @@ class JPoSE(Method):
 
     Config = JPoSEConfig
     Model = JPoSEModel
+    data_parallel = "shares"
     pack_by = ("batch_size", "text_layers")
     citation = """@inproceedings{wray2019fine,
   title = {Fine-Grained Action Retrieval through Multiple Parts-of-Speech Embeddings},

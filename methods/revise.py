@@ -119,6 +119,7 @@ class ReViSE(Method):
 
     Config = ReViSEConfig
     Model = ReViSEModel
+    data_parallel = "shares"
     pack_by = ("batch_size",)
     citation = """@inproceedings{hubert2017revise,
   title = {Learning Robust Visual-Semantic Embeddings},

@@ -190,6 +190,7 @@ class SADVAE(Method):
     Config = SADVAEConfig
     Model = SADVAEModel
     least_movement = LEAST_MOVEMENT
+    data_parallel = "shares"
     pack_by = ("batch_size", "output_relu", "adversary", "discriminator")
     citation = """@inproceedings{li2024sadvae,
   title = {{SA-DVAE}: Improving Zero-Shot Skeleton-Based Action Recognition by Disentangled Variational Autoencoders},

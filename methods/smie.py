@@ -90,6 +90,7 @@ class SMIE(Method):
 
     Config = SMIEConfig
     Model = SMIEModel
+    data_parallel = "shares"
     pack_by = ("batch_size",)
     citation = """@inproceedings{zhou2023zero,
   title = {Zero-shot Skeleton-based Action Recognition via Mutual Information Estimation and Maximization},

@@ -214,6 +214,7 @@ class SynSE(Method):
     Config = SynSEConfig
     Model = SynSEModel
     least_movement = LEAST_MOVEMENT
+    data_parallel = "equal"
     pack_by = ("batch_size", "parts")
     any_text = "parts=single"
     citation = """@inproceedings{gupta2021synse,

@@ -9,6 +9,7 @@ VERBS = {
     "tune": "search a method's hyperparameters, then test the best configuration",
     "compare": "tables of what was tested beside the papers', tests of significance, ablations, one HTML page",
     "evaluate": "test a trained model on a data folder",
+    "check": "try what a method of your own must keep",
     "predict": "give samples a class among names that the model was never trained on",
 }
 

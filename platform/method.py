@@ -245,6 +245,10 @@ class Method(ABC):
     # how far class text's first outputs must be able to move for a model to leave chance (`training/movement.py`)
     least_movement: ClassVar[float] = 0.0
 
+    # data-parallel workers: `equal` where they train what one would, `shares` where each pairs or normalises samples
+    # within its own share of a batch, so that their count matters; `none` where a method takes no share
+    data_parallel: ClassVar[Literal["equal", "shares", "none"]] = "none"
+
     def text_parts(self, config: Any) -> tuple[str, ...]:
         """The texts of a class whose vectors, as wide as each other, stand one after the other in its semantics.
 
@@ -259,6 +263,10 @@ class Method(ABC):
     def steps(self, config: Any, samples: int) -> int:
         """Optimiser steps of a whole training on so many samples; by default those of `epochs` passes over them."""
         return epochs_of(config) * -(-samples // getattr(config, "batch_size", samples))
+
+    def restored(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Model:
+        """A model of what its `state` was; `combination`, `seen` and `unseen` are among the values."""
+        return self.Model.from_state(tensors, values)
 
     def configure(self, values: Mapping[str, Any], preset: str | None = None) -> ScoringConfig:
         """A Config from a preset and values over it. Raises InputError naming the field that is wrong."""
@@ -292,6 +300,7 @@ class SolvedMethod(LearnerMethod):
     """A method that is solved and not trained: it has one epoch, and no batches."""
 
     pack_by = ()
+    data_parallel = "equal"  # each of them solves the whole
 
     @abstractmethod
     def solved(self, member: Member, device: torch.device) -> tuple[Model, Mapping[str, float]]:

@@ -53,11 +53,11 @@ class Ensemble(Model):
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Self:
-        model, common = load_method(values["method"]).Model, {k: values[k] for k in ("seen", "unseen")}
+        method, common = load_method(values["method"]), {k: values[k] for k in ("seen", "unseen")}
         parts = []
         for i, own in enumerate(values["parts"]):
             mine = {n.removeprefix(f"{i}."): t for n, t in tensors.items() if n.startswith(f"{i}.")}
-            parts.append(model.from_state(mine, {**own, **common, "combination": None}))
+            parts.append(method.restored(mine, {**own, **common, "combination": None}))
         normalisers = tuple(Normaliser.from_record(record) for record in values["normalisers"])
         return cls(values["seen"], values["unseen"], values["combination"], values["method"], tuple(parts), normalisers)
 

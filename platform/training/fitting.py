@@ -129,6 +129,11 @@ class Fitting:
     def _population(self) -> Population:
         """Of the courses that run."""
         members = [member for course in self._running for member in course.members]
+        if self.workers.world_size > 1 and self.method.data_parallel == "none":
+            raise InputError(
+                f"--workers {self.workers.world_size}: this method takes no share of a batch (`data_parallel`); "
+                "use --workers 1"
+            )
         for size in {getattr(member.config, "batch_size", 0) for member in members}:
             if size % self.workers.world_size:
                 raise InputError(f"batch_size={size}: must be a multiple of the {self.workers.world_size} workers")
@@ -215,4 +220,4 @@ class Fitting:
                     task = course.members[int(member)].task
                     values |= {"seen": task.seen, "unseen": task.unseen, "combination": None}
                     on_device = {name: tensor.to(self.workers.device) for name, tensor in mine.items()}
-                    course.kept[keeper][int(member)] = self.method.Model.from_state(on_device, values)
+                    course.kept[keeper][int(member)] = self.method.restored(on_device, values)

@@ -52,5 +52,5 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Model,
         fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
         values["combination"] = kind(**fields)
     values["seen"], values["unseen"] = tuple(values["seen"]), tuple(values["unseen"])
-    kind = Ensemble if saved["kind"] == "ensemble" else load_method(saved["method"]).Model
-    return kind.from_state(load_file(folder / "model.safetensors", device=str(device)), values), saved["record"]
+    restored = Ensemble.from_state if saved["kind"] == "ensemble" else load_method(saved["method"]).restored
+    return restored(load_file(folder / "model.safetensors", device=str(device)), values), saved["record"]

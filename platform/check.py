@@ -1,0 +1,43 @@
+"""Check what a method promises: `python -m platform.check my_lab.my_method`."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from platform import cli, options
+from platform.configuration import assignments
+from platform.errors import InputError
+
+app = cli.application(__doc__)
+_SAID = {"kept": "kept", "broken": "BROKEN", "not offered": "not offered"}
+
+
+@app.command(no_args_is_help=True)
+def check(
+    method: Annotated[str, typer.Argument(help="module of the method, such as my_lab.my_method", metavar="METHOD")],
+    assigned: options.Assignments = None,
+    preset: options.Preset = None,
+    as_json: options.Json = False,
+) -> None:
+    """Try every promise of a method on a small made-up problem; exit code 2 where one is broken.
+
+    Epochs are 3 and batches of 8 unless --set says otherwise; give a large network small widths by --set, too.
+    """
+    from platform.learning.conformance import examine
+
+    broken = 0
+    table = Table("promise", "", "", title=method)
+    for finding in examine(method, assignments(assigned or []), preset):
+        broken += finding.status == "broken"
+        if as_json:
+            cli.event("finding", {"check": finding.check, "status": finding.status, "said": finding.said})
+        table.add_row(finding.check, _SAID[finding.status], finding.said)
+    if not as_json:
+        cli.console.print(table)
+    if broken:
+        raise InputError(f"{method}: {broken} of its promises are broken")
+
+
+if __name__ == "__main__":
+    cli.run(app, "platform.check")

@@ -1,0 +1,241 @@
+"""Every method of the repository keeps what methods promise, and one that does not is told what to do."""
+
+import sys
+import textwrap
+
+import pytest
+
+from platform.errors import InputError
+from platform.learning.conformance import CHECKS, examine
+
+CLASSIFIER = {"classifier_samples": 20, "classifier_steps": 30}
+METHODS = {
+    "sadvae": {"z_r": 6, "z_v": 3, "n_d": 2, "learning_rate": 1e-3, **CLASSIFIER},
+    "synse": {"z_s": 8, "cycle": 12, "beta_start": 4, "beta_y_start": 4, "alpha_start": 6, **CLASSIFIER},
+    "cadavae": {"z": 4, "encoder_x": 16, "decoder_x": 16, "encoder_y": 16, "decoder_y": 16, "classifier_samples": 20},
+    "revise": {"code": 8, "shared": 6, "hidden": 12, "learning_rate": 1e-3},
+    "jpose": {"width": 6, "joint": 5, "hidden": 8, "learning_rate": 1e-3},
+    "smie": {"hidden_1": 16, "hidden_2": 8, "warm_up": 1, "learning_rate": 1e-3},
+    "claster": {"hidden": 16, "channels": 2, "iterations": 5, "clusters": 3, "projection_steps": 50},
+    "erpcnet": {
+        "backbone": "squeezenet1_1", "weights": "none", "frozen_blocks": 4, "side": 64, "kernel": 2, "stride": 1,
+        "steps": 2, "joint_hidden": 16, "dropout": 0.0, "sampler": "random", "epochs": 2,
+    },
+    "eszsl": {},
+    "ridge": {},
+}  # fmt: skip
+NOT_OFFERED = {
+    **dict.fromkeys(("eszsl", "ridge"), 6),  # they are solved
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_keeps_its_promises(name):
+    found = list(examine(f"methods.{name}", METHODS[name]))
+    assert len(found) == len(CHECKS)
+    assert {f.check: f.said for f in found if f.status == "broken"} == {}
+    assert sum(f.status == "not offered" for f in found) == NOT_OFFERED.get(name, 0)
+
+
+GOOD = """
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from platform.learning import module_method
+from platform.learning.module_method import ModuleConfig, ModuleMethod
+
+
+class Plain(ModuleMethod):
+    Config = ModuleConfig
+    citation = "@article{a2026, title = {A}}"
+
+    def module(self, config, features, text):
+        return nn.Linear(features, text)
+
+    def loss(self, module, batch, config):
+        return cross_entropy(self.scores(module, batch.x, batch.semantics, config), batch.labels)
+
+    def scores(self, module, x, semantics, config):
+        return module(x) @ semantics.T
+
+
+class Learner(module_method._ModuleLearner):
+    pass
+
+
+class Model(module_method.ModuleModel):
+    pass
+"""
+BROKEN = {  # what makes the good method a bad one, and the start of the promise that it breaks
+    "no paper": ("class Bad(Plain):\n    citation = ''", "It has a citation"),
+    "draws that no seed names": (
+        "DRAW = torch.Generator().manual_seed(0)\n\n\n"
+        "class Bad(Plain):\n"
+        "    def loss(self, module, batch, config):\n"
+        "        return super().loss(module, batch, config) * torch.rand((), generator=DRAW)",
+        "The same seed",
+    ),
+    "a seed without effect": (
+        "from dataclasses import replace\n\n\n"
+        "class Bad(Plain):\n"
+        "    def learner(self, member, workers):\n"
+        "        return super().learner(replace(member, seed=0), workers)",
+        "Another seed",
+    ),
+    "a state without the optimiser's": (
+        "class Forgetful(Learner):\n"
+        "    def state(self):\n"
+        "        return {n: t for n, t in super().state().items() if not n.startswith('optimiser')}\n\n\n"
+        "class Bad(Plain):\n"
+        "    def learner(self, member, workers):\n"
+        "        return Forgetful(self, member, workers)",
+        "A training that is cut off",
+    ),
+    "a start that ignores the state": (
+        "from dataclasses import replace\n\n\n"
+        "class Bad(Plain):\n"
+        "    def learner(self, member, workers):\n"
+        "        return super().learner(replace(member, state=None), workers)",
+        "A training that is cut off",
+    ),
+    "members that see each other": (
+        "from platform.method import LoopedPopulation\n\n\n"
+        "class Bad(Plain):\n"
+        "    def population(self, members, workers):\n"
+        "        found = super().population(members, workers)\n"
+        "        for learner in found.learners:\n"
+        "            learner.module.weight.data *= len(members)\n"
+        "        return found",
+        "A member of a population",
+    ),
+    "a model that is the network itself": (
+        "class Shared(Learner):\n"
+        "    def _weights(self):\n"
+        "        return self.module.state_dict()\n\n\n"
+        "class Bad(Plain):\n"
+        "    def learner(self, member, workers):\n"
+        "        return Shared(self, member, workers)",
+        "A model and a state stay",
+    ),
+    "logits": (
+        "class Logits(Model):\n"
+        "    def unseen_scores(self, x):\n"
+        "        return self._logits(x, self.semantics[len(self.seen):])\n\n\n"
+        "class Raw(Learner):\n"
+        "    def model(self):\n"
+        "        made = super().model()\n"
+        "        return Logits(**{name: getattr(made, name) for name in made.__dataclass_fields__})\n\n\n"
+        "class Bad(Plain):\n"
+        "    def learner(self, member, workers):\n"
+        "        return Raw(self, member, workers)",
+        "Scores are log-probabilities",
+    ),
+    "scores relative to the batch": (
+        "class Bad(Plain):\n"
+        "    def scores(self, module, x, semantics, config):\n"
+        "        return super().scores(module, x - x.mean(0), semantics, config)",
+        "A sample's scores",
+    ),
+    "class text of any width": (
+        "class Wide(Model):\n"
+        "    def with_classes(self, names, semantics):\n"
+        "        return super().with_classes(names, semantics[:, :1].expand(-1, self.semantics.shape[1]))\n\n\n"
+        "class Any(Learner):\n"
+        "    def model(self):\n"
+        "        made = super().model()\n"
+        "        return Wide(**{name: getattr(made, name) for name in made.__dataclass_fields__})\n\n\n"
+        "class Bad(Plain):\n"
+        "    def learner(self, member, workers):\n"
+        "        return Any(self, member, workers)",
+        "A trained model takes new classes",
+    ),
+    "a model that forgets on its way to disk": (
+        "class Bad(Plain):\n"
+        "    def restored(self, tensors, values):\n"
+        "        return super().restored({n: 0 * t for n, t in tensors.items()}, values)",
+        "A saved model",
+    ),
+    "losses that are always finite": (
+        "class Quiet(Learner):\n"
+        "    def train_epoch(self):\n"
+        "        super().train_epoch()\n"
+        "        return {'loss': 0.0}\n\n\n"
+        "class Bad(Plain):\n"
+        "    def module(self, config, features, text):\n"
+        "        return nn.Sequential(nn.Linear(features, 9), nn.Linear(9, 9), nn.Linear(9, text))\n\n"
+        "    def learner(self, member, workers):\n"
+        "        return Quiet(self, member, workers)",
+        "A member that diverges",
+    ),
+    "training on the unseen classes' text": (
+        "class Curious(Learner):\n"
+        "    def __init__(self, method, member, workers):\n"
+        "        super().__init__(method, member, workers)\n"
+        "        if not member.state:\n"
+        "            self.module.bias.data += member.task.semantics.mean()\n\n\n"
+        "class Bad(Plain):\n"
+        "    def learner(self, member, workers):\n"
+        "        return Curious(self, member, workers)",
+        "Training does not depend",
+    ),
+    "a rank without effect": (
+        "from platform.workers import Workers\n\n\n"
+        "class Bad(Plain):\n"
+        "    def learner(self, member, workers):\n"
+        "        own = super().learner(member, workers)\n"
+        "        if workers.rank:\n"
+        "            own.module.weight.data += 1\n"
+        "        return own",
+        "Two data-parallel workers",
+    ),
+}
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    """A function of a module's text to its name."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    def written(text):
+        name = f"conformance_lab_{len(list(tmp_path.iterdir()))}"
+        (tmp_path / f"{name}.py").write_text(text)
+        return name
+
+    yield written
+    for name in [n for n in sys.modules if n.startswith("conformance_lab")]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("fault", [pytest.param(f, marks=pytest.mark.slow) if "rank" in f else f for f in BROKEN])
+def test_a_broken_promise_is_found_and_says_what_to_do(lab, fault, monkeypatch):
+    text, promise = BROKEN[fault]
+    name = lab(GOOD + "\n\n" + textwrap.dedent(text) + "\n\n\nmethod = Bad()\n")
+    if "rank" not in fault:  # processes take seconds to start
+        monkeypatch.setattr("platform.learning.conformance.CHECKS", CHECKS[:-1])
+    broken = [f for f in examine(name, {}) if f.status == "broken"]
+    assert any(f.check.startswith(promise) for f in broken), broken
+    assert all("\n" not in f.said and f.said for f in broken)
+
+
+def test_a_good_method_keeps_all(lab, monkeypatch):
+    monkeypatch.setattr("platform.learning.conformance.CHECKS", CHECKS[:-1])
+    found = list(examine(lab(GOOD + "\n\nmethod = Plain()\n"), {}))
+    assert [f.check for f in found if f.status != "kept"] == ["A member that diverges leaves the others alone"]
+    assert {f.said for f in found} == {"", "a learning rate of 1e30 leaves it finite"}  # it is linear
+
+
+def test_what_a_method_does_not_offer_is_said(lab):
+    text = GOOD + "\n\nclass Lonely(Plain):\n    data_parallel = 'none'\n\n\nmethod = Lonely()\n"
+    *_, last = examine(lab(text), {})
+    assert (last.check, last.status) == ("Two data-parallel workers train together", "not offered")
+    assert "--workers 2 is refused" in last.said
+
+
+def test_a_wrong_field_is_a_users_mistake(lab):
+    with pytest.raises(InputError, match="unknown field `widht`"):
+        list(examine("methods.sadvae", {"widht": 3}))
+    with pytest.raises(InputError, match="epochs=1: a check of what is resumed takes at least 2"):
+        list(examine("methods.sadvae", {"epochs": 1}))
