@@ -53,7 +53,9 @@ def repository(tmp_path, monkeypatch):
 
 
 def test_a_result_says_its_commit_command_machine_and_libraries(repository, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "orig_argv", ["/somewhere/python", "-m", "benchmarks.tables", "--seeds", "1", "--scratch", "/some/folder"])
+    monkeypatch.setattr(
+        sys, "orig_argv", ["/somewhere/python", "-m", "benchmarks.tables", "--seeds", "1", "--scratch", "/some/folder"]
+    )
     keep("tables", "Accuracy", ["a", "b"], [[1, 2]], ["a note"])
     text = (repository / f"benchmarks/results/tables-{date.today()}.md").read_text()
     assert capsys.readouterr().out.startswith(text)
