@@ -44,10 +44,15 @@ def made() -> list[str]:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     return [
-        f"{date.today()}, by `{shlex.join(['python', *sys.orig_argv[1:]])}`",
+        f"{date.today()}, by `{shlex.join(['python', *map(_placeless, sys.orig_argv[1:])])}`",
         f"{os.cpu_count()} cores ({_processor()}), {gpu}",
         f"Python {platform.python_version()}, {libraries}",
     ]
+
+
+def _placeless(argument: str) -> str:
+    """An argument without the folders of this machine: a file's or folder's own name."""
+    return Path(argument).name if Path(argument).is_absolute() else argument
 
 
 def commit_of(repository: Path) -> str:

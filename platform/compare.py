@@ -119,8 +119,9 @@ def compare(
     named = [published_table(name) for name in _names(papers)] if papers not in ("auto", "none") else None
     tables = _tables(found, metric, against, per_sample, papers, named, which)
     drawn = _figures(found, runs, device) if figures else {}
-    if aside and not as_json:
-        cli.say(f"older runs of the same method and data are left out: {', '.join(aside)}; name them to compare them")
+    if aside:
+        said = f"older runs of the same method and data are left out: {', '.join(aside)}; name them to compare them"
+        tables[0] = replace(tables[0], notes=(*tables[0].notes, said))
     _end(tables, found, runs, "compare", drawn, _citations(found), as_json)
 
 

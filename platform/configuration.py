@@ -19,10 +19,13 @@ def validated(config: type[Config], values: Mapping[str, Any]) -> Config:
     try:
         return config(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or config.__name__
-        described = config.model_fields[str(first["loc"][0])].description if first["loc"] else ""
-        raise InputError(f"{field}={first['input']!r}: {first['msg'].lower()} ({described})") from None
+        first, *others = error.errors()
+        field = str(first["loc"][0]) if first["loc"] else config.__name__
+        said = [first["msg"].lower()]  # of a field that may be one thing or another, pydantic says each by itself
+        said += [other["msg"].lower() for other in others if other["loc"][:1] == first["loc"][:1]]
+        said = [one.removeprefix("input should be ") if number else one for number, one in enumerate(said)]
+        described = config.model_fields[field].description if first["loc"] else ""
+        raise InputError(f"{field}={first['input']!r}: {', or '.join(said)} ({described})") from None
 
 
 def check_field(config: type[BaseModel], name: str) -> None:

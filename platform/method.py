@@ -30,7 +30,7 @@ class ScoringConfig(BaseModel):
     The base of a method's Config that is solved and not trained (`SolvedMethod`).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     normalise: Literal["auto"] | Normalisation = Field(
         "auto", description="of the features, fitted on training samples; auto: as the data folder's card says (ours)"
@@ -280,7 +280,8 @@ class Method(ABC):
         values: dict[str, Any] = {}
         for name in [] if preset is None else preset.split("+"):
             if name.strip() not in self.presets:
-                raise InputError(f"no preset `{name.strip()}`; there is {', '.join(self.presets) or 'none'}")
+                wrong = f"`{name.strip()}`" if name.strip() else f"before or after a + of `{preset}`"
+                raise InputError(f"no preset {wrong}; there is {', '.join(self.presets) or 'none'}")
             values |= self.presets[name.strip()]
         return values
 

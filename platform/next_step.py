@@ -12,7 +12,7 @@ from platform.errors import InputError
 
 _METHOD = "methods.sadvae"
 _SMALL_SPACE = "search_spaces/sadvae_small.yaml"
-_FEW = 10_000  # training samples: below, the papers' rates, made for some 30,000 clips, leave a model at its start
+_FEW = 30_000  # training samples: below, the papers' rates, made for more, leave a model near its start
 _UNSEEN_SHARE = 0.2  # of the classes, where a split is drawn, as in AwA's 40/10 and CUB's 150/50
 _DRAWS = 5
 

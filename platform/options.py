@@ -52,7 +52,9 @@ Preset = Annotated[
     typer.Option(help="named values from the paper's tables; several joined by +, where they differ the later one's"),
 ]
 FOLDS = 3
-Folds = Annotated[int, typer.Option(min=1, help="draws of pseudo-unseen classes that validation averages over")]
+Folds = Annotated[
+    int, typer.Option(min=1, max=100, help="draws of pseudo-unseen classes that validation averages over")
+]
 Protocol = Annotated[str, typer.Option(help="of the test: clean, or both with the released, leaking one")]
 Runs = Annotated[Path, typer.Option(help="where runs and MLflow's store stand")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
@@ -103,6 +105,11 @@ def problem_options(
         if value is not None and value not in allowed:
             raise InputError(f"{name} {value}: expected one of {', '.join(allowed)}")
     opened, split = dataset_and_split(dataset, split)
+    if masked_features and opened.feature_set(masked_features) == named_features(opened, features):
+        raise InputError(
+            f"--masked-features {masked_features}: these are the features themselves; give those of the same clips "
+            "with frames left out (python -m platform.features write --masked)"
+        )
     return ProblemOptions(
         dataset=opened.folder.resolve(),
         split=split,
@@ -145,7 +152,11 @@ def check_text(method: str, values: Mapping[str, Any], problem: "ProblemOptions"
     parts, text, dataset = text_parts(method, values), problem.text, Dataset(problem.dataset)
     encoders, stored = encoder_parts(text.encoder, dataset.embedding_names), ("attributes", *dataset.embedding_names)
     known = all(is_encoder(encoder) or encoder in stored for encoder in encoders)  # else it is refused where it is read
-    if not (parts and known) or vectors_of_a_class(dataset, text) == len(parts):
+    if not (parts and known):
+        return
+    each = zip(text.text.split("+"), parts, strict=False)
+    displaced = all(map(is_encoder, encoders)) and any(own in parts and own != part for own, part in each)
+    if vectors_of_a_class(dataset, text) == len(parts) and not displaced:
         return
     asked = f"--text {'+'.join(parts)} --combine concatenate"
     if len(encoders) > 1:

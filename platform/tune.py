@@ -225,7 +225,8 @@ def _trials(text: str | None, default: list[int]) -> list[int]:
     parts = text.split(",")
     if len(parts) != len(default) or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
         raise InputError(
-            f"--trials {text}: expected {len(default)} numbers, one a stage, as in {','.join(map(str, default))}"
+            f"--trials {text}: expected {len(default)} numbers above 0 (one a stage), as in "
+            f"{','.join(map(str, default))}"
         )
     return [int(part) for part in parts]
 

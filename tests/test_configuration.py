@@ -13,6 +13,9 @@ class Options(BaseModel):
     learning_rate: float = Field(1e-3, gt=0, description="of Adam")
     epochs: int = Field(10, ge=1, description="passes")
     kind: Literal["soft", "hard"] = Field("soft", description="of gate")
+    normalise: Literal["auto"] | Literal["none", "scale", "standard", "minmax", "l2"] = Field(
+        "auto", description="of features"
+    )
 
 
 def test_values_are_checked_and_typed():
@@ -26,8 +29,12 @@ def test_values_are_checked_and_typed():
         ({"learning_rate": -1}, r"learning_rate=-1: input should be greater than 0 \(of Adam\)"),
         ({"epochs": 1.5}, r"epochs=1\.5: .*integer.* \(passes\)"),
         ({"kind": "sof"}, r"kind='sof': input should be 'soft' or 'hard' \(of gate\)"),
+        (
+            {"normalise": "foo"},
+            r"normalise='foo': input should be 'auto', or 'none', 'scale', 'standard', 'minmax' or 'l2' \(of f",
+        ),
         ({"learning_rat": 1}, "unknown field `learning_rat` of Options; did you mean `learning_rate`?"),
-        ({"xyz": 1}, "unknown field `xyz` of Options; there is learning_rate, epochs, kind"),
+        ({"xyz": 1}, "unknown field `xyz` of Options; there is learning_rate, epochs, kind, normalise"),
     ],
 )
 def test_a_mistake_is_named_in_one_line(values, message):

@@ -77,7 +77,7 @@ def test_presets_combine_and_where_they_differ_the_later_one_holds():
     [
         ({}, "narrow", "no preset `narrow`; there is wide"),
         ({}, "wide+narrow", "no preset `narrow`; there is wide, stacked"),
-        ({}, "wide+", "no preset ``; there is wide, stacked"),
+        ({}, "wide+", "no preset before or after a \\+ of `wide\\+`; there is wide, stacked"),
         ({"widht": 3}, None, "did you mean `width`"),
         ({"width": 0}, "wide", r"width=0: .* \(of the one layer\)"),
     ],

@@ -41,13 +41,13 @@ def test_few_samples_are_searched_in_a_space_that_is_made_for_them(tmp_path):
 
 
 def test_enough_samples_are_trained_on_as_in_the_papers(tmp_path):
-    (command,) = next_step(data(tmp_path / "large", samples=2600))
+    (command,) = next_step(data(tmp_path / "large", samples=8000))
     assert command == f"Next: python -m platform.train methods.sadvae --dataset {tmp_path / 'large'} --split random:2:0"
 
 
 def test_the_seen_classes_count_alone(tmp_path):
-    large = data(tmp_path / "large", samples=2600, splits={"half": [f"class {c}" for c in range(5)]})
-    assert next_step(large)[0].startswith("6,500 training samples are few")
+    large = data(tmp_path / "large", samples=8000, splits={"half": [f"class {c}" for c in range(5)]})
+    assert next_step(large)[0].startswith("20,000 training samples are few")
 
 
 def test_a_set_that_is_named_stands_in_the_command(tmp_path):

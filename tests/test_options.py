@@ -58,6 +58,8 @@ def test_a_method_gets_the_class_text_that_it_takes(folder, method, values, give
     ("given", "message"),
     [
         ({"text": "name"}, "not --text name --combine concatenate; leave both out"),
+        ({"text": "noun+verb"}, "not --text noun\\+verb --combine concatenate; leave both out"),
+        ({"text": "name+verb"}, "not --text name\\+verb --combine concatenate; leave both out"),
         ({"text": "verb+noun", "combine": "mean"}, "not --text verb\\+noun --combine mean"),
         ({"text": "verb+noun+name"}, "not --text verb\\+noun\\+name"),
         (
@@ -173,3 +175,8 @@ def test_a_problem_is_written_as_it_was_asked_for(tmp_path):
         f"--dataset {tmp_path} --split ru5 --encoder attributes --text verb+noun --combine concatenate "
         "--normalise standard --masked-features masked"
     )
+
+
+def test_features_are_no_masked_version_of_themselves(folder):
+    with pytest.raises(InputError, match="--masked-features random: these are the features themselves"):
+        options.problem_options(folder, "two", "random", "minilm", None, None, "random")

@@ -22,7 +22,7 @@ def space(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (["--trials", "2"], "--trials 2: expected 2 numbers, one a stage, as in 2,4"),
+        (["--trials", "2"], "--trials 2: expected 2 numbers above 0 (one a stage), as in 2,4"),
         (["--trials", "2,many"], "--trials 2,many: expected 2 numbers"),
         (["--trials", "2,0"], "--trials 2,0: expected 2 numbers"),
         (["--sampler", "rndom"], "sampler `rndom`; did you mean `random`?"),

@@ -123,6 +123,7 @@ def write(
     _write(writing, folder, workers, address, as_json)
 
 
+_NEAR_CHANCE = 0.1  # of what lies above chance: an extractor that reaches less has learned next to nothing
 _TRAINING, _WRITING = "training.json", "writing.json"
 
 
@@ -191,6 +192,12 @@ def _train(training: "Training", folder: Path, workers: int, address: str | None
             cli.event("extractor", {"stage": stage, **{k: v for k, v in saved.record.items() if k != "history"}})
         return
     cli.console.print(_table(found))
+    for stage, saved in found.items():
+        chance = 1 / len(saved.seen)
+        if saved.record["metrics"].get("accuracy", 1.0) < chance + _NEAR_CHANCE * (1 - chance):
+            cli.say(
+                f"warning: the {stage} extractor is near chance; train it for longer (--set epochs=N) before it is used"
+            )
     _say_odd(found["final"].record["odd"])
     _line(f"Next: python -m platform.features write {training.extractor} --from {folder} --out DATA_FOLDER")
 
@@ -386,12 +393,14 @@ def _written_bars(progress: Progress):  # noqa: ANN202
 
 
 def _table(found: "Mapping[str, SavedExtractor]") -> Table:
-    table = Table("", "classes", "clips", "test clips", "accuracy, %", "of samples, %", "seconds an epoch")
+    heading = ("classes", "clips", "test clips", "accuracy, %", "of samples, %", "chance, %", "seconds an epoch")
+    table = Table("", *heading)
     for stage, saved in found.items():
         metrics = saved.record["metrics"]
         reached = [f"{100 * metrics[n]:.1f}" if n in metrics else "-" for n in ("accuracy", "accuracy_per_sample")]
         counts = (len(saved.seen), saved.record["clips"], metrics.get("test_clips", 0))
-        table.add_row(stage, *map(str, counts), *reached, f"{metrics['seconds_per_epoch']:.1f}")
+        chance = f"{100 / len(saved.seen):.1f}"
+        table.add_row(stage, *map(str, counts), *reached, chance, f"{metrics['seconds_per_epoch']:.1f}")
     return table
 
 

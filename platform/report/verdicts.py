@@ -42,6 +42,9 @@ def significance_table(
     own = dict.fromkeys(label for label, r in labelled if against is None or against in names_of(r))  # in their order
     if len(values) < 2 or not own:
         return None
+    if against is None:  # the best of those that most others were tested beside
+        common = {label: sum(bool(values[label].keys() & other.keys()) for other in values.values()) for label in own}
+        own = dict.fromkeys(label for label in own if common[label] == max(common.values()))
     reference = max(own, key=lambda label: statistics.fmean(values[label].values()))
     headings = ("difference", "95 % interval", "pairs", "p", "p (Holm)")
     columns = tuple(("", heading) for heading in headings)
@@ -49,7 +52,8 @@ def significance_table(
     for found in comparisons(values, reference):
         low, high = found.interval
         interval = found.why if math.isnan(low) else f"{low:+.1f} to {high:+.1f}"
-        cells = (f"{found.mean_difference:+.1f}", interval, str(found.pairs), _p(found.p), _p(found.p_holm))
+        difference = "—" if math.isnan(found.mean_difference) else f"{found.mean_difference:+.1f}"
+        cells = (difference, interval, str(found.pairs), _p(found.p), _p(found.p_holm))
         tested = [r for label, r in zip(row_labels(results), results, strict=True) if label in found.names]
         rows.append(Row((found.names[0], marked(protocol, tested)), cells))
     notes = (

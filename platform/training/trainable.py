@@ -34,6 +34,10 @@ from platform.zeroshot.problem import Problem, ProblemOptions, load_problem
 
 _OUTCOMES, _ENSEMBLES = "outcomes.json", "ensembles.json"
 _HELD_OUT = ("seen", "unseen", "labels")
+_AT_CHANCE = (
+    "validation is not above chance on the pseudo-unseen classes by two standard errors: what it says of this "
+    "configuration may be luck"
+)
 _NOT_TOLD_APART = (
     "validation told no epoch apart: none is above chance on the pseudo-unseen classes by two standard errors, so the "
     "last one was taken"
@@ -187,7 +191,7 @@ def outcomes_of(
             "epoch": validation.epoch,
             "validation": dict(validation.metrics),
             "folds": list(validation.by_fold),
-            "notes": [] if validation.above_chance else [_NOT_TOLD_APART],
+            "notes": [] if validation.above_chance else [_NOT_TOLD_APART if len(validation.epochs) > 1 else _AT_CHANCE],
             "counts": _validation_counts(validation),
         }
         outcomes.append(outcome.model_copy(update=reached))

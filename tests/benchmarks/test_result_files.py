@@ -53,12 +53,14 @@ def repository(tmp_path, monkeypatch):
 
 
 def test_a_result_says_its_commit_command_machine_and_libraries(repository, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "orig_argv", ["/somewhere/python", "-m", "benchmarks.tables", "--seeds", "1"])
+    monkeypatch.setattr(
+        sys, "orig_argv", ["/somewhere/python", "-m", "benchmarks.tables", "--seeds", "1", "--scratch", "/some/folder"]
+    )
     keep("tables", "Accuracy", ["a", "b"], [[1, 2]], ["a note"])
     text = (repository / f"benchmarks/results/tables-{date.today()}.md").read_text()
     assert capsys.readouterr().out.startswith(text)
     assert f"- commit {git(repository, 'rev-parse', 'HEAD')}\n" in text
-    assert f"- {date.today()}, by `python -m benchmarks.tables --seeds 1`" in text
+    assert f"- {date.today()}, by `python -m benchmarks.tables --seeds 1 --scratch folder`" in text
     assert re.search(r"- \d+ cores \(.+\), ", text)
     assert f"Python {platform.python_version()}, torch " in text
     assert all(f"{library} " in text for library in ("ray", "numpy"))

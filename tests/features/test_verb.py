@@ -24,14 +24,16 @@ def finished(small_skeletons, runs):
     code, output, errors = invoked(
         "features.verb", "train", "stgcn", "--dataset", small_skeletons, "--split", "one", *FIELDS, "--runs", runs
     )
-    assert (code, errors) == (0, "")
+    assert code == 0
+    said = "extractor is near chance; train it for longer (--set epochs=N) before it is used"
+    assert errors == f"warning: the final {said}\nwarning: the validation {said}\n"  # one epoch on noise
     (folder,) = runs.glob("features-stgcn-small-*")
     return folder, output
 
 
 def test_a_training_says_what_it_reached_and_what_to_do_next(finished, runs):
     folder, output = finished
-    for words in ("final", "validation", "accuracy", "1 clips: one frame", "1 clips: no body in any frame"):
+    for words in ("final", "validation", "accuracy", "chance", "1 clips: one frame", "1 clips: no body in any frame"):
         assert words in output
     assert output.rstrip().splitlines()[-1] == (
         f"Next: python -m platform.features write stgcn --from {folder} --out DATA_FOLDER"

@@ -16,6 +16,7 @@ from platform.training import protocols
 from platform.training.fitting import Course, Fitting, chosen_epoch
 from platform.training.protocols import Candidate, ProtocolOptions, Workplace, validate
 from platform.training.saved_models import load_model, save_model
+from platform.training.trainable import outcomes_of
 from platform.workers import Workers
 from platform.zeroshot.evaluation import all_metrics, zero_shot_metrics
 from platform.zeroshot.gate import Gate, Stacking
@@ -215,3 +216,12 @@ def test_every_field_says_what_it_is_and_an_epoch_is_none(method):
 def test_its_search_space_can_be_read(name, method):
     folder = Path(__file__).parents[2] / "search_spaces"
     assert read_space(folder / f"{name}.yaml", method.Config).stages
+
+
+def test_nothing_is_said_of_epochs_where_there_is_one():
+    validation = protocols.Validation([{"zsl": 0.2}], 0, {"zsl": 0.2}, Stacking(0.0), above_chance=False)
+    (outcome,) = outcomes_of("0", {}, [0], ["made up"], [validation])
+    assert outcome.notes == [
+        "validation is not above chance on the pseudo-unseen classes by two standard errors: what it says of this "
+        "configuration may be luck"
+    ]

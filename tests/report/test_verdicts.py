@@ -36,6 +36,16 @@ def test_many_splits_are_paired_by_their_means_over_seeds(splits, pairs, said):
     assert any(said in note for note in table.notes)
 
 
+def test_it_is_the_best_of_those_that_were_tested_beside_others_that_all_are_compared_with():
+    several = [result(method, 0.3 + 0.1 * seed, seed=seed) for method in ("a", "b") for seed in (0, 1)]
+    several[0].metrics["zsl"] += 0.05
+    elsewhere = result("c", 0.9, split="half:9")
+    table = significance_table([*several, elsewhere], "zsl", None, per_sample=False, protocol="clean")
+    assert table.title.startswith("ZSL: against a, ")
+    apart = next(row for row in table.rows if row.label[0].startswith("c,"))
+    assert apart.cells[:3] == ("—", "no pair in common", "0")
+
+
 @pytest.mark.parametrize("against", ["w/o RL", "CLASTER"])
 def test_a_row_of_an_ablation_can_be_tested_against(against):
     results = [
