@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
+from platform.errors import InputError
 from platform.method import Member, Method, MethodConfig, Model, Population
 from platform.training import fitting as fitting_module
 from platform.training.checkpoints import read_checkpoint, write_checkpoint
@@ -54,6 +55,7 @@ class Counting(Method):
     """
 
     Config, Model, citation = MethodConfig, Counted, ""
+    data_parallel = "equal"
     diverging: dict[int, int] = field(default_factory=dict)
     epochs_run: list[dict[int, int]] = field(default_factory=list)
 
@@ -502,3 +504,14 @@ def test_writing_takes_a_small_share_of_the_time(named, watch, monkeypatch):
     monkeypatch.setattr(fitting_module, "write_checkpoint", write)
     watched.fit()
     assert written == [30, 93, 156]
+
+
+def test_workers_are_refused_where_a_method_takes_no_share_or_a_batch_has_none(course, watch):
+    two, lonely = Workers(CPU, 0, 2), Counting()
+    lonely.data_parallel = "none"
+    with pytest.raises(InputError, match="--workers 2: this method takes no share of a batch"):
+        watch(course(), method=lonely, workers=two).fit()
+    odd = course()
+    odd.members = [Member(member.task, MethodConfig(batch_size=5), member.seed) for member in odd.members]
+    with pytest.raises(InputError, match="batch_size=5: must be a multiple of the 2 workers"):
+        watch(odd, workers=two).fit()
