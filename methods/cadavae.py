@@ -38,9 +38,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from methods.accelerated.vae import Distance, Reconstruction, crossed, crossed_slopes, latent_slope
 from methods.latents import classifiers_on, drawn, rows_of_classes
 from methods.models import WeightsModel, check_seen_classifier, seen_classifiers
-from methods.vae import Distance, Latent, Reconstruction, crossed, crossed_slopes
+from methods.vae import Latent
 from platform.errors import InputError
 from platform.learning.stacked import StackedPopulation
 from platform.method import PAPERS_GATE, Member, Method, MethodConfig, Population
@@ -380,7 +381,7 @@ class _Population(StackedPopulation):
         errors_y, slope_y = self._decode("decoder_y", for_y, y, own_and_crossed, self.elements["text"])
         if crossing:
             slope_x, slope_y = crossed_slopes(slope_x, slope_y, 0)
-        slopes = {"x": latents["x"].slope(slope_x, beta), "y": latents["y"].slope(slope_y, beta)}
+        slopes = {"x": latent_slope(latents["x"], slope_x, beta), "y": latent_slope(latents["y"], slope_y, beta)}
         nothing = torch.zeros_like(beta)
         apart = nothing
         if near:

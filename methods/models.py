@@ -34,11 +34,19 @@ class WeightsModel(Model):
         """x: (N, rows); gives (N, columns)."""
         return x @ self.weights[name] + self.weights[f"{name}_bias"][0]
 
+    def with_classifier(self, name: str, classifier: SoftmaxClassifier) -> Self:
+        return replace(self, classifiers={**self.classifiers, name: classifier})
+
+    def scores_of_logits(self, logits: Tensor | None) -> Tensor:
+        """(N, S) log-probabilities of a given classifier's logits. Raises InputError where samples have none."""
+        if logits is None or not torch.isfinite(logits).all():
+            asked = self.config.seen_classifier
+            raise InputError(f"seen_classifier={asked}: these samples have no logits; use seen_classifier=features")
+        return torch.log_softmax(logits, dim=1)
+
     def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
         if self.config.seen_classifier == "logits":
-            if logits is None or not torch.isfinite(logits).all():
-                raise InputError("seen_classifier=logits: these samples have no logits; use seen_classifier=features")
-            return torch.log_softmax(logits, dim=1)
+            return self.scores_of_logits(logits)
         return self.classifiers["seen"].log_probabilities(x)
 
     def with_classes(self, names: Sequence[str], semantics: Tensor) -> Self:
@@ -72,15 +80,19 @@ class WeightsModel(Model):
 
         parts = named("classifiers")
         names = [name.removesuffix(".weight") for name in parts if name.endswith(".weight")]
+        config = cls.Config(**values["config"])
+        relu = getattr(config, "classifier_relu", False)  # of all but the one on the features
         return cls(
             seen=values["seen"],
             unseen=values["unseen"],
             combination=values["combination"],
-            config=cls.Config(**values["config"]),
+            config=config,
             seed=values["seed"],
             weights=named("weights"),
             semantics=tensors["semantics"],
-            classifiers={n: SoftmaxClassifier(parts[f"{n}.weight"], parts[f"{n}.bias"]) for n in names},
+            classifiers={
+                n: SoftmaxClassifier(parts[f"{n}.weight"], parts[f"{n}.bias"], relu and n != "seen") for n in names
+            },
             kept=named("kept"),
         )
 

@@ -1,8 +1,7 @@
 """SA-DVAE: semantic alignment by disentangled variational autoencoders (Li et al., ECCV 2024).
 
 A two-head skeleton encoder gives z_x^r, which is aligned with the text latent z_y, and z_x^v, which holds what the text
-does not say. An adversary D_T keeps the two independent. Written as a population: every parameter carries a leading
-member axis, and one model is a population of one.
+does not say. An adversary D_T keeps the two independent. `losses` and `adversary_loss` are the paper's equations.
 
 Where the paper and its released code differ, the paper is the default and the preset `released` gives the code's
 choices. Three things the paper leaves open are taken from the code: a reconstruction error is the mean over elements, a
@@ -21,7 +20,7 @@ recognise 54 % (ru5) and 33 % (ru9) of the unseen clips where its least loss, li
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -29,23 +28,22 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from methods.accelerated.sadvae import AcceleratedSADVAE
 from methods.latents import check_classifier, classifiers_on, training_of
+from methods.models import WeightsModel
 from methods.outputs import warn_of_relu
-from methods.vae import LEAST_MOVEMENT, Latent, Reconstruction, crossed, crossed_slopes
+from methods.vae import LEAST_MOVEMENT, Latent, squared_error
 from platform.errors import InputError, InputWarning
-from platform.learning.stacked import StackedPopulation
-from platform.method import PAPERS_GATE, Member, Method, MethodConfig, Model, Population
-from platform.population.adam import PopulationAdam
+from platform.learning.stated import Batch, Network, StatedConfig, StatedMethod, Trained
+from platform.method import PAPERS_GATE, Member
 from platform.population.draws import generator
-from platform.population.layers import stacked_product, xavier
-from platform.population.noise import EpochNoise
+from platform.population.layers import Layout, xavier
 from platform.population.schedules import epoch_progress, ramp
-from platform.workers import Workers
 from platform.zeroshot.classifiers import SoftmaxClassifier, fit_on_features, fit_on_task
 from platform.zeroshot.task import Task
 
 # rows and columns of each layer's matrix, part by part; an encoder's columns are its means, then its log-variances
-_LAYERS = {
+_LAYERS: Layout = {
     "encoder_x": (("features",), ("z_v", "z_r", "z_v", "z_r")),
     "encoder_y": (("text",), ("z_r", "z_r")),
     "decoder_x": (("z_v", "z_r"), ("features",)),
@@ -53,10 +51,9 @@ _LAYERS = {
     "discriminator_1": (("z_v", "z_r"), ("hidden",)),
     "discriminator_2": (("hidden",), ("one",)),
 }
-_LOSSES = ("reconstruction", "cross_alignment", "kl_x", "kl_y", "total_correlation", "discriminator")
 
 
-class SADVAEConfig(MethodConfig):
+class SADVAEConfig(StatedConfig):
     """Hyperparameters of SA-DVAE; the defaults are Table 2's for NTU-60, 55/5 split."""
 
     z_r: int = Field(160, ge=1, description="width of z_x^r and z_y (Table 2)")
@@ -110,22 +107,14 @@ class SADVAEConfig(MethodConfig):
 
 
 @dataclass(frozen=True)
-class SADVAEModel(Model):
-    """A trained SA-DVAE of one member.
+class SADVAEModel(WeightsModel):
+    """A trained SA-DVAE of one member. classifiers: C_u as `unseen`, and C_s as `seen`, unless logits are given."""
 
-    weights: the matrices of `_LAYERS` at the member's own widths, and their biases (1, columns) as `LAYER_bias`.
-    """
-
-    config: SADVAEConfig
-    seed: int
-    weights: dict[str, Tensor] = field(repr=False)
-    semantics: Tensor = field(repr=False)  # (U, T) of the unseen classes
-    unseen_classifier: SoftmaxClassifier = field(repr=False)
-    seen_classifier: SoftmaxClassifier | None = field(repr=False)  # None where logits are given
+    Config = SADVAEConfig
 
     def latent(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Means of z_x^r (N, z_r) and z_x^v (N, z_v). x: (N, D)."""
-        mean = (x @ self.weights["encoder_x"] + self.weights["encoder_x_bias"]).chunk(2, dim=1)[0]
+        mean = self.layer("encoder_x", x).chunk(2, dim=1)[0]
         z_v = mean.shape[1] - self.config.z_r
         return mean[:, z_v:], mean[:, :z_v]
 
@@ -134,64 +123,38 @@ class SADVAEModel(Model):
         return {"z_r": z_r, "z_v": z_v} if z_v.shape[1] else {"z_r": z_r}
 
     def unseen_scores(self, x: Tensor) -> Tensor:
-        return self.unseen_classifier.log_probabilities(self.latent(x)[0])
+        return self.classifiers["unseen"].log_probabilities(self.latent(x)[0])
 
     def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
-        if self.seen_classifier is None:
-            if logits is None or not torch.isfinite(logits).all():
-                asked = self.config.seen_classifier
-                raise InputError(f"seen_classifier={asked}: these samples have no logits; use seen_classifier=features")
-            return torch.log_softmax(logits, dim=1)
-        return self.seen_classifier.log_probabilities(
-            self.latent(x)[0] if self.config.seen_classifier == "latent" else x
-        )
+        if "seen" not in self.classifiers:
+            return self.scores_of_logits(logits)
+        latent = self.config.seen_classifier == "latent"
+        return self.classifiers["seen"].log_probabilities(self.latent(x)[0] if latent else x)
 
-    def with_classes(self, names: Sequence[str], semantics: Tensor) -> Self:
-        semantics = semantics.to(self.semantics)
-        if semantics.dim() != 2 or semantics.shape[1] != self.semantics.shape[1]:
-            expected = self.semantics.shape[1]
-            raise InputError(
-                f"semantics of new classes: shape {tuple(semantics.shape)}, expected (classes, {expected})"
-            )
-        classifier = _unseen_classifiers([self.weights], [semantics], [self.config], [self.seed])[0]
-        return replace(self, unseen=tuple(names), semantics=semantics, unseen_classifier=classifier)
+    def refitted(self) -> Self:
+        return _with_unseen_classifiers([self])[0]
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        tensors = {f"weights.{name}": tensor for name, tensor in self.weights.items()} | {"semantics": self.semantics}
-        for name in ("unseen_classifier", "seen_classifier"):
-            if classifier := getattr(self, name):
-                tensors |= {f"{name}.weight": classifier.weight, f"{name}.bias": classifier.bias}
-        return tensors, {"config": self.config.model_dump(), "seed": self.seed}
-
-    @classmethod
-    def from_state(cls, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Self:
-        config = SADVAEConfig(**values["config"])
-        seen = None
-        if "seen_classifier.weight" in tensors:
-            seen = SoftmaxClassifier(tensors["seen_classifier.weight"], tensors["seen_classifier.bias"])
-        return cls(
-            seen=values["seen"],
-            unseen=values["unseen"],
-            combination=values["combination"],
-            config=config,
-            seed=values["seed"],
-            weights={n.removeprefix("weights."): t for n, t in tensors.items() if n.startswith("weights.")},
-            semantics=tensors["semantics"],
-            unseen_classifier=SoftmaxClassifier(
-                tensors["unseen_classifier.weight"], tensors["unseen_classifier.bias"], config.classifier_relu
-            ),
-            seen_classifier=seen,
-        )
+    def generated(self) -> Tensor:
+        """(U, classifier_samples, z_r) latents of the unseen classes, from their text (Eq. 8)."""
+        mean, logvar = self.layer("encoder_y", self.semantics).chunk(2, dim=1)
+        count, width = self.config.classifier_samples, self.config.z_r if self.config.noise == "dimension" else 1
+        draw = generator(self.seed, "latents", device=mean.device)
+        noise = torch.randn(len(mean), count, width, generator=draw, device=mean.device)
+        return mean[:, None] + (0.5 * logvar).exp()[:, None] * noise
 
 
-class SADVAE(Method):
+class SADVAE(StatedMethod):
     """The method; see the module."""
 
     Config = SADVAEConfig
     Model = SADVAEModel
+    accelerated = AcceleratedSADVAE
     least_movement = LEAST_MOVEMENT
     data_parallel = "shares"
-    pack_by = ("batch_size", "output_relu", "adversary", "discriminator")
+    pack_by = ("batch_size", "output_relu", "adversary", "discriminator", "accelerate")
+    loss_names = ("reconstruction", "cross_alignment", "kl_x", "kl_y", "total_correlation", "discriminator")
+    occasional = frozenset({"total_correlation"})
+    adversary = "discriminator"
     citation = """@inproceedings{li2024sadvae,
   title = {{SA-DVAE}: Improving Zero-Shot Skeleton-Based Action Recognition by Disentangled Variational Autoencoders},
   author = {Li, Sheng-Wei and Wei, Zi-Xiang and Chen, Wei-Jie and Yu, Yi-Hsin and Yang, Chih-Yuan and Hsu, Jane Yung-jen},
@@ -229,10 +192,138 @@ class SADVAE(Method):
         "papers-gate": {**PAPERS_GATE, "combination": "soft"},  # Eq. 11, to be joined with a table's preset
     }
 
-    def population(self, members: Sequence[Member], workers: Workers) -> Population:
-        """Members that train side by side. They share `pack_by`; task, seed and every other field may differ.
+    def layers(self, config: SADVAEConfig) -> Layout:
+        return _LAYERS
 
-        Raises InputError where given logits are wanted and there are none, or C_u has a ReLU and is not fitted by Adam.
+    def widths(self, task: Task, config: SADVAEConfig) -> dict[str, int]:
+        z_v = 0 if config.alignment == "naive" else config.z_v
+        own = {"z_v": z_v, "z_r": config.z_r, "hidden": max(1, (z_v + config.z_r) // 4), "one": 1}
+        return {"features": task.features.shape[1], "text": task.semantics.shape[1], **own}
+
+    def start(self, member: Member, widths: Mapping[str, int]) -> dict[str, Tensor]:
+        """Each head starts by itself; biases start at zero."""
+        draw, weights = generator(member.seed, "weights"), {}
+        for layer, (rows, columns) in _LAYERS.items():
+            fan_in = sum(widths[part] for part in rows)
+            weights[layer] = torch.cat([xavier(fan_in, widths[head], 0.5, draw) for head in columns], dim=1)
+            weights[f"{layer}_bias"] = torch.zeros(1, weights[layer].shape[1])
+        return weights
+
+    def parts_of_noise(self, config: SADVAEConfig) -> dict[str, Sequence[str]]:
+        """Of z_x^v, z_x^r and z_y; under discriminator=released of D_T's own latents of either modality, too."""
+        fresh = {} if config.discriminator == "paper" else dict.fromkeys(("discriminator x", "discriminator y"))
+        return {"": ("z_v", "z_r", "z_r"), **dict.fromkeys(fresh, ("z_v", "z_r"))}
+
+    def encoded(self, network: Network, batch: Batch, config: SADVAEConfig) -> tuple[Latent, Latent]:
+        """z_x = <z_x^v, z_x^r> (Eq. 1) and z_y, drawn from the posteriors of their encoders."""
+        z_r = batch.widths["z_r"]
+        noise_x, noise_y = batch.noise.split([batch.widths["z_v"] + z_r, z_r], dim=-1)
+        latent_x = Latent.sample(network("encoder_x", batch.x), noise_x)
+        return latent_x, Latent.sample(network("encoder_y", batch.y), noise_y)
+
+    def losses(
+        self,
+        network: Network,
+        batch: Batch,
+        encoded: tuple[Latent, Latent],
+        wanted: frozenset[str],
+        config: SADVAEConfig,
+    ) -> dict[str, Tensor]:
+        """The terms of Eq. 7, each (…,)."""
+        latent_x, latent_y = encoded
+        z_v, z_r = latent_x.z.split([batch.widths["z_v"], batch.widths["z_r"]], dim=-1)
+
+        def error_x(latent: Tensor) -> Tensor:
+            return squared_error(self._decoded(network, "decoder_x", latent, config), batch.x)
+
+        def error_y(latent: Tensor) -> Tensor:
+            return squared_error(self._decoded(network, "decoder_y", latent, config), batch.y)
+
+        terms = {
+            "reconstruction": error_x(latent_x.z) + error_y(latent_y.z),  # Eq. 2 and 3
+            "cross_alignment": error_x(torch.cat([z_v, latent_y.z], dim=-1)) + error_y(z_r),  # Eq. 5
+            "kl_x": latent_x.divergence,  # Eq. 2, both heads
+            "kl_y": latent_y.divergence,  # Eq. 3
+        }
+        if "total_correlation" in wanted:
+            together, apart = _discriminated(network, latent_x.z, batch.order, batch.widths["z_v"])
+            released = config.adversary == "probability"
+            terms["total_correlation"] = (  # Eq. 6
+                together.sigmoid().mean(dim=-1) if released else _log_likelihood(together, apart)
+            )
+        return terms
+
+    def adversary_loss(
+        self, network: Network, batch: Batch, encoded: tuple[Latent, Latent], config: SADVAEConfig
+    ) -> Tensor:
+        """D_T's cross-entropy: it maximises Eq. 6."""
+        z, order = self.pairs(batch, encoded)
+        return -0.5 * _log_likelihood(*_discriminated(network, z, order, batch.widths["z_v"]))
+
+    def pairs(self, batch: Batch, encoded: tuple[Latent, Latent]) -> tuple[Tensor, Tensor]:
+        """What D_T is trained on, (…, samples, z_v + z_r), and the order (…, samples) in which z_x^v is permuted.
+
+        The batch's own z_x; as the released code has it, z_x and then z_x^v beside z_y, each drawn afresh, permuted
+        within either modality.
+        """
+        latent_x, latent_y = encoded
+        if not batch.beside:
+            return latent_x.z.detach(), batch.order
+        (noise_x, order_x), (noise_y, order_y) = batch.beside.values()
+        head = torch.cat([latent_x.mean[..., : batch.widths["z_v"]], latent_y.mean], dim=-1)
+        deviation = torch.cat([latent_x.deviation[..., : batch.widths["z_v"]], latent_y.deviation], dim=-1)
+        z_x, z_y = latent_x.mean + latent_x.deviation * noise_x, head + deviation * noise_y
+        order = torch.cat([order_x, order_y + order_x.shape[-1]], dim=-1)
+        return torch.cat([z_x, z_y], dim=-2).detach(), order
+
+    def adversary_first(self, config: SADVAEConfig) -> bool:
+        return config.discriminator == "released"
+
+    def weights(self, config: SADVAEConfig, epoch: int, steps: int) -> dict[str, Tensor]:
+        """Eq. 7's, annealed by Eq. 13, or as the released code has them."""
+        progress = epoch_progress(steps)
+        on = torch.ones_like(progress)
+        if config.annealing == "paper":
+            first = second = ramp(progress, 1 / 3)
+            cross, discriminator = on * (epoch > 0), on
+        else:
+            first = ramp(progress, 10 / 17)
+            second = ramp(progress, 0.8) * (epoch > 1)
+            cross, discriminator = (progress > 0.8).float(), second * config.lambda_2
+        return {
+            "reconstruction": on,
+            "cross_alignment": config.lambda_1 * cross,
+            "kl_x": config.beta_x * first,
+            "kl_y": config.beta_y * second,
+            "total_correlation": config.lambda_2 * second * (config.alignment == "fd+tc"),
+            "discriminator": discriminator,
+        }
+
+    def turns(self, config: SADVAEConfig, epoch: int, steps: int) -> Tensor:
+        before = epoch * steps if config.discriminator == "paper" else 0
+        due = (before + torch.arange(steps) + 1) % config.n_d == 0
+        return due & (config.alignment == "fd+tc")
+
+    def models(self, trained: Sequence[Trained]) -> list[SADVAEModel]:
+        models = []
+        for one in trained:
+            member, task = one.member, one.task
+            model = SADVAEModel(
+                seen=member.task.seen,
+                unseen=member.task.unseen,
+                combination=None,
+                config=member.config,
+                seed=member.seed,
+                weights=one.weights,
+                semantics=task.semantics[len(task.seen) :],
+            )
+            model.classifiers.update(_seen_classifier(model, member.task, task))
+            models.append(model)
+        return _with_unseen_classifiers(models)
+
+    def check(self, members: Sequence[Member]) -> None:
+        """Raises InputError where logits are wanted and there are none, or C_u has a ReLU and is not fitted by Adam.
+
         Warns where features take the place of logits that would have been preferred.
         """
         for member in members:
@@ -242,322 +333,46 @@ class SADVAE(Method):
         if any(m.config.seen_classifier == "logits-or-features" and m.task.logits is None for m in members):
             warnings.warn("sadvae: the data folder has no logits, so C_s is fitted on the features", InputWarning, 2)
         warn_of_relu("sadvae", members)
-        return _Population(members, workers)
+
+    def _decoded(self, network: Network, layer: str, latent: Tensor, config: SADVAEConfig) -> Tensor:
+        decoded = network(layer, latent)
+        return decoded.relu() if config.output_relu else decoded
 
 
 method = SADVAE()
 
 
-class _Population(StackedPopulation):
-    """SA-DVAE's members; see `platform.learning.stacked`."""
-
-    layout = _LAYERS
-
-    def __init__(self, members: Sequence[Member], workers: Workers) -> None:
-        self.configs: list[SADVAEConfig] = [m.config for m in members]
-        self.config = self.configs[0]  # for the fields of `pack_by`
-        super().__init__(members, workers)
-        self.z_v = self.layers.widest["z_v"]
-        self.discriminator_steps = torch.tensor([c.n_d for c in self.configs], device=self.device)
-        self.adversarial = torch.tensor([c.alignment == "fd+tc" for c in self.configs], device=self.device)
-        self.step = self.replayed(self._take_step)
-
-    def widths_of(self, member: Member) -> dict[str, int]:
-        config = member.config
-        z_v = 0 if config.alignment == "naive" else config.z_v
-        return {
-            "features": member.task.features.shape[1],
-            "text": member.task.semantics.shape[1],
-            "z_v": z_v,
-            "z_r": config.z_r,
-            "hidden": max(1, (z_v + config.z_r) // 4),
-            "one": 1,
-        }
-
-    def initial_weights(self, member: Member) -> dict[str, Tensor]:
-        """Each head starts by itself; biases start at zero."""
-        widths, draw = self.widths_of(member), generator(member.seed, "weights")
-        weights = {}
-        for layer, (rows, columns) in _LAYERS.items():
-            fan_in = sum(widths[part] for part in rows)
-            weights[layer] = torch.cat([xavier(fan_in, widths[head], 0.5, draw) for head in columns], dim=1)
-            weights[f"{layer}_bias"] = torch.zeros(1, weights[layer].shape[1])
-        return weights
-
-    def make_optimisers(self) -> Sequence[PopulationAdam]:
-        vae = {n: p for n, p in self.layers.parameters.items() if not n.startswith("discriminator")}
-        adversary = {n: p for n, p in self.layers.parameters.items() if n.startswith("discriminator")}
-        rates = [c.learning_rate for c in self.configs]
-        self.optimiser, self.adversary_optimiser = PopulationAdam(vae, rates), PopulationAdam(adversary, rates)
-        return self.optimiser, self.adversary_optimiser
-
-    def next_epoch(self) -> list[dict[str, float]]:
-        batch_size = self.config.batch_size
-        mine = self.workers.share(batch_size)
-        steps, rows = self.data.batches(self.epochs, batch_size)  # steps: of each member
-        rows = rows[:, :, mine]  # (longest, members, batch)
-        weights = self._loss_weights(steps)  # (longest, 6, members)
-        noise, fresh = self._noise(mine), self._fresh_noise(mine)
-        active, due = self._taking_part(steps)
-        penalised = (weights[:, 4] > 0) & self.adversarial  # (longest, members): where the total correlation counts
-        kinds = list(zip(active.all(1).tolist(), penalised.any(1).tolist(), due.any(1).tolist(), strict=True))
-        losses = torch.zeros(len(rows), len(_LOSSES), len(self.members), device=self.device)
-        for step, kind in enumerate(kinds):
-            drawn = [part for one in (noise, *fresh) for part in one.step(step)]
-            losses[step] = self.step(kind, rows[step], weights[step], active[step], due[step], *drawn)
-        counted = torch.stack([active] * 4 + [active & penalised, due], dim=1)
-        totals = torch.where(counted, losses, 0.0).sum(dim=0, dtype=torch.float64).float()
-        counts = counted.sum(dim=0)
-        counts[4:].clamp_(min=1)
-        return self.report(_LOSSES, self.workers.average([totals])[0] / counts)
-
-    def _take_step(
-        self,
-        kind: tuple[bool, bool, bool],
-        rows: Tensor,
-        weights: Tensor,
-        active: Tensor,
-        due: Tensor,
-        noise: Tensor,
-        order: Tensor,
-        *fresh: Tensor,
-    ) -> Tensor:
-        """One step of all members; gives `_LOSSES` (6, members).
-
-        kind: whether all members take part, the total correlation counts for any, and D_T is due for any. rows, order:
-        (members, batch); weights: (6, members); active, due: (members,); noise: (members, batch, z_v + 2·z_r); fresh:
-        the noise (members, batch, z_v + z_r) and the order of each modality's latents for D_T, where they are its own.
-        """
-        everyone, penalised, adversary = kind
-        x, y = self.data.batch(rows)
-        z_r = self.layers.widest["z_r"]
-        noise_x, noise_y = noise.split([self.z_v + z_r, z_r], dim=-1)
-        latent_x = Latent.sample(self.layers("encoder_x", x), noise_x)
-        latent_y = Latent.sample(self.layers("encoder_y", y), noise_y)
-        own = torch.zeros_like(weights[0])
-        if adversary and fresh:
-            own = self._train_adversary(*self._redrawn(latent_x, latent_y, *fresh), weights[5], due)
-        losses = self._differentiate(x, y, latent_x, latent_y, order if penalised else None, weights)
-        gradients = [self.layers.gradients[name] for name in self.optimiser.parameters]
-        self.optimiser.step(self.workers.average(gradients), None if everyone else active)
-        if adversary and not fresh:
-            own = self._train_adversary(latent_x.z, order, weights[5], due)
-        return torch.cat([losses, own[None]])
-
-    def models(self, indices: Sequence[int]) -> list[SADVAEModel]:
-        """Some members as they are now, each with its classifiers."""
-        weights = [self.layers.own(m, self.layers.parameters) for m in indices]
-        unseen = [self.data.unseen_semantics(m) for m in indices]
-        configs, seeds = [self.configs[m] for m in indices], [self.members[m].seed for m in indices]
-        models = []
-        for i, classifier in enumerate(_unseen_classifiers(weights, unseen, configs, seeds)):
-            member, task = self.members[indices[i]], self.data.tasks[indices[i]]
-            model = SADVAEModel(
-                seen=member.task.seen,
-                unseen=member.task.unseen,
-                combination=None,
-                config=member.config,
-                seed=member.seed,
-                weights=weights[i],
-                semantics=unseen[i],
-                unseen_classifier=classifier,
-                seen_classifier=None,
-            )
-            models.append(replace(model, seen_classifier=_seen_classifier(model, member.task, task)))
-        return models
-
-    def _noise(self, mine: slice, parts: Sequence[str] = ("z_v", "z_r", "z_r"), purpose: str = "") -> EpochNoise:
-        return EpochNoise(
-            [m.seed for m in self.members],
-            self.epochs,
-            parts,
-            self.widths,
-            [c.noise == "sample" for c in self.configs],
-            self.config.batch_size,
-            mine,
-            self.device,
-            purpose,
-        )
-
-    def _fresh_noise(self, mine: slice) -> list[EpochNoise]:
-        """Of the latents z_x and z_x^v beside z_y on which D_T is trained, where they are drawn for it alone."""
-        if self.config.discriminator == "paper":
-            return []
-        return [self._noise(mine, ("z_v", "z_r"), f"discriminator {modality}") for modality in ("x", "y")]
-
-    def _redrawn(
-        self, latent_x: Latent, latent_y: Latent, noise_x: Tensor, order_x: Tensor, noise_y: Tensor, order_y: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """What D_T is trained on, as the released code has it: z_x, then z_x^v beside z_y, each drawn afresh.
-
-        noise_x, noise_y: (members, batch, z_v + z_r); order_x, order_y: (members, batch). Gives (members, 2·batch,
-        z_v + z_r), and the order in which the samples' z_x^v are permuted, within each modality.
-        """
-        z_x = torch.addcmul(latent_x.mean, latent_x.deviation, noise_x)
-        style, text = noise_y.split([self.z_v, latent_y.mean.shape[-1]], dim=-1)
-        z_v = torch.addcmul(latent_x.mean[..., : self.z_v], latent_x.deviation[..., : self.z_v], style)
-        z_y = torch.addcmul(latent_y.mean, latent_y.deviation, text)
-        order = torch.cat([order_x, order_y + order_x.shape[1]], dim=1)
-        return torch.cat([z_x, torch.cat([z_v, z_y], dim=-1)], dim=1), order
-
-    def _differentiate(
-        self, x: Tensor, y: Tensor, latent_x: Latent, latent_y: Latent, order: Tensor | None, weights: Tensor
-    ) -> Tensor:
-        """Write the gradients of Eq. 7 for the VAEs; gives the five loss terms (5, members).
-
-        x: (members, batch, D), y: (members, batch, T), weights: (6, members). The total correlation is left out where
-        `order` is None.
-        """
-        _, lambda_1, beta_x, beta_y, lambda_2, _ = weights
-        for_x, for_y = crossed(latent_x.z, latent_y.z, self.z_v)
-        own_and_crossed = torch.stack([torch.ones_like(lambda_1), lambda_1], dim=1)
-        error_x, slope_for_x = self._decode("decoder_x", for_x, x, own_and_crossed)
-        error_y, slope_for_y = self._decode("decoder_y", for_y, y, own_and_crossed)
-        slope_x, slope_y = crossed_slopes(slope_for_x, slope_for_y, self.z_v)
-        correlation = torch.zeros_like(lambda_2)
-        if order is not None:
-            value, slope = self._total_correlation(latent_x.z, order)
-            correlation = torch.where(self.adversarial, value, correlation)
-            slope_x += slope.mul_((lambda_2 * self.adversarial)[:, None, None])
-        self.layers.write_slopes("encoder_x", x, latent_x.slope(slope_x, beta_x))
-        self.layers.write_slopes("encoder_y", y, latent_y.slope(slope_y, beta_y))
-        own, cross = (error_x + error_y).unbind(1)
-        return torch.stack([own, cross, latent_x.divergence, latent_y.divergence, correlation])
-
-    def _decode(self, layer: str, latents: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """(members, 2) errors of own and cross reconstruction, and the latents' slope; writes the layer's gradients."""
-        decoded = self.layers(layer, latents)
-        positive = decoded > 0 if self.config.output_relu else None
-        reconstruction = Reconstruction.of(decoded.relu_() if self.config.output_relu else decoded, target)
-        slope = reconstruction.slope(weight)
-        if positive is not None:
-            slope *= positive
-        self.layers.write_slopes(layer, latents, slope)
-        return reconstruction.errors, stacked_product(slope, self.layers.parameters[layer].transpose(1, 2))
-
-    def _total_correlation(self, z_x: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
-        """(members,) what the encoder minimises, L_T of Eq. 6 or the mean of D_T(z_x), and its slope in z_x."""
-        batch = z_x.shape[1]
-        _, hidden, logits = self._discriminate(z_x, order)
-        if self.config.adversary == "probability":
-            value = logits[:, :batch].sigmoid().mean(dim=1)
-            probability = logits.sigmoid()
-            slope_logits = probability * (1 - probability) / batch
-            slope_logits[:, batch:] = 0.0
-        else:
-            value, slope_logits = self._log_likelihood(logits)
-        slope = stacked_product(
-            self._slope_hidden(hidden, slope_logits), self.layers.parameters["discriminator_1"].transpose(1, 2)
-        )
-        slope_z, altered = slope[:, :batch], slope[:, batch:]
-        slope_z[..., self.z_v :] += altered[..., self.z_v :]
-        places = order[..., None].expand(-1, -1, self.z_v)
-        slope_z[..., : self.z_v].scatter_add_(1, places, altered[..., : self.z_v])
-        return value, slope_z
-
-    def _train_adversary(self, z: Tensor, order: Tensor, weight: Tensor, due: Tensor) -> Tensor:
-        """One step of D_T for the members that are due, maximising Eq. 6; gives its cross-entropy (members,).
-
-        z: (members, samples, z_v + z_r), order: (members, samples).
-        """
-        inputs, hidden, logits = self._discriminate(z, order)
-        value, slope_logits = self._log_likelihood(logits)
-        slope_logits *= -0.5 * weight[:, None]
-        self.layers.write_slopes("discriminator_2", hidden, slope_logits[..., None])
-        self.layers.write_slopes("discriminator_1", inputs, self._slope_hidden(hidden, slope_logits))
-        gradients = [self.layers.gradients[name] for name in self.adversary_optimiser.parameters]
-        self.adversary_optimiser.step(self.workers.average(gradients), due)
-        return -0.5 * value
-
-    def _discriminate(self, z: Tensor, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """D_T, a two-layer network, on z and then on z̃, in which z^v is another sample's by `order`.
-
-        Gives the input (members, 2·samples, z_v + z_r), the hidden layer and the logits (members, 2·samples).
-        """
-        z_v = z[..., : self.z_v].gather(1, order[..., None].expand(-1, -1, self.z_v))
-        inputs = torch.cat([z, torch.cat([z_v, z[..., self.z_v :]], dim=-1)], dim=1)
-        hidden = self.layers("discriminator_1", inputs).relu_()
-        return inputs, hidden, self.layers("discriminator_2", hidden).squeeze(-1)
-
-    def _log_likelihood(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """(members,) L_T = log D_T(z_x) + log(1 − D_T(z̃_x)), a mean over the batch (Eq. 6), and its slope in logits."""
-        batch = logits.shape[1] // 2
-        signed = torch.cat([logits[:, :batch], -logits[:, batch:]], dim=1)
-        slope = torch.sigmoid(-signed).div_(batch)
-        slope[:, batch:].neg_()
-        return logsigmoid(signed).sum(dim=1) / batch, slope
-
-    def _slope_hidden(self, hidden: Tensor, slope_logits: Tensor) -> Tensor:
-        return slope_logits[..., None] * self.layers.parameters["discriminator_2"].transpose(1, 2) * (hidden > 0)
-
-    def _taking_part(self, steps: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Two (longest, members) bool: whom a step of the VAEs and of D_T moves. A shorter member idles at the end."""
-        count, epoch = torch.tensor([steps, self.epochs], device=self.device)
-        step = torch.arange(max(steps), device=self.device)[:, None]
-        active = self.alive & (step < count)
-        before = epoch * count if self.config.discriminator == "paper" else 0
-        return active, active & self.adversarial & ((before + step + 1) % self.discriminator_steps == 0)
-
-    def _loss_weights(self, steps: Sequence[int]) -> Tensor:
-        """(longest, 6, members): the weight of each of `_LOSSES` at each step: 1, λ1', β_x', β_y', λ2', D_T's own."""
-        columns = []
-        for config, count, epoch in zip(self.configs, steps, self.epochs, strict=True):
-            progress = torch.nn.functional.pad(epoch_progress(count), (0, max(steps) - count))
-            on = torch.ones_like(progress)
-            if config.annealing == "paper":
-                first = second = ramp(progress, 1 / 3)
-                cross, discriminator = on * (epoch > 0), on
-            else:
-                first = ramp(progress, 10 / 17)
-                second = ramp(progress, 0.8) * (epoch > 1)
-                cross, discriminator = (progress > 0.8).float(), second * config.lambda_2
-            columns.append(
-                torch.stack(
-                    [
-                        on,
-                        config.lambda_1 * cross,
-                        config.beta_x * first,
-                        config.beta_y * second,
-                        config.lambda_2 * second,
-                        discriminator,
-                    ],
-                    dim=1,
-                )
-            )
-        return torch.stack(columns, dim=2).to(self.device)
+def _discriminated(network: Network, z: Tensor, order: Tensor, z_v: int) -> tuple[Tensor, Tensor]:
+    """D_T's logits (…, samples) of z, and of z̃, whose first z_v numbers are another sample's by `order`."""
+    other = z[..., :z_v].gather(-2, order[..., None].expand(*order.shape, z_v))
+    pairs = torch.cat([z, torch.cat([other, z[..., z_v:]], dim=-1)], dim=-2)
+    logits = network("discriminator_2", network("discriminator_1", pairs).relu())[..., 0]
+    return logits.chunk(2, dim=-1)
 
 
-def _unseen_classifiers(
-    weights: Sequence[Mapping[str, Tensor]],
-    semantics: Sequence[Tensor],
-    configs: Sequence[SADVAEConfig],
-    seeds: Sequence[int],
-) -> list[SoftmaxClassifier]:
-    """C_u of each member (Eq. 8), on latents drawn from its text encoder. semantics: one (U, T) a member."""
-    everyone = list(zip(weights, semantics, configs, seeds, strict=True))
-    return classifiers_on(
-        [[_generated(*member)] for member in everyone],
+def _log_likelihood(together: Tensor, apart: Tensor) -> Tensor:
+    """L_T = log D_T(z_x) + log(1 − D_T(z̃_x)), a mean over the samples (Eq. 6)."""
+    return (logsigmoid(together) + logsigmoid(-apart)).mean(dim=-1)
+
+
+def _with_unseen_classifiers(models: Sequence[SADVAEModel]) -> list[SADVAEModel]:
+    """The models with C_u (Eq. 8), fitted on latents drawn from their text encoders."""
+    configs = [model.config for model in models]
+    found = classifiers_on(
+        [[model.generated()] for model in models],
         [training_of(config) for config in configs],
         [config.classifier_relu for config in configs],
-        [generator(seed, "unseen classifier") for seed in seeds],
+        [generator(model.seed, "unseen classifier") for model in models],
     )
+    return [model.with_classifier("unseen", own) for model, own in zip(models, found, strict=True)]
 
 
-def _generated(weights: Mapping[str, Tensor], semantics: Tensor, config: SADVAEConfig, seed: int) -> Tensor:
-    """(U, classifier_samples, z_r) latents of the unseen classes."""
-    mean, logvar = (semantics @ weights["encoder_y"] + weights["encoder_y_bias"]).chunk(2, dim=1)
-    width = config.z_r if config.noise == "dimension" else 1
-    draw = generator(seed, "latents", device=semantics.device)
-    noise = torch.randn(len(semantics), config.classifier_samples, width, generator=draw, device=semantics.device)
-    return mean[:, None] + (0.5 * logvar).exp()[:, None] * noise
-
-
-def _seen_classifier(model: SADVAEModel, task: Task, on_device: Task) -> SoftmaxClassifier | None:
+def _seen_classifier(model: SADVAEModel, task: Task, on_device: Task) -> dict[str, SoftmaxClassifier]:
     """C_s; on f_x it depends on the task alone and is fitted once."""
     config = model.config
     if config.seen_classifier.startswith("logits") and task.logits is not None:
-        return None
+        return {}
     if config.seen_classifier == "latent":
         latent = model.latent(on_device.features)[0]
-        return fit_on_features(latent, on_device.labels, len(task.seen), config.seen_classifier_c)
-    return fit_on_task(task, on_device.features, config.seen_classifier_c)
+        return {"seen": fit_on_features(latent, on_device.labels, len(task.seen), config.seen_classifier_c)}
+    return {"seen": fit_on_task(task, on_device.features, config.seen_classifier_c)}

@@ -29,9 +29,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
+from methods.accelerated.vae import Reconstruction, crossed, crossed_slopes, latent_slope
 from methods.latents import check_classifier, classifiers_on, drawn, rows_of_classes, training_of
 from methods.outputs import warn_of_relu
-from methods.vae import LEAST_MOVEMENT, Latent, Reconstruction, crossed, crossed_slopes
+from methods.vae import LEAST_MOVEMENT, Latent
 from platform.errors import InputError
 from platform.learning.stacked import StackedPopulation
 from platform.method import PAPERS_GATE, Member, Method, MethodConfig, Model, Population
@@ -428,9 +429,9 @@ class _Population(StackedPopulation):
         slope_y = torch.cat(slopes_y, dim=-1)
         if crossing:
             slope_s, slope_y = crossed_slopes(slope_s, slope_y, 0)
-        self.layers.write_slopes("encoder_s", x, latent_s.slope(slope_s, beta_s))
+        self.layers.write_slopes("encoder_s", x, latent_slope(latent_s, slope_s, beta_s))
         for part, text, latent, slope in zip(self.parts, texts, latents_y, slope_y.split(widths, dim=-1), strict=True):
-            self.layers.write_slopes(f"encoder_{part}", text, latent.slope(slope, beta_y))
+            self.layers.write_slopes(f"encoder_{part}", text, latent_slope(latent, slope, beta_y))
         own, cross = errors[:, 0], errors[:, 1] if crossing else torch.zeros_like(alpha)
         return torch.stack([own, cross, latent_s.divergence, sum(latent.divergence for latent in latents_y)])
 

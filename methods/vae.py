@@ -1,7 +1,6 @@
-"""What the variational autoencoders share: parts of a step for populations, each with its slope written out.
+"""What the variational autoencoders share: a latent and its divergence, and errors of reconstructions.
 
-At a batch of 32, autograd's bookkeeping of many small operations takes about a quarter of a step, and gradients that
-are written to the same memory every time save fetching it from the system. `slope` is a loss's derivative throughout.
+Leading axes, such as the members of a population, pass through.
 """
 
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ LEAST_MOVEMENT = 1.5
 class Latent:
     """z = mean + deviation·noise, and its KL(N(mean, deviation²) ‖ N(0, 1)).
 
-    z and the others: (members, batch, width); divergence: (members,), summed over the width, averaged over the batch.
+    z and the others: (…, batch, width); divergence: (…,), summed over the width, averaged over the batch.
     """
 
     z: Tensor
@@ -31,11 +30,11 @@ class Latent:
 
     @classmethod
     def sample(cls, head: Tensor, noise: Tensor) -> Self:
-        """head: (members, batch, 2·width), means then log-variances."""
+        """head: (…, batch, 2·width), means then log-variances."""
         mean, logvar = head.chunk(2, dim=-1)
         deviation = (0.5 * logvar).exp_()
         variance = deviation.square()
-        divergence = (mean.square() + variance - logvar).sum(dim=(1, 2)) / head.shape[1] - mean.shape[2]
+        divergence = (mean.square() + variance - logvar).sum(dim=(-2, -1)) / head.shape[-2] - mean.shape[-1]
         return cls(torch.addcmul(mean, deviation, noise), 0.5 * divergence, mean, deviation, variance, noise)
 
     def by_variance(self, chosen: Tensor) -> Self:
@@ -45,93 +44,7 @@ class Latent:
         # twice as much, because ∂variance/∂log-variance has no factor ½
         return replace(self, z=z, noise=torch.where(there, 2 * self.deviation * self.noise, self.noise))
 
-    def slope(self, slope_z: Tensor, weight: Tensor) -> Tensor:
-        """Of the head, from that of z and the divergence's weight (members,)."""
-        share = (weight / self.mean.shape[1])[:, None, None]
-        slope = torch.empty(*self.mean.shape[:2], 2 * self.mean.shape[2], device=slope_z.device)
-        slope_mean, slope_logvar = slope.chunk(2, dim=-1)
-        torch.addcmul(slope_z, self.mean, share, out=slope_mean)
-        torch.mul(slope_z, self.noise, out=slope_logvar)
-        slope_logvar.mul_(self.deviation).addcmul_(self.variance - 1.0, share).mul_(0.5)
-        return slope
 
-
-@dataclass(frozen=True)
-class Distance:
-    """The 2-Wasserstein distance of two latents' distributions, sample by sample (CADA-VAE's L_DA).
-
-    value: (members,), averaged over the batch; mean, deviation: (members, batch, width), its slopes in the first one's
-    means and deviations. The second one's are their opposites.
-    """
-
-    value: Tensor
-    mean: Tensor
-    deviation: Tensor
-
-    @classmethod
-    def between(cls, first: Latent, second: Latent) -> Self:
-        mean, deviation = first.mean - second.mean, first.deviation - second.deviation
-        distance = (mean.square() + deviation.square()).sum(dim=2, keepdim=True).sqrt_()
-        share = torch.where(distance > 0, 1 / distance, 0.0) / mean.shape[1]  # where both are the same, no direction
-        return cls(distance.mean(dim=(1, 2)), mean * share, deviation * share)
-
-    def slopes(self, first: Latent, second: Latent, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Of both heads (members, batch, 2·width). weight: (members,)."""
-        share = weight[:, None, None]
-        mean, logvar = self.mean * share, self.deviation * (0.5 * share)
-        heads = (torch.cat([mean, logvar * latent.deviation], dim=-1) for latent in (first, second))
-        return next(heads), next(heads).neg_()
-
-
-@dataclass(frozen=True)
-class Reconstruction:
-    """k decodings of one target, batch after batch. difference: (members, k, batch, width); errors: (members, k).
-
-    An error is the mean over elements of squared differences, or of their absolute values where `absolute`.
-    """
-
-    difference: Tensor
-    errors: Tensor
-    absolute: Tensor | None = None
-
-    @classmethod
-    def of(cls, decoded: Tensor, target: Tensor, absolute: Tensor | None = None) -> Self:
-        """decoded: (members, k·batch, width), which is overwritten; target: (members, batch, width).
-
-        absolute: (members,) bool, or None where no member's errors are.
-        """
-        members, batch, width = target.shape
-        difference = decoded.view(members, -1, batch, width).sub_(target[:, None])
-        errors = torch.linalg.vector_norm(difference, dim=(2, 3)).square()
-        if absolute is not None:
-            errors = torch.where(absolute[:, None], difference.abs().sum(dim=(2, 3)), errors)
-        return cls(difference, errors / (batch * width), absolute)
-
-    def slope(self, weight: Tensor) -> Tensor:
-        """Of the decodings, (members, k·batch, width), from the errors' weights (members, k); overwrites difference."""
-        members, _, batch, width = self.difference.shape
-        scale = (weight * (2.0 / (batch * width)))[:, :, None, None]
-        slope = self.difference
-        if self.absolute is not None:
-            slope = torch.where(self.absolute[:, None, None, None], 0.5 * slope.sign(), slope)
-        return slope.mul_(scale).view(members, -1, width)
-
-
-def crossed(z_x: Tensor, z_y: Tensor, own: int) -> tuple[Tensor, Tensor]:
-    """What the decoders of two modalities are given: their own latents, then the other modality's, batch after batch.
-
-    z_x: (members, batch, own + z), whose first `own` columns are the first modality's alone; z_y: (members, batch, z).
-    Gives (members, 2·batch, own + z): z_x, then its own columns beside z_y; and (members, 2·batch, z): z_y, then z_x
-    without its own columns.
-    """
-    swapped = torch.cat([z_x[..., :own], z_y], dim=-1)
-    return torch.cat([z_x, swapped], dim=1), torch.cat([z_y, z_x[..., own:]], dim=1)
-
-
-def crossed_slopes(for_x: Tensor, for_y: Tensor, own: int) -> tuple[Tensor, Tensor]:
-    """Of z_x and z_y, from those of what `crossed` gave; `for_x` is overwritten."""
-    batch = for_x.shape[1] // 2
-    slope_x, swapped = for_x[:, :batch], for_x[:, batch:]
-    slope_x[..., :own] += swapped[..., :own]
-    slope_x[..., own:] += for_y[:, batch:]
-    return slope_x, for_y[:, :batch] + swapped[..., own:]
+def squared_error(decoded: Tensor, target: Tensor) -> Tensor:
+    """(…,) the mean over elements of squared differences. Both (…, batch, width)."""
+    return (decoded - target).square().mean(dim=(-2, -1))

@@ -63,14 +63,32 @@ class _Product(torch.autograd.Function):
 
 
 def stacked_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x: (members, rows, in), weight: (members, in, out), bias: (members, 1, out); gives (members, rows, out)."""
+    """x: (members, rows, in), weight: (members, in, out), bias: (members, 1, out); returns (members, rows, out)."""
     if x.device.type != "cpu":
         return torch.baddbmm(bias, x, weight)
-    if torch.is_grad_enabled() and weight.requires_grad:
-        return stacked_product(x, weight) + bias
+    if torch.is_grad_enabled() and (weight.requires_grad or x.requires_grad):
+        return _Linear.apply(x, weight, bias)
     out = x.new_empty(*x.shape[:2], weight.shape[2])
     _member_by_member(torch.addmm, (bias, x, weight), out)
     return out
+
+
+class _Linear(torch.autograd.Function):
+    """`stacked_linear`, with its gradients taken in the same way."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return stacked_linear(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        (x, weight), (of_x, of_weight, of_bias) = ctx.saved_tensors, ctx.needs_input_grad
+        return (
+            stacked_product(gradient, weight.mT) if of_x else None,
+            stacked_product(x.mT, gradient) if of_weight else None,
+            gradient.sum(dim=1, keepdim=True) if of_bias else None,
+        )
 
 
 def linear_slopes(x: Tensor, slope: Tensor, weight: Tensor, bias: Tensor) -> None:

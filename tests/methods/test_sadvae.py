@@ -6,9 +6,8 @@ import torch
 from torch.distributions import Normal, kl_divergence
 from torch.nn.functional import binary_cross_entropy, mse_loss
 
-from methods import sadvae
+from methods.accelerated.sadvae import AcceleratedSADVAE
 from methods.sadvae import SADVAEConfig, method
-from methods.vae import Latent
 from platform.errors import InputError, InputWarning
 from platform.learning.training_data import TrainingData
 from platform.method import Member
@@ -68,7 +67,7 @@ def fit(problem):
 
 
 def population(*members):
-    return sadvae._Population(members, Workers(CPU))
+    return method.population(members, Workers(CPU))
 
 
 def start_of(member):
@@ -78,17 +77,12 @@ def start_of(member):
 
 
 def first_step(population):
-    """The samples (1, batch, …), noise and permutation of a single member's first step."""
+    """The batch of a single member's first step."""
     _, rows = population.data.batches([0], population.config.batch_size)
-    noise, order = population._noise(slice(0, population.config.batch_size)).step(0)
-    z_r = population.layers.widest["z_r"]
-    return *population.data.batch(rows[0]), *noise.split([population.z_v + z_r, z_r], dim=-1), order
-
-
-def latents(population, x, y, noise_x, noise_y):
-    """Of both modalities."""
-    given = (("encoder_x", x, noise_x), ("encoder_y", y, noise_y))
-    return [Latent.sample(population.layers(name, features), noise) for name, features, noise in given]
+    drawn = []
+    for purpose, parts in population.parts.items():
+        drawn += population._noise(purpose, parts, slice(0, population.config.batch_size)).step(0)
+    return population.batch_of(rows[0], drawn)
 
 
 def assert_same(model, other, x, exact=True):
@@ -230,17 +224,22 @@ def reference_fit(member, start, epochs):
     return {name: weight.detach() for name, weight in w.items()}
 
 
+@pytest.mark.parametrize("accelerate", [True, False])
 @pytest.mark.parametrize("index", range(4))
-def test_a_steps_losses_and_gradients_are_those_of_the_equations(members, index):
-    member = members[index]
+def test_a_steps_losses_and_gradients_are_those_of_the_equations(members, index, accelerate):
+    member = replace(members[index], config=members[index].config.model_copy(update={"accelerate": accelerate}))
     alone = population(member)
-    x, y, noise_x, noise_y, order = first_step(alone)
-    weights = torch.tensor([1.0, 0.7, 0.3, 0.2, 0.5, 1.0])[:, None]
-    latent_x, latent_y = latents(alone, x, y, noise_x, noise_y)
-    terms = alone._differentiate(x, y, latent_x, latent_y, order, weights)
+    assert (type(alone) is AcceleratedSADVAE) == accelerate
+    batch, adversarial = first_step(alone), member.config.alignment == "fd+tc"
+    weights = torch.tensor([1.0, 0.7, 0.3, 0.2, 0.5 * adversarial, 1.0])[:, None]
+    latent_x, latent_y = alone.encode(batch)
+    wanted = frozenset({"total_correlation"} if adversarial else ())
+    terms = alone.differentiate(batch, (latent_x, latent_y), weights, wanted)[:5]
+    z_v, z_r = (alone.layers.widest[part] for part in ("z_v", "z_r"))
+    x, y, order = batch.x, batch.y, batch.order
+    noise_x, noise_y = batch.noise.split([z_v + z_r, z_r], dim=-1)
     w = {name: weight.requires_grad_() for name, weight in start_of(member).items()}
-    expected, z_x = reference_losses(w, alone.z_v, x[0], y[0], noise_x[0], noise_y[0], order[0])
-    adversarial = member.config.alignment == "fd+tc"
+    expected, z_x = reference_losses(w, z_v, x[0], y[0], noise_x[0], noise_y[0], order[0])
     expected = [*expected[:4], expected[4] * adversarial]
     torch.testing.assert_close(terms[:, 0], torch.stack(expected), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(latent_x.z[0], z_x)
@@ -249,12 +248,14 @@ def test_a_steps_losses_and_gradients_are_those_of_the_equations(members, index)
         torch.testing.assert_close(alone.layers.gradients[name][0], w[name].grad, rtol=1e-4, atol=1e-7)
 
 
-def test_output_relus_are_differentiated(members):
-    member = replace(members[0], config=config(output_relu=True, alignment="fd"))
+@pytest.mark.parametrize("accelerate", [True, False])
+def test_output_relus_are_differentiated(members, accelerate):
+    member = replace(members[0], config=config(output_relu=True, alignment="fd", accelerate=accelerate))
     alone = population(member)
-    x, y, noise_x, noise_y, _ = first_step(alone)
+    batch = first_step(alone)
+    batch, x = replace(batch, noise=torch.zeros_like(batch.noise)), batch.x
     own = torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0, 0.0])[:, None]
-    alone._differentiate(x, y, *latents(alone, x, y, 0 * noise_x, 0 * noise_y), None, own)
+    alone.differentiate(batch, alone.encode(batch), own, frozenset())
     w = {name: weight.requires_grad_() for name, weight in start_of(member).items()}
     z_x = (x[0] @ w["encoder_x"] + w["encoder_x_bias"]).chunk(2, dim=1)[0]
     loss = ((z_x @ w["decoder_x"] + w["decoder_x_bias"]).relu() - x[0]).square().mean()
@@ -286,13 +287,13 @@ def test_epochs_are_those_of_a_textbook_loop(members, fit, index, values):
 def weights_of_epoch(population, epoch, steps):
     """(steps, 6) of a single member."""
     population.epochs = [epoch]
-    return population._loss_weights([steps])[..., 0]
+    return population.loss_weights([steps])[..., 0]
 
 
 def test_members_at_different_epochs_have_their_own_weights(members):
     both = population(members[0], members[3])
     both.epochs = [0, 3]
-    together = both._loss_weights([8, 5])
+    together = both.loss_weights([8, 5])
     for m, (member, epoch, count) in enumerate(((members[0], 0, 8), (members[3], 3, 5))):
         alone = weights_of_epoch(population(member), epoch, count)
         assert torch.equal(together[:count, :, m], alone)
@@ -332,13 +333,13 @@ def test_the_weights_follow_the_released_schedule(members):
 def test_the_discriminator_moves_every_n_d_steps(members, n_d, discriminator):
     member = replace(members[0], config=config(n_d=n_d, epochs=2, discriminator=discriminator))
     alone, moved = population(member), []
-    step = alone.adversary_optimiser.step
+    step = alone.adversary.step
 
     def watched(gradients, active):
         moved.append(int(alone.optimiser.steps[0, 0]))
         step(gradients, active)
 
-    alone.adversary_optimiser.step = watched
+    alone.adversary.step = watched
     for epoch in range(2):
         alone.epochs = [epoch]
         alone.train_epoch()
@@ -604,7 +605,7 @@ def test_scores_are_log_probabilities_of_the_semantic_means(model, problem):
     z_r, _ = model.latent(x)
     mean = x @ model.weights["encoder_x"][:, 4:12] + model.weights["encoder_x_bias"][:, 4:12]
     torch.testing.assert_close(z_r, mean)
-    torch.testing.assert_close(model.unseen_scores(x), model.unseen_classifier.log_probabilities(mean))
+    torch.testing.assert_close(model.unseen_scores(x), model.classifiers["unseen"].log_probabilities(mean))
 
 
 # Hyperparameters
