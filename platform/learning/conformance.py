@@ -184,6 +184,17 @@ def _equals_alone(case: _Case) -> None:
             raise _Broken(f"the model of member {place} of three scores otherwise than that of itself alone")
 
 
+def _accelerated(case: _Case) -> None:
+    """Gradients written by hand are those of the stated losses."""
+    if "accelerate" not in case.method.Config.model_fields or getattr(case.method, "accelerated", None) is None:
+        raise _NotOffered("it has no gradients written by hand")
+    members = [[case.member(seed, accelerate=quick) for seed in (0, 1)] for quick in (True, False)]
+    quick, stated = (case.trained(several, case.epochs)[0].states([0, 1]) for several in members)
+    for place, (state, expected) in enumerate(zip(quick, stated, strict=True)):
+        if differing := _differing(state, expected, exact=False):
+            raise _Broken(f"member {place} trains otherwise with accelerate=true (`{differing}`); mend its gradients")
+
+
 def _model_stays(case: _Case) -> None:
     """A model and a state stay as they were when training goes on."""
     case.needs_training()
@@ -332,6 +343,7 @@ CHECKS: tuple[Callable[[_Case], None], ...] = (
     _resumes,
     _resumes_elsewhere,
     _equals_alone,
+    _accelerated,
     _model_stays,
     _log_probabilities,
     _batches_of_any_size,
