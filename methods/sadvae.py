@@ -20,7 +20,7 @@ recognise 54 % (ru5) and 33 % (ru9) of the unseen clips where its least loss, li
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -307,18 +307,8 @@ class SADVAE(StatedMethod):
     def models(self, trained: Sequence[Trained]) -> list[SADVAEModel]:
         models = []
         for one in trained:
-            member, task = one.member, one.task
-            model = SADVAEModel(
-                seen=member.task.seen,
-                unseen=member.task.unseen,
-                combination=None,
-                config=member.config,
-                seed=member.seed,
-                weights=one.weights,
-                semantics=task.semantics[len(task.seen) :],
-            )
-            model.classifiers.update(_seen_classifier(model, member.task, task))
-            models.append(model)
+            model = one.model(SADVAEModel)
+            models.append(replace(model, classifiers=_seen_classifier(model, one.member.task, one.task)))
         return _with_unseen_classifiers(models)
 
     def check(self, members: Sequence[Member]) -> None:

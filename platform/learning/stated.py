@@ -37,7 +37,7 @@ class Batch:
 
     x: (…, B, D) features; y: (…, B, T) each sample's class text; noise: (…, B, width) standard normal draws of all
     parts that the method names; order: (…, B), a permutation of the batch; beside: noise and order of other draws, by
-    purpose; widths: of the parts.
+    purpose; widths: of the parts; choices: which members have a field's value.
     """
 
     x: Tensor
@@ -46,6 +46,26 @@ class Batch:
     order: Tensor
     beside: Mapping[str, tuple[Tensor, Tensor]]
     widths: Mapping[str, int]
+    choices: "Choices"
+
+
+class Choices:
+    """Fields in which members of a population may differ, asked for in the middle of a loss."""
+
+    def __init__(self, configs: Sequence[Any], device: torch.device) -> None:
+        self.configs, self.device = configs, device
+        self._masks: dict[tuple[str, Any], tuple[Tensor, bool, bool]] = {}
+
+    def where(self, field: str, value: Any, then: Callable[[], Tensor], otherwise: Tensor) -> Tensor:
+        """`then()` for members whose field has the value, else `otherwise`; both (…, batch, width) or (…,)."""
+        if (field, value) not in self._masks:
+            chosen = [getattr(config, field) == value for config in self.configs]
+            self._masks[field, value] = torch.tensor(chosen, device=self.device), any(chosen), all(chosen)
+        mask, some, everyone = self._masks[field, value]
+        if not some:
+            return otherwise
+        found = then()
+        return found if everyone else torch.where(mask.view(-1, *(1,) * (found.dim() - 1)), found, otherwise)
 
 
 @dataclass(frozen=True)
@@ -55,6 +75,19 @@ class Trained:
     member: Member
     weights: dict[str, Tensor]
     task: Task
+
+    def model(self, kind: type[Model]) -> Any:
+        """A model that its weights and its unseen classes' text make, with nothing fitted on top."""
+        member, task = self.member, self.task
+        return kind(
+            seen=task.seen,
+            unseen=task.unseen,
+            combination=None,
+            config=member.config,
+            seed=member.seed,
+            weights=self.weights,
+            semantics=task.semantics[len(task.seen) :],
+        )
 
 
 class StatedMethod(Method):
@@ -145,6 +178,7 @@ class StatedPopulation(StackedPopulation):
         super().__init__(members, workers)
         self.data.semantics = method.prepared(self.data.semantics, self.config)
         self.parts = method.parts_of_noise(self.config)
+        self.choices = Choices(self.configs, self.device)
         self.step = self.replayed(self._take_step)
 
     def widths_of(self, member: Member) -> dict[str, int]:
@@ -249,7 +283,7 @@ class StatedPopulation(StackedPopulation):
         noise, order, *others = drawn
         purposes = list(self.parts)[1:]
         beside = dict(zip(purposes, zip(others[::2], others[1::2], strict=True), strict=True))
-        return Batch(*self.data.batch(rows), noise, order, beside, self.layers.widest)
+        return Batch(*self.data.batch(rows), noise, order, beside, self.layers.widest, self.choices)
 
     def _take_step(
         self,

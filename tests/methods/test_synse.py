@@ -6,9 +6,9 @@ import torch
 from torch.distributions import Normal, kl_divergence
 from training_loop import fitted_until
 
-from methods import synse
 from methods.synse import SynSEConfig, method
 from platform.errors import InputError
+from platform.learning.stated import StatedPopulation
 from platform.learning.training_data import TrainingData
 from platform.method import PAPERS_GATE, Member
 from platform.population.noise import EpochNoise
@@ -82,7 +82,7 @@ def last_of(members):
 
 
 def population(*members):
-    return synse._Population(members, Workers(CPU))
+    return method.population(members, Workers(CPU))
 
 
 def start_of(member):
@@ -171,13 +171,16 @@ def reference_fit(member, start, epochs):
 
 @pytest.mark.parametrize("values", [{}, {"output_relu": True}, {"reconstruction": "mean"}, {"parts": "single"}, CODE])
 @pytest.mark.parametrize("crossing", [True, False])
-def test_a_steps_losses_and_gradients_are_those_of_the_equations(members, values, crossing):
-    member = replace(members[0], config=config(**values))
+@pytest.mark.parametrize("accelerate", [True, False])
+def test_a_steps_losses_and_gradients_are_those_of_the_equations(members, values, crossing, accelerate):
+    member = replace(members[0], config=config(**values, accelerate=accelerate))
     alone = population(member)
     _, rows = alone.data.batches([0], 16, [12])
-    noise, _ = alone._noise(slice(0, 16)).step(0)
-    weights = torch.tensor([0.7 * crossing, 0.3, 0.2])[:, None]
-    terms = alone._differentiate(*alone.data.batch(rows[0]), noise, weights, crossing)[:, 0]
+    drawn = alone._noise("", alone.parts[""], slice(0, 16)).step(0)
+    weights = torch.tensor([1.0, 0.7 * crossing, 0.3, 0.2])[:, None]
+    batch, noise = alone.batch_of(rows[0], drawn), drawn[0]
+    wanted = frozenset({"cross_reconstruction"} if crossing else ())
+    terms = alone.differentiate(batch, alone.encode(batch), weights, wanted)[:, 0]
     w = {name: weight.requires_grad_() for name, weight in start_of(member).items()}
     x, y = member.task.features[rows[0, 0]], member.task.semantics[member.task.labels[rows[0, 0]]]
     own, crossed, kl_s, kl_y = reference_losses(w, member.config, x, y, noise[0])
@@ -201,9 +204,9 @@ def test_two_cycles_are_those_of_a_textbook_loop(members, index):
 
 def weights_of_cycle(task, cycle, preset):
     """(cycle, 3) α and both β of a single member."""
-    alone = population(Member(task, method.configure({}, preset), 0))
+    alone = StatedPopulation(method, [Member(task, method.configure({}, preset), 0)], Workers(CPU))
     alone.epochs = [cycle]
-    return alone._loss_weights()[..., 0]
+    return alone.loss_weights([alone.config.cycle])[:, 1:, 0]
 
 
 @pytest.mark.parametrize(("preset", "cycle", "on"), [("ntu60-55_5", 1700, 1400), ("ntu120-96_24", 1900, 1500)])
@@ -233,13 +236,13 @@ def test_every_cycle_follows_the_released_schedule(problem, split, cycle, on):
 def test_members_at_different_cycles_have_their_own_weights(members):
     both = population(members[1], members[2])
     both.epochs = [2, 0]
-    together = both._loss_weights()
+    together = both.loss_weights([9, 12])[:, 1:]
     assert together.shape == (12, 3, 2)
     assert not together[9:, :, 0].any()  # the shorter cycle is over
     for m, (member, epoch) in enumerate(((members[1], 2), (members[2], 0))):
         alone = population(member)
         alone.epochs = [epoch]
-        assert torch.equal(together[: member.config.cycle, :, m], alone._loss_weights()[..., 0])
+        assert torch.equal(together[: member.config.cycle, :, m], alone.loss_weights([member.config.cycle])[:, 1:, 0])
 
 
 def test_what_is_not_reconstructed_yet_is_not_counted(members):
@@ -386,7 +389,7 @@ def test_scores_are_log_probabilities_of_the_skeletons_means(model, problem):
         torch.testing.assert_close(scores.exp().sum(1), torch.ones(len(x)))
     mean = x @ model.weights["encoder_s"][:, :8] + model.weights["encoder_s_bias"][:, :8]
     torch.testing.assert_close(model.latent(x), mean)
-    torch.testing.assert_close(model.unseen_scores(x), model.unseen_classifier.log_probabilities(mean))
+    torch.testing.assert_close(model.unseen_scores(x), model.classifiers["unseen"].log_probabilities(mean))
 
 
 def test_the_same_classes_again_give_the_same_scores(members, problem):
@@ -462,12 +465,12 @@ def test_the_joint_classifier_learns_seen_classes_from_skeletons_and_unseen_ones
     (model,) = last_of([Member(problem.task, fitted, 0)])
     metrics = all_metrics(model.joined_by(Stacking(0.0)), problem.test)
     assert metrics["seen"] > 0.8
-    latent = model.seen_latents.mean(dim=1)  # of each seen class, near the latents of its skeletons
+    latent = model.kept["seen_latents"].mean(dim=1)  # of each seen class, near the latents of its skeletons
     means = model.latent(problem.task.features)
     own = torch.stack([means[problem.task.labels == c].mean(0) for c in range(8)])
     assert (torch.cdist(latent, own).argmin(1) == torch.arange(8)).all()
-    generated = synse._generated(model).flatten(0, 1)
-    guesses = model.joint_classifier.log_probabilities(generated).argmax(1)
+    generated = model.generated().flatten(0, 1)
+    guesses = model.classifiers["joint"].log_probabilities(generated).argmax(1)
     assert (guesses == 8 + torch.arange(3).repeat_interleave(50)).double().mean() > 0.8
 
 
