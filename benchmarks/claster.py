@@ -30,8 +30,8 @@ from platform.datasets.contents import ClassInfo, Contents, FeatureArray
 from platform.datasets.folder import Dataset, write_dataset
 from platform.method import Member, load_method
 from platform.training.devices import device_of
+from platform.training.evaluation import cluster_metrics
 from platform.workers import Workers
-from platform.zeroshot.evaluation import cluster_metrics
 from platform.zeroshot.task import Task
 
 CLUSTERS, ALPHA = 6, 0.1

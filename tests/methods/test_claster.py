@@ -14,8 +14,8 @@ from platform.errors import InputError
 from platform.method import Member
 from platform.population.draws import generator
 from platform.population.layers import uniform
+from platform.training.evaluation import zero_shot_metrics
 from platform.training.trainable import packs_of
-from platform.zeroshot.evaluation import zero_shot_metrics
 
 SMALL = {
     "clusters": 3,

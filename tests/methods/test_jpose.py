@@ -8,7 +8,7 @@ from methods.jpose import JPoSEConfig
 from platform.errors import InputError
 from platform.method import Member
 from platform.population.draws import generator
-from platform.zeroshot.evaluation import zero_shot_metrics
+from platform.training.evaluation import zero_shot_metrics
 from platform.zeroshot.task import Task
 
 SEEN, UNSEEN, WIDTH, TEXT = 6, 3, 10, 8
