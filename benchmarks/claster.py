@@ -24,7 +24,7 @@ from torch import Tensor
 
 from benchmarks.population import SEEN, TEXT, UNSEEN, second_epoch, task_of
 from benchmarks.record import keep
-from methods.clustering import distances, reinforcement
+from methods.claster.clustering import distances, reinforcement
 from methods.environments.centroids import CentroidsEnv, CentroidsVectorEnv, Clustering
 from platform.datasets.contents import ClassInfo, Contents, FeatureArray
 from platform.datasets.folder import Dataset, write_dataset

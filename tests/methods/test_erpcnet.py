@@ -6,9 +6,8 @@ from threading import Barrier
 
 import pytest
 import torch
-from test_jpose import OneEpoch
 from torch.nn.functional import conv2d, log_softmax
-from training_loop import fitted_until
+from training_loop import OneEpoch, fitted_until
 
 from methods import erpcnet
 from methods.environments.localities import LocalitiesVectorEnv
