@@ -24,14 +24,14 @@ from torch import Tensor
 
 from benchmarks.population import SEEN, TEXT, UNSEEN, second_epoch, task_of
 from benchmarks.record import keep
-from methods.clustering import distances, reinforcement
+from methods.claster.clustering import distances, reinforcement
 from methods.environments.centroids import CentroidsEnv, CentroidsVectorEnv, Clustering
 from platform.datasets.contents import ClassInfo, Contents, FeatureArray
 from platform.datasets.folder import Dataset, write_dataset
 from platform.method import Member, load_method
 from platform.training.devices import device_of
+from platform.training.evaluation import cluster_metrics
 from platform.workers import Workers
-from platform.zeroshot.evaluation import cluster_metrics
 from platform.zeroshot.task import Task
 
 CLUSTERS, ALPHA = 6, 0.1

@@ -27,8 +27,10 @@ from torch import Tensor
 from benchmarks.record import keep
 from methods.environments.localities import Localities, LocalitiesEnv, LocalitiesVectorEnv
 from methods.erpcnet import ERPCNetConfig, ERPCNetModel
-from methods.locality_network import LocalityNetwork, fresh_network, normalised
-from methods.locality_policy import first_weights
+from methods.erpcnet.losses import losses
+from methods.erpcnet.network import LocalityNetwork, fresh_network
+from methods.erpcnet.pictures import normalised
+from methods.erpcnet.policy import first_weights
 from platform.training.devices import device_of
 
 SEEN, UNSEEN, TEXT = 40, 10, 85
@@ -210,7 +212,7 @@ def training_step(config: ERPCNetConfig, pictures: Tensor, text: Tensor) -> Call
     chosen = chosen.to(pictures.device)
 
     def step() -> None:
-        terms, _ = network.terms(given, labels, text, chosen)
+        terms, _ = losses(network, given, labels, text, chosen)
         network.zero_grad()
         terms.sum().backward()
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmarks.record import keep
 from methods.erpcnet import ERPCNetModel
-from methods.locality_walks import Walk
+from methods.erpcnet.walks import Walk
 from platform.training.tested import model_and_samples
 from platform.training.trainable import read_outcomes
 from platform.zeroshot.metrics import per_class_accuracy

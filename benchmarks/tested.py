@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 
 from platform.datasets.folder import write_dataset
 from platform.datasets.readers import ImportOptions, read
+from platform.files import write_json
 from platform.report.results import Result, results_of_folders
-from platform.training.checkpoints import write_json
 from platform.training.trainable import Experiment, train
 
 DATA = Path(os.environ.get("UNSEEN_DATA", "../shared/data"))

@@ -26,9 +26,9 @@ def evaluate(
     With another split, the model is given that split's unseen classes; none of them may be one that it was trained on.
     """
     from platform.report.counts import measured_on
+    from platform.training.evaluation import all_metrics
     from platform.training.tested import model_and_samples
     from platform.zeroshot.counts import counts_of
-    from platform.zeroshot.evaluation import all_metrics
     from platform.zeroshot.problem import ProblemOptions
 
     trained, samples, record = model_and_samples(model, dataset, split, device)

@@ -87,12 +87,12 @@ def carry_out(
 
     preset: the one that the configuration was named by, to be said.
     """
+    from platform.files import held, write_json
     from platform.report.tests import by_kind, test_table
     from platform.tracking.environment import environment_tags
     from platform.tracking.outcome import record_of
     from platform.tracking.record import Tracker
     from platform.tracking.store import ui_command
-    from platform.training.checkpoints import held, write_json
     from platform.training.devices import device_of
     from platform.training.together import seeds_together
     from platform.training.trainable import write_ensembles

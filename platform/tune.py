@@ -119,7 +119,7 @@ def tune(
             gpus=gpus,
             device=device,
         )
-    from platform.training.checkpoints import held
+    from platform.files import held
 
     with held(search.folder):
         _run(search, address, concurrent, as_json)

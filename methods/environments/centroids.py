@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from methods.clustering import distances, observed, reinforcement, represented
+from methods.claster.clustering import distances, observed, reinforcement, represented
 from methods.environments.episodes import Episodes, OneEpisode, SeveralEpisodes, Unchanging
 
 

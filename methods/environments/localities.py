@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from methods.environments.episodes import Episodes, OneEpisode, SeveralEpisodes, Unchanging
-from methods.localities import reward
+from methods.erpcnet.reward import reward
 
 
 @dataclass(frozen=True, eq=False)

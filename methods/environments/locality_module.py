@@ -12,7 +12,7 @@ from ray.rllib.core.rl_module.apis.value_function_api import ValueFunctionAPI
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from torch import Tensor, nn
 
-from methods.locality_policy import FORBIDDEN
+from methods.erpcnet.policy import FORBIDDEN
 
 
 class LocalityModule(TorchRLModule, ValueFunctionAPI):

@@ -16,8 +16,8 @@ from torch import Tensor
 from methods.environments.localities import Localities, LocalitiesVectorEnv
 from methods.environments.returns import returns_of
 from methods.environments.running import connected, trained
-from methods.locality_policy import LocalityPolicy
-from methods.locality_walks import by_policy
+from methods.erpcnet.policy import LocalityPolicy
+from methods.erpcnet.walks import by_policy
 
 PLACES = {  # see `as_rllib`
     "encoder_1": "encoder_1.{}",

@@ -11,7 +11,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 
-from methods.clustering import preferences
+from methods.claster.clustering import preferences
 from methods.environments.centroids import CentroidsVectorEnv, Clustering
 from methods.environments.returns import returns_of
 from methods.environments.running import connected, trained

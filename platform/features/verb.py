@@ -159,7 +159,7 @@ def _asked(
 
 def _train(training: "Training", folder: Path, workers: int, address: str | None, as_json: bool) -> None:
     from platform.features.training import train as train_here
-    from platform.training.checkpoints import held, write_json
+    from platform.files import held, write_json
 
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / _TRAINING, training.model_dump(mode="json"))
@@ -287,7 +287,7 @@ def _trained_on(
 
 def _write(writing: "Writing", folder: Path, workers: int | None, address: str | None, as_json: bool) -> None:
     from platform.features.writing import write as write_there
-    from platform.training.checkpoints import held, write_json
+    from platform.files import held, write_json
 
     write_json(folder / _WRITING, writing.model_dump(mode="json"))
     try:

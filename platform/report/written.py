@@ -5,11 +5,11 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from platform.files import writing
 from platform.report.comparison import Table
 from platform.report.formats import comma_separated, hypertext, latex, markdown
 from platform.report.page import page
 from platform.report.results import Result
-from platform.training.checkpoints import writing
 
 
 def write_report(

@@ -25,6 +25,7 @@ from ray.exceptions import RayError
 
 from platform.datasets.folder import Dataset
 from platform.errors import InputError, Unavailable
+from platform.files import NotWritable, write_json
 from platform.method import load_method
 from platform.report.selection import Select, best_folders, chosen_together
 from platform.report.tests import Tests, by_kind
@@ -39,7 +40,6 @@ from platform.search.study import Earlier, StageStudy
 from platform.search.validation import Folds, classes_of_folds, validated_on
 from platform.tracking.outcome import record_of
 from platform.tracking.record import Tracker
-from platform.training.checkpoints import NotWritable, write_json
 from platform.training.protocols import ProtocolOptions
 from platform.training.together import best_together, seeds_together
 from platform.training.trainable import Experiment, Outcome, read_outcomes, write_ensembles, write_outcomes

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from platform.files import write_json
 from platform.method import Method
 from platform.search.execution import Answer, Job
 from platform.search.halving import Halving
@@ -19,7 +20,6 @@ from platform.search.space import SearchSpace
 from platform.search.study import Proposal, StageStudy
 from platform.tracking.outcome import record_of_trial
 from platform.tracking.record import Tracker
-from platform.training.checkpoints import write_json
 from platform.training.trainable import Experiment, Outcome, read_outcomes, write_outcomes
 
 _DEATHS = 3  # a worker may die so often with a trial before it counts as failed

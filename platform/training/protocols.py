@@ -18,6 +18,16 @@ from torch import Tensor
 
 from platform.errors import InputError
 from platform.method import Member, Method, Model, ScoringConfig, epochs_of
+from platform.training.evaluation import (
+    all_metrics,
+    cluster_metrics,
+    joint_metrics,
+    seen_alone,
+    step_metrics,
+    zero_shot_by_class,
+    zero_shot_from_scores,
+    zero_shot_metrics,
+)
 from platform.training.fitting import (
     Course,
     Fitting,
@@ -31,16 +41,6 @@ from platform.training.fitting import (
 )
 from platform.workers import Workers
 from platform.zeroshot.choosing import Choice, latest_of_equals
-from platform.zeroshot.evaluation import (
-    all_metrics,
-    cluster_metrics,
-    joint_metrics,
-    seen_alone,
-    step_metrics,
-    zero_shot_by_class,
-    zero_shot_from_scores,
-    zero_shot_metrics,
-)
 from platform.zeroshot.gate import Combination, Stacking, carried, fit_gate, fit_stacking, seen_share
 from platform.zeroshot.problem import Fold, Problem
 from platform.zeroshot.task import Samples

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from platform.errors import InputError
+from platform.files import writing
 from platform.method import Model, load_method
-from platform.training.checkpoints import writing
 from platform.training.ensembles import Ensemble
 from platform.zeroshot.gate import Gate, Stacking
 

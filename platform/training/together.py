@@ -14,11 +14,11 @@ import torch
 from platform.method import Method, load_method
 from platform.training.devices import device_of
 from platform.training.ensembles import Ensemble, held_out_together, mean_probability
+from platform.training.evaluation import all_metrics
 from platform.training.protocols import Combined, Sides, combined
 from platform.training.saved_models import load_model, save_model
 from platform.training.trainable import Experiment, Outcome, read_held_out, record_of_fold
 from platform.zeroshot.choosing import latest_of_equals
-from platform.zeroshot.evaluation import all_metrics
 from platform.zeroshot.gate import carried
 from platform.zeroshot.normaliser import Normaliser
 from platform.zeroshot.problem import load_problem

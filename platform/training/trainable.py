@@ -10,8 +10,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from platform.errors import InputError, Unavailable
+from platform.files import write_json, writing
 from platform.method import Method, ScoringConfig, load_method
-from platform.training.checkpoints import read_checkpoint, write_checkpoint, write_json, writing
+from platform.training.checkpoints import read_checkpoint, write_checkpoint
 from platform.training.devices import device_of
 from platform.training.protocols import (
     Candidate,

@@ -13,12 +13,12 @@ from platform.method import Member, epochs_of, load_method
 from platform.population.draws import generator
 from platform.search.space import read_space
 from platform.training import protocols
+from platform.training.evaluation import all_metrics, zero_shot_metrics
 from platform.training.fitting import Course, Fitting, chosen_epoch
 from platform.training.protocols import Candidate, ProtocolOptions, Workplace, validate
 from platform.training.saved_models import load_model, save_model
 from platform.training.trainable import outcomes_of
 from platform.workers import Workers
-from platform.zeroshot.evaluation import all_metrics, zero_shot_metrics
 from platform.zeroshot.gate import Gate, Stacking
 
 CPU = torch.device("cpu")

@@ -1,52 +1,17 @@
 import pytest
 import torch
+from linear_features import SEEN, make_task
 from torch.nn.functional import normalize
-from training_loop import fitted_until
+from training_loop import OneEpoch, fitted_until
 
 from methods import jpose
 from methods.jpose import JPoSEConfig
 from platform.errors import InputError
 from platform.method import Member
-from platform.population.draws import generator
-from platform.zeroshot.evaluation import zero_shot_metrics
+from platform.training.evaluation import zero_shot_metrics
 from platform.zeroshot.task import Task
 
-SEEN, UNSEEN, WIDTH, TEXT = 6, 3, 10, 8
 SMALL = {"width": 6, "joint": 5, "hidden": 7, "batch_size": 16, "epochs": 3, "learning_rate": 1e-2}
-
-
-class OneEpoch:
-    """A run of so many epochs on the CPU that keeps what the method reports."""
-
-    device, rank, world_size = torch.device("cpu"), 0, 1
-
-    def __init__(self, epochs=1):
-        self.left, self.losses = epochs, []
-
-    def epoch_end(self, losses, models, states):
-        self.losses.append(losses)
-        self.left -= 1
-        self.models, self.states = models, states
-        return self.left > 0
-
-    def average(self, gradients):
-        return gradients
-
-
-def make_task(seed=0, samples=90, noise=0.3, classes=SEEN + UNSEEN):
-    """Features are a linear map of the classes' verb and noun vectors; classes 0 and 1 share a verb, 2 and 3 a noun."""
-    draw = generator(seed, "task")
-    verbs, nouns = (torch.randn(classes, TEXT // 2, generator=draw) for _ in range(2))
-    verbs[1], nouns[3] = verbs[0], nouns[2]
-    semantics = torch.cat([verbs, nouns], dim=1)
-    labels = torch.arange(samples) % SEEN
-    mixing = torch.randn(TEXT, WIDTH, generator=draw)
-    features = semantics[labels] @ mixing + noise * torch.randn(samples, WIDTH, generator=draw)
-    names = [f"class {i}" for i in range(classes)]
-    task = Task(tuple(names[:SEEN]), tuple(names[SEEN:]), features, labels, semantics)
-    unseen = torch.arange(60) % UNSEEN + SEEN
-    others = semantics[unseen] @ mixing + noise * torch.randn(60, WIDTH, generator=draw)
-    return task, others, unseen - SEEN
 
 
 def fitted(members, epochs=1):

@@ -13,11 +13,11 @@ from platform.learning.training_data import TrainingData
 from platform.method import Member
 from platform.search.space import read_space
 from platform.training import protocols
+from platform.training.evaluation import all_metrics, zero_shot_metrics
 from platform.training.fitting import Course, Fitting, best_epoch, chosen_epoch
 from platform.training.protocols import Candidate, ProtocolOptions, Workplace, validate
 from platform.training.saved_models import load_model, save_model
 from platform.workers import Workers
-from platform.zeroshot.evaluation import all_metrics, zero_shot_metrics
 from platform.zeroshot.gate import Gate, Stacking
 
 CPU = torch.device("cpu")

@@ -13,10 +13,10 @@ from platform.learning.training_data import TrainingData
 from platform.method import Member
 from platform.population.noise import EpochNoise
 from platform.training import fitting
+from platform.training.evaluation import zero_shot_metrics
 from platform.training.fitting import Course, Fitting, best_epoch, chosen_epoch
 from platform.workers import Workers
 from platform.zeroshot import classifiers
-from platform.zeroshot.evaluation import zero_shot_metrics
 from platform.zeroshot.gate import Gate
 
 CPU = torch.device("cpu")

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from test_jpose import SEEN, OneEpoch, make_task
+from linear_features import SEEN, make_task
 from torch.nn.functional import layer_norm, normalize, relu, softplus
-from training_loop import fitted_until
+from training_loop import OneEpoch, fitted_until
 
 from methods import smie
 from methods.smie import SMIEConfig, rate_of

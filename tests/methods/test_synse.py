@@ -14,11 +14,11 @@ from platform.method import PAPERS_GATE, Member
 from platform.population.noise import EpochNoise
 from platform.search.space import read_space
 from platform.training import protocols
+from platform.training.evaluation import all_metrics, zero_shot_metrics
 from platform.training.fitting import Course, Fitting, best_epoch, chosen_epoch
 from platform.training.protocols import Candidate, ProtocolOptions, Workplace, validate
 from platform.training.saved_models import load_model, save_model
 from platform.workers import Workers
-from platform.zeroshot.evaluation import all_metrics, zero_shot_metrics
 from platform.zeroshot.gate import Gate, Stacking
 
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ from methods import claster
 from platform.datasets.folder import write_dataset
 from platform.datasets.readers import ImportOptions, read
 from platform.method import Member
-from platform.zeroshot.evaluation import all_metrics, cluster_metrics, seen_alone
+from platform.training.evaluation import all_metrics, cluster_metrics, seen_alone
 from platform.zeroshot.gate import Stacking
 from platform.zeroshot.problem import ProblemOptions, load_problem
 

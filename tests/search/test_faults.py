@@ -24,10 +24,10 @@ from verbs import PATIENCE, SMALL_FIELDS, ended, events, invoked, started, wait_
 
 from platform import runtime
 from platform.datasets.text import ClassText
+from platform.files import NotWritable
 from platform.search.search import Search
 from platform.tracking.record import KEY_TAG, PARENT_TAG
 from platform.tracking.store import open_store
-from platform.training.checkpoints import NotWritable
 from platform.training.saved_models import load_model
 from platform.training.trainable import Experiment, read_outcomes, train
 from platform.zeroshot.problem import ProblemOptions

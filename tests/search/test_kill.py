@@ -9,7 +9,7 @@ import time
 import pytest
 from verbs import SMALL_SPACE, descendants, ended, events, small_options, started, still_running, tracked_runs, wait_for
 
-from platform.training.checkpoints import held
+from platform.files import held
 
 pytestmark = pytest.mark.slow
 

@@ -1,10 +1,8 @@
-import json
-
 import pytest
 import torch
 
 from platform.training import checkpoints
-from platform.training.checkpoints import read_checkpoint, write_checkpoint, write_json
+from platform.training.checkpoints import read_checkpoint, write_checkpoint
 
 
 def test_what_is_written_is_read_back(tmp_path):
@@ -35,11 +33,3 @@ def test_a_write_that_is_cut_off_leaves_the_former_checkpoint(tmp_path, monkeypa
         write_checkpoint(path, {"x": torch.zeros(1)}, {"epoch": 2})
     tensors, record = read_checkpoint(path)
     assert (tensors["x"].item(), record) == (1, {"epoch": 1})
-
-
-def test_json_is_replaced_whole(tmp_path):
-    path = tmp_path / "a.json"
-    write_json(path, [1])
-    write_json(path, {"folder": tmp_path})
-    assert json.loads(path.read_text()) == {"folder": str(tmp_path)}
-    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]

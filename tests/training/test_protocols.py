@@ -10,9 +10,9 @@ from platform.errors import InputError
 from platform.method import MethodConfig
 from platform.population.draws import generator
 from platform.training import fitting
+from platform.training.evaluation import all_metrics, zero_shot_from_scores
 from platform.training.protocols import Candidate, ProtocolOptions, Workplace, combined, pooled, test, validate
 from platform.zeroshot.choosing import latest_of_equals
-from platform.zeroshot.evaluation import all_metrics, zero_shot_from_scores
 from platform.zeroshot.gate import THRESHOLDS, Gate, Stacking
 from platform.zeroshot.steps import Steps
 from platform.zeroshot.task import Samples

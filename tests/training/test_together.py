@@ -5,12 +5,12 @@ from verbs import SMALL_FIELDS, write_small_dataset
 from methods.sadvae import method
 from platform.datasets.text import ClassText
 from platform.training.ensembles import Ensemble, held_out_together
+from platform.training.evaluation import all_metrics
 from platform.training.protocols import ProtocolOptions, combined
 from platform.training.saved_models import load_model
 from platform.training.together import best_together, seeds_together
 from platform.training.trainable import Experiment, read_held_out, train
 from platform.zeroshot.choosing import latest_of_equals
-from platform.zeroshot.evaluation import all_metrics
 from platform.zeroshot.gate import carried
 from platform.zeroshot.normaliser import Normaliser
 from platform.zeroshot.problem import ProblemOptions, load_problem

@@ -19,7 +19,7 @@ from platform.features.videos.extra import needed
 from platform.features.videos.flow import flow_method
 from platform.features.videos.i3d import I3D, POOLED, outputs, pooled, read_i3d
 from platform.features.videos.inputs import SHORTEST, Stream, network_inputs
-from platform.training.checkpoints import held, whole, write_json
+from platform.files import held, whole, write_json
 from platform.training.devices import device_of
 
 SUFFIXES = (".avi", ".mp4", ".mkv", ".webm", ".mov", ".mpg")

@@ -7,7 +7,7 @@ import torch
 from gymnasium.utils.env_checker import check_env
 
 import methods.environments  # noqa: F401 (registers the environment)
-from methods.clustering import distances, reinforcement, represented
+from methods.claster.clustering import distances, reinforcement, represented
 from methods.environments.centroids import CentroidsEnv, CentroidsVectorEnv, Clustering
 from methods.environments.returns import returns_of
 from platform.population.draws import generator

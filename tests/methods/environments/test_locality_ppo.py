@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from methods.environments.localities import Localities, LocalitiesVectorEnv
 from methods.environments.locality_ppo import PLACES, LocalityPPOOptions, _configured, improved
 from methods.environments.running import as_ours, as_rllib, connected
-from methods.locality_policy import LocalityPolicy, first_weights
+from methods.erpcnet.policy import LocalityPolicy, first_weights
 from platform.population.draws import generator
 
 pytestmark = pytest.mark.slow

@@ -1,7 +1,7 @@
 """Walks over localities: which cells a sampler visits, what is predicted after each, and where a walk may stop.
 
 A walk is taken for all T steps and its end is found afterwards: the cells do not depend on which classes are asked for,
-while the reward that ends a walk does (Eq. 6). T, G, E, A and H as in `methods.locality_network`.
+while the reward that ends a walk does (Eq. 6). T, G, E, A and H as in `methods.erpcnet.network`.
 """
 
 from collections.abc import Callable
@@ -10,8 +10,9 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from methods.locality_network import LocalityNetwork
-from methods.locality_policy import LocalityPolicy
+from methods.erpcnet.network import LocalityNetwork
+from methods.erpcnet.policy import LocalityPolicy
+from methods.erpcnet.reward import reward
 from platform.population.draws import generator
 from platform.zeroshot.steps import Steps
 
@@ -53,11 +54,10 @@ class Walk:
         """
         whole = self.global_attributes @ semantics.T  # (N, C)
         joint = self.joint_attributes @ semantics.T  # (N, T, C)
-        predicted = (whole[:, None] + joint).argmax(dim=2, keepdim=True)
-        of_both = joint.softmax(dim=2).gather(2, predicted) + whole.softmax(dim=1)[:, None].expand_as(joint).gather(
-            2, predicted
-        )
-        return of_both[..., 0] * self.ratios if entropy else of_both[..., 0]
+        predicted = (whole[:, None] + joint).argmax(dim=2)
+        by_whole = whole.softmax(dim=1)[:, None].expand_as(joint).gather(2, predicted[..., None])[..., 0]
+        ratios = self.ratios if entropy else torch.ones_like(self.ratios)
+        return reward(joint.softmax(dim=2), by_whole, predicted, ratios)
 
     def ends(self, semantics: Tensor, sigma: float | None, entropy: bool) -> Tensor:
         """(N,) steps that each walk takes: until the reward reaches σ, else T. sigma: None never stops early."""

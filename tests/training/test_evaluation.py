@@ -5,8 +5,8 @@ import torch
 
 from platform.errors import InputError
 from platform.method import Model
-from platform.zeroshot import evaluation
-from platform.zeroshot.evaluation import (
+from platform.training import evaluation
+from platform.training.evaluation import (
     all_metrics,
     cluster_metrics,
     joint_metrics,

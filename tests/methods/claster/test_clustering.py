@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from methods.clustering import (
+from methods.claster.clustering import (
     centroid_weights,
     distances,
     firing_probability,

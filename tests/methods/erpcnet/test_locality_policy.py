@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from methods.locality_policy import FORBIDDEN, LocalityPolicy, first_weights
+from methods.erpcnet.policy import FORBIDDEN, LocalityPolicy, first_weights
 from platform.population.draws import generator
 
 

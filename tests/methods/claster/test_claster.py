@@ -3,19 +3,23 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_jpose import SEEN, WIDTH, OneEpoch, make_task
+from linear_features import SEEN, WIDTH, make_task
 from torch.nn.functional import cosine_similarity
-from training_loop import fitted_until
+from training_loop import OneEpoch, fitted_until
 
 from methods import claster
 from methods.claster import CLASTERConfig
-from methods.clustering import distances, first_centroids, reinforcement
+from methods.claster import population as population_module
+from methods.claster.clustering import distances, first_centroids, reinforcement
+from methods.claster.network import CLASTERNetwork
+from methods.claster.population import CLASTERPopulation, thinned
+from methods.claster.projection import fitted_projection
 from platform.errors import InputError
 from platform.method import Member
 from platform.population.draws import generator
 from platform.population.layers import uniform
+from platform.training.evaluation import zero_shot_metrics
 from platform.training.trainable import packs_of
-from platform.zeroshot.evaluation import zero_shot_metrics
 
 SMALL = {
     "clusters": 3,
@@ -38,7 +42,7 @@ VARIANTS = [
 
 
 def population(*members):
-    return claster._Population(list(members), OneEpoch())
+    return CLASTERPopulation(list(members), OneEpoch())
 
 
 def fitted(members, epochs=1):
@@ -110,7 +114,7 @@ def test_an_iteration_moves_the_centroids_by_equation_5_and_its_step_falls_twice
     for _ in range(5):
         before = alone.layers.parameters["centroids"][0].clone()
         weights = {n: t.clone() for n, t in alone.layers.own(0, alone.layers.parameters).items()}
-        network = claster._Network(config, weights)
+        network = CLASTERNetwork(config, weights)
         points = network.points(task.features[:16])
         d = distances(points, before)
         probabilities = (network.classified(network.omega(points)[0]) @ task.semantics[:SEEN].T).softmax(dim=1)
@@ -195,7 +199,7 @@ def test_it_recognises_unseen_classes_by_their_semantics(make_problem):
 def test_rectification_adds_the_nearest_seen_classes_by_their_cosines():
     task, *_ = make_task()
     _, (model,) = fitted([Member(task, CLASTERConfig(**SMALL, neighbours=2), 0)])
-    network = claster._Network(model.config, model.weights)
+    network = CLASTERNetwork(model.config, model.weights)
     seen, unseen = network.projected(task.semantics[:SEEN]), network.projected(task.semantics[SEEN:])
     for u, found in zip(unseen, model.rectified(), strict=True):
         near = sorted(((cosine_similarity(u, n, dim=0), n) for n in seen), key=lambda pair: -pair[0])[:2]
@@ -212,8 +216,8 @@ def test_the_centroids_start_from_some_of_many_samples(monkeypatch):
         given.append(points)
         return first_centroids(kind, points, clusters, seed)
 
-    monkeypatch.setattr(claster, "first_centroids", first)
-    monkeypatch.setattr(claster, "_FIRST_POINTS", 40)
+    monkeypatch.setattr(population_module, "first_centroids", first)
+    monkeypatch.setattr(population_module, "_FIRST_POINTS", 40)
     config = CLASTERConfig(**SMALL)
     for seed in (0, 0, 1):
         population(Member(task, config, seed))
@@ -224,7 +228,7 @@ def test_the_centroids_start_from_some_of_many_samples(monkeypatch):
     rows = (drawn[:, None, :WIDTH] == task.features).all(dim=2).nonzero()[:, 1]
     assert len(rows.unique()) == 40
     layers = population(Member(task, config, 0)).layers
-    projected = claster._Network(config, layers.own(0, layers.parameters)).projected(task.semantics[:SEEN])
+    projected = CLASTERNetwork(config, layers.own(0, layers.parameters)).projected(task.semantics[:SEEN])
     torch.testing.assert_close(drawn[:, WIDTH:], projected[task.labels[rows]])
 
 
@@ -239,7 +243,7 @@ def test_the_projection_is_the_least_squares_fit_of_all_samples():
     task, *_ = make_task()
     config = CLASTERConfig(**SMALL | {"projection_steps": 2000, "hidden": 32}, weight_decay=0.0)
     weights = population(Member(task, config, 0)).layers.own(0, population(Member(task, config, 0)).layers.parameters)
-    projected = claster._Network(config, weights).projected(task.semantics[:SEEN])
+    projected = CLASTERNetwork(config, weights).projected(task.semantics[:SEEN])
     means = torch.stack([task.features[task.labels == y].mean(dim=0) for y in range(SEEN)])
     torch.testing.assert_close(projected, means, rtol=0, atol=1e-2)
 
@@ -250,8 +254,8 @@ def projection_left(task, **values):
     shapes = {"project_1": (task.semantics.shape[1], 128), "project_2": (128, WIDTH)}
     weights = {name: uniform(rows, rows, columns, draw) for name, (rows, columns) in shapes.items()}
     weights |= {f"{name}_bias": uniform(rows, 1, columns, draw) for name, (rows, columns) in shapes.items()}
-    own = claster._fitted_projection(Member(task, config, 0), weights, torch.device("cpu"))
-    projected = claster._Network(config, own).projected(task.semantics[:SEEN])
+    own = fitted_projection(Member(task, config, 0), weights, torch.device("cpu"))
+    projected = CLASTERNetwork(config, own).projected(task.semantics[:SEEN])
     means = torch.stack([task.features[task.labels == y].mean(dim=0) for y in range(SEEN)])
     return ((projected - means).square().sum() / (means - means.mean(dim=0)).square().sum()).item()
 
@@ -282,10 +286,10 @@ def test_epochs_tell_accuracy_and_purity_before_and_after():
 
 def test_a_share_of_the_training_samples_keeps_every_class():
     task, *_ = make_task()
-    thinned = claster._thinned(task, 0.35, seed=0)
-    assert torch.bincount(thinned.labels).tolist() == [5] * SEEN  # of fifteen each
-    assert torch.equal(thinned.features, claster._thinned(task, 0.35, seed=0).features)
-    assert thinned.features.shape[1] == WIDTH
+    few = thinned(task, 0.35, seed=0)
+    assert torch.bincount(few.labels).tolist() == [5] * SEEN  # of fifteen each
+    assert torch.equal(few.features, thinned(task, 0.35, seed=0).features)
+    assert few.features.shape[1] == WIDTH
 
 
 @pytest.mark.parametrize(
