@@ -3,7 +3,7 @@
 One autoencoder for the features and one for the class text, with one hidden layer in each network. Their latents are
 aligned by decoding each from the other's (cross-alignment, L_CA) and by the 2-Wasserstein distance of the two normal
 distributions (distribution alignment, L_DA): L = L_VAE + γ L_CA + δ L_DA, where L_VAE's KL terms have the weight β. The
-three weights warm up over the epochs. Written as a population, as SA-DVAE is.
+three weights warm up over the epochs.
 
 Sizes, schedules and what the paper leaves open are the released code's: layers start Xavier-uniform with gain 0.5, Adam
 is AMSGrad, and losses are sums over elements. Over the batch they are means here, where the code has sums; Adam sees no

@@ -3,7 +3,7 @@
 The features and the verb of each class meet in one space, the features and its noun in another, and both spaces'
 embeddings, concatenated, in a third. In each, a sample's product with its own class should be the largest (loss across
 modalities); in the first two, samples of one verb, or noun, should be nearer than those of another (loss within).
-Written as a population, as SA-DVAE is.
+
 
 The class semantics hold the verb's vector and then the noun's: `--text verb+noun --combine concatenate`, the default
 here. Which classes

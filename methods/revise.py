@@ -2,7 +2,7 @@
 
 An autoencoder for the features, contractive, and a plain one for the class text. The distributions of their codes are
 brought together by the Maximum Mean Discrepancy (MMD), and from each code a second layer leads to a space in which a
-sample's product with its own class should be the largest (association loss). Written as a population, as SA-DVAE is.
+sample's product with its own class should be the largest (association loss).
 
 The paper was at hand only in part, so sizes and constants are those of SynSE's released code, from which both skeleton
 papers' numbers for ReViSE come. What was chosen, and why:

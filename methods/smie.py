@@ -3,7 +3,7 @@
 A network D scores how well a sample's features and a class's text go together. It is trained to tell true pairs from
 pairs with another sample's features: the Jensen-Shannon estimate of the mutual information of both modalities (global
 alignment). Where features of the same clips with frames masked are given, the estimate must also grow with the frames
-that are seen (temporal constraint). Written as a population, as SA-DVAE is.
+that are seen (temporal constraint).
 
 The paper was at hand only in part; networks, losses and constants are those of its released code:
 

@@ -2,7 +2,7 @@
 
 A sample is represented by its features, an estimate of its class's semantics, and the centroids of a few clusters,
 weighted by their nearness; a network reads the seen class from that. Whether it reads it rightly is the reward by which
-the nearest centroid moves. Written as a population, as SA-DVAE is.
+the nearest centroid moves.
 
     config.py       every hyperparameter, with its place in the paper
     clustering.py   the centroids: ω (Eq. 1), what a reward moves (Eq. 5), how they start
