@@ -4,10 +4,8 @@ The features and the verb of each class meet in one space, the features and its 
 embeddings, concatenated, in a third. In each, a sample's product with its own class should be the largest (loss across
 modalities); in the first two, samples of one verb, or noun, should be nearer than those of another (loss within).
 
-
 The class semantics hold the verb's vector and then the noun's: `--text verb+noun --combine concatenate`, the default
-here. Which classes
-share a verb or a noun is told by equal vectors; those without a noun share the mean noun.
+here. Which classes share a verb or a noun is told by equal vectors; those without a noun share the mean noun.
 
 Sizes, losses and constants are those of SynSE's released code, from which both skeleton papers' numbers for JPoSE come.
 Where we differ from it:
