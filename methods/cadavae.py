@@ -38,19 +38,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from methods.accelerated.vae import Distance, Reconstruction, crossed, crossed_slopes, latent_slope
+from methods.accelerated.cadavae import AcceleratedCADAVAE
 from methods.latents import classifiers_on, drawn, rows_of_classes
 from methods.models import WeightsModel, check_seen_classifier, seen_classifiers
-from methods.vae import Latent
+from methods.vae import Latent, wasserstein
 from platform.errors import InputError
-from platform.learning.stacked import StackedPopulation
-from platform.method import PAPERS_GATE, Member, Method, MethodConfig, Population
-from platform.population.adam import PopulationAdam
+from platform.learning.stated import Batch, Network, StatedConfig, StatedMethod, Trained
+from platform.method import PAPERS_GATE, Member
 from platform.population.draws import generator
-from platform.population.layers import Layout, stacked_product, xavier
-from platform.population.noise import EpochNoise
+from platform.population.layers import Layout, xavier
 from platform.population.schedules import warm_up
-from platform.workers import Workers
 from platform.zeroshot.classifiers import Adam, Penalised, SoftmaxClassifier, Training
 from platform.zeroshot.task import Task
 
@@ -71,7 +68,6 @@ _SINGLE: Layout = {
     "encoder_y_2": (("text",), ("z", "z")),
     "decoder_y_2": (("z",), ("text",)),
 }
-_LOSSES = ("reconstruction", "cross_reconstruction", "kl_x", "kl_y", "distance")
 _WARM_UPS = ("beta", "cross", "distance")
 _COMPARISON = {  # SynSE's, where it is the same for all data sets
     "hidden": False,
@@ -93,7 +89,7 @@ _COMPARISON = {  # SynSE's, where it is the same for all data sets
 }
 
 
-class CADAVAEConfig(MethodConfig):
+class CADAVAEConfig(StatedConfig):
     """Hyperparameters of CADA-VAE; the defaults are its released code's."""
 
     z: int = Field(64, ge=1, description="width of the latents (released)")
@@ -202,14 +198,18 @@ class CADAVAEModel(WeightsModel):
         return _with_classifiers([self])[0]
 
 
-class CADAVAE(Method):
+class CADAVAE(StatedMethod):
     """The method; see the module."""
 
     Config = CADAVAEConfig
     Model = CADAVAEModel
     least_movement = 0.5  # less than of linear encoders (`methods.vae.LEAST_MOVEMENT`): measured
     data_parallel = "equal"
-    pack_by = ("batch_size", "hidden")
+    accelerated = AcceleratedCADAVAE
+    pack_by = ("batch_size", "hidden", "accelerate")
+    loss_names = ("reconstruction", "cross_reconstruction", "kl_x", "kl_y", "distance")
+    occasional = frozenset({"cross_reconstruction", "distance"})
+    amsgrad = True
     citation = """@inproceedings{schonfeld2019cadavae,
   title = {Generalized Zero- and Few-Shot Learning via Aligned Variational Autoencoders},
   author = {Sch{\\"o}nfeld, Edgar and Ebrahimi, Sayna and Sinha, Samarth and Darrell, Trevor and Akata, Zeynep},
@@ -222,204 +222,105 @@ class CADAVAE(Method):
         "ntu120-synse": _COMPARISON | {"z": 200},
     }
 
-    def population(self, members: Sequence[Member], workers: Workers) -> Population:
-        """Members that train side by side. They share `pack_by`; task, seed and every other field may differ.
+    def layers(self, config: CADAVAEConfig) -> Layout:
+        return _HIDDEN if config.hidden else _SINGLE
 
-        Raises InputError where given logits are wanted and there are none, a warm-up ends before it starts.
-        """
+    def widths(self, task: Task, config: CADAVAEConfig) -> dict[str, int]:
+        hidden = {name: getattr(config, name) for name in ("encoder_x", "decoder_x", "encoder_y", "decoder_y")}
+        return {"features": task.features.shape[1], "text": task.semantics.shape[1], "z": config.z, **hidden}
+
+    def start(self, member: Member, widths: Mapping[str, int]) -> dict[str, Tensor]:
+        """Means and log-variances start by themselves; biases start at zero."""
+        draw, weights = generator(member.seed, "weights"), {}
+        for layer, ((rows,), columns) in self.layers(member.config).items():
+            weights[layer] = torch.cat([xavier(widths[rows], widths[part], 0.5, draw) for part in columns], dim=1)
+            weights[f"{layer}_bias"] = torch.zeros(1, weights[layer].shape[1])
+        return weights
+
+    def parts_of_noise(self, config: CADAVAEConfig) -> dict[str, Sequence[str]]:
+        return {"": ("z", "z")}
+
+    def encoded(self, network: Network, batch: Batch, config: CADAVAEConfig) -> tuple[Latent, Latent]:
+        """Draws from the posteriors of the features and of the class text."""
+        return tuple(
+            self._drawn(_through(network, f"encoder_{modality}", inputs, config), noise, batch)
+            for modality, inputs, noise in zip("xy", (batch.x, batch.y), batch.noise.chunk(2, dim=-1), strict=True)
+        )
+
+    def losses(
+        self,
+        network: Network,
+        batch: Batch,
+        encoded: tuple[Latent, Latent],
+        wanted: frozenset[str],
+        config: CADAVAEConfig,
+    ) -> dict[str, Tensor]:
+        """The terms of L = L_VAE + γ L_CA + δ L_DA, each (…,)."""
+        x, y = encoded
+
+        def error(modality: str, latent: Tensor, target: Tensor) -> Tensor:
+            difference = _through(network, f"decoder_{modality}", latent, config) - target
+            squared = difference.square().sum(dim=-1).mean(dim=-1)
+            found = batch.choices.where("reconstruction", "mean", lambda: squared / target.shape[-1], squared)
+            return batch.choices.where("reconstruction", "l1", lambda: difference.abs().sum(dim=-1).mean(dim=-1), found)
+
+        terms = {
+            "reconstruction": error("x", x.z, batch.x) + error("y", y.z, batch.y),  # L_VAE
+            "kl_x": x.divergence,
+            "kl_y": y.divergence,
+        }
+        if "cross_reconstruction" in wanted:  # L_CA
+            terms["cross_reconstruction"] = error("x", y.z, batch.x) + error("y", x.z, batch.y)
+        if "distance" in wanted:  # L_DA
+            terms["distance"] = wasserstein(x, y)
+        return terms
+
+    def weights(self, config: CADAVAEConfig, epoch: int, steps: int) -> dict[str, Tensor]:
+        """β, γ and δ, which warm up over the epochs."""
+        on = {"beta": True, "cross": config.cross_alignment, "distance": config.distribution_alignment}
+        beta, gamma, delta = (
+            on[name]
+            * getattr(config, name)
+            * warm_up(epoch / config.epochs, getattr(config, f"{name}_start"), getattr(config, f"{name}_end"))
+            for name in _WARM_UPS
+        )
+        values = zip(self.loss_names, (1.0, gamma, beta, beta, delta), strict=True)
+        return {name: torch.full((steps,), float(value)) for name, value in values}
+
+    def models(self, trained: Sequence[Trained]) -> list[CADAVAEModel]:
+        models = []
+        for one in trained:
+            model = replace(one.model(CADAVAEModel), classifiers=seen_classifiers(one.member, one.task.features))
+            if model.config.combination == "joint":
+                model = replace(model, kept={"seen_latents": _of_features(model, one.task)})
+            models.append(model)
+        return _with_classifiers(models)
+
+    def check(self, members: Sequence[Member]) -> None:
+        """Raises InputError where given logits are wanted and there are none, or a warm-up ends before it starts."""
         for member in members:
             check_seen_classifier(member)
             for name in _WARM_UPS:
                 start, end = (getattr(member.config, f"{name}_{at}") for at in ("start", "end"))
                 if end < start:
                     raise InputError(f"{name}_end={end}: its warm-up starts at {start}; must not be below that")
-        return _Population(members, workers)
+
+    def _drawn(self, head: Tensor, noise: Tensor, batch: Batch) -> Latent:
+        """z = mean + σ·noise, with the released code's σ = exp(log σ²) for members that want it."""
+        latent = Latent.sample(head, noise)
+        z = batch.choices.where(
+            "deviation", "released", lambda: torch.addcmul(latent.mean, latent.variance, noise), latent.z
+        )
+        return replace(latent, z=z)
 
 
 method = CADAVAE()
 
 
-class _Population(StackedPopulation):
-    """CADA-VAE's members; see `platform.learning.stacked`."""
-
-    def __init__(self, members: Sequence[Member], workers: Workers) -> None:
-        self.configs: list[CADAVAEConfig] = [m.config for m in members]
-        self.hidden, self.batch_size = self.configs[0].hidden, self.configs[0].batch_size
-        self.layout = _HIDDEN if self.hidden else _SINGLE
-        super().__init__(members, workers)
-        self.absolute = self._where([c.reconstruction == "l1" for c in self.configs])
-        self.by_variance = self._where([c.deviation == "released" for c in self.configs])
-        self.elements = {kind: self._elements(kind) for kind in ("features", "text")}
-        self.step = self.replayed(self._take_step)
-
-    def widths_of(self, member: Member) -> dict[str, int]:
-        config, task = member.config, member.task
-        hidden = {name: getattr(config, name) for name in ("encoder_x", "decoder_x", "encoder_y", "decoder_y")}
-        return {"features": task.features.shape[1], "text": task.semantics.shape[1], "z": config.z, **hidden}
-
-    def initial_weights(self, member: Member) -> dict[str, Tensor]:
-        """Means and log-variances start by themselves; biases start at zero."""
-        widths, draw = self.widths_of(member), generator(member.seed, "weights")
-        weights = {}
-        for layer, ((rows,), columns) in self.layout.items():
-            weights[layer] = torch.cat([xavier(widths[rows], widths[part], 0.5, draw) for part in columns], dim=1)
-            weights[f"{layer}_bias"] = torch.zeros(1, weights[layer].shape[1])
-        return weights
-
-    def make_optimisers(self) -> Sequence[PopulationAdam]:
-        rates = [c.learning_rate for c in self.configs]
-        self.optimiser = PopulationAdam(self.layers.parameters, rates, amsgrad=True)
-        return [self.optimiser]
-
-    def next_epoch(self) -> list[dict[str, float]]:
-        mine = self.workers.share(self.batch_size)
-        steps, rows = self.data.batches(self.epochs, self.batch_size)
-        rows = rows[:, :, mine]  # (longest, members, batch)
-        weights = self._loss_weights()  # (3, members), for the whole epoch
-        aligned = tuple((weights[1:] > 0).any(1).tolist())
-        noise = self._noise(mine)
-        counts = torch.tensor(steps, device=self.device)
-        active = self.alive & (torch.arange(len(rows), device=self.device)[:, None] < counts)  # (longest, members)
-        losses = torch.zeros(len(rows), len(_LOSSES), len(self.members), device=self.device)
-        for step, everyone in enumerate(active.all(1).tolist()):
-            losses[step] = self.step((everyone, *aligned), rows[step], noise.step(step)[0], weights, active[step])
-        totals = torch.where(active[:, None], losses, 0.0).sum(dim=0, dtype=torch.float64).float()
-        return self.report(_LOSSES, self.workers.average([totals])[0] / active.sum(dim=0))
-
-    def models(self, indices: Sequence[int]) -> list[CADAVAEModel]:
-        """Some members as they are now, each with its classifiers."""
-        models = []
-        for m in indices:
-            member, task = self.members[m], self.data.tasks[m]
-            model = CADAVAEModel(
-                seen=member.task.seen,
-                unseen=member.task.unseen,
-                combination=None,
-                config=member.config,
-                seed=member.seed,
-                weights=self.layers.own(m, self.layers.parameters),
-                semantics=self.data.unseen_semantics(m),
-                classifiers=seen_classifiers(member, task.features),
-            )
-            if member.config.combination == "joint":
-                model = replace(model, kept={"seen_latents": _of_features(model, task)})
-            models.append(model)
-        return _with_classifiers(models)
-
-    def _where(self, chosen: Sequence[bool]) -> Tensor | None:
-        """(members,) bool; None where it is nobody."""
-        return torch.tensor(chosen, device=self.device) if any(chosen) else None
-
-    def _elements(self, kind: str) -> Tensor:
-        """(members, 1) what turns a mean over elements into a member's error."""
-        own = [1.0 if c.reconstruction == "mean" else float(w[kind])
-               for c, w in zip(self.configs, self.widths, strict=True)]  # fmt: skip
-        return torch.tensor(own, device=self.device)[:, None]
-
-    def _noise(self, mine: slice) -> EpochNoise:
-        single = [c.noise == "sample" for c in self.configs]
-        return EpochNoise(
-            [m.seed for m in self.members],
-            self.epochs,
-            ("z", "z"),
-            self.widths,
-            single,
-            self.batch_size,
-            mine,
-            self.device,
-        )
-
-    def _loss_weights(self) -> Tensor:
-        """(3, members): β, γ and δ in the members' epochs."""
-        columns = []
-        for config, epoch in zip(self.configs, self.epochs, strict=True):
-            on = {"beta": True, "cross": config.cross_alignment, "distance": config.distribution_alignment}
-            done = epoch / config.epochs
-            columns.append(
-                [
-                    on[name]
-                    * getattr(config, name)
-                    * warm_up(done, getattr(config, f"{name}_start"), getattr(config, f"{name}_end"))
-                    for name in _WARM_UPS
-                ]
-            )
-        return torch.tensor(columns, device=self.device).T.contiguous()
-
-    def _take_step(
-        self, kind: tuple[bool, bool, bool], rows: Tensor, noise: Tensor, weights: Tensor, active: Tensor
-    ) -> Tensor:
-        """One step of all members; gives `_LOSSES` (5, members).
-
-        kind: whether all members take part, any decodes across modalities, and any brings the distributions together.
-        rows: (members, batch); noise: (members, batch, 2·z); weights: (3, members); active: (members,).
-        """
-        everyone, crossing, near = kind
-        losses = self._differentiate(*self.data.batch(rows), noise, weights, crossing, near)
-        gradients = [self.layers.gradients[name] for name in self.optimiser.parameters]
-        self.optimiser.step(self.workers.average(gradients), None if everyone else active)
-        return losses
-
-    def _differentiate(
-        self, x: Tensor, y: Tensor, noise: Tensor, weights: Tensor, crossing: bool, near: bool
-    ) -> Tensor:
-        """Write the gradients of L; gives its terms, `_LOSSES` (5, members), zero where a weight is.
-
-        x: (members, batch, D), y: (members, batch, T), weights: (3, members). Cross-alignment is left out unless
-        `crossing`, the distance unless `near`.
-        """
-        beta, gamma, delta = weights
-        latents, hidden = {}, {}
-        for modality, inputs, own in zip("xy", (x, y), noise.chunk(2, dim=-1), strict=True):
-            hidden[modality] = self._hidden(f"encoder_{modality}", inputs)
-            latent = Latent.sample(self.layers(f"encoder_{modality}_2", hidden[modality]), own)
-            latents[modality] = latent if self.by_variance is None else latent.by_variance(self.by_variance)
-        for_x, for_y = latents["x"].z, latents["y"].z
-        if crossing:
-            for_x, for_y = crossed(for_x, for_y, 0)
-        own_and_crossed = torch.stack([torch.ones_like(gamma), gamma], dim=1)[:, : 1 + crossing]
-        errors_x, slope_x = self._decode("decoder_x", for_x, x, own_and_crossed, self.elements["features"])
-        errors_y, slope_y = self._decode("decoder_y", for_y, y, own_and_crossed, self.elements["text"])
-        if crossing:
-            slope_x, slope_y = crossed_slopes(slope_x, slope_y, 0)
-        slopes = {"x": latent_slope(latents["x"], slope_x, beta), "y": latent_slope(latents["y"], slope_y, beta)}
-        nothing = torch.zeros_like(beta)
-        apart = nothing
-        if near:
-            distance = Distance.between(latents["x"], latents["y"])
-            apart = torch.where(delta > 0, distance.value, nothing)
-            for modality, slope in zip("xy", distance.slopes(latents["x"], latents["y"], delta), strict=True):
-                slopes[modality] += slope
-        for modality, inputs in zip("xy", (x, y), strict=True):
-            self._write(f"encoder_{modality}", inputs, hidden[modality], slopes[modality])
-        errors = errors_x + errors_y
-        cross = torch.where(gamma > 0, errors[:, 1], nothing) if crossing else nothing
-        return torch.stack([errors[:, 0], cross, latents["x"].divergence, latents["y"].divergence, apart])
-
-    def _hidden(self, network: str, inputs: Tensor) -> Tensor:
-        return self.layers(f"{network}_1", inputs).relu_() if self.hidden else inputs
-
-    def _write(self, network: str, inputs: Tensor, hidden: Tensor, slope: Tensor) -> Tensor | None:
-        """Write a network's gradients from the slope of what it gave; gives that of its hidden layer's logits."""
-        self.layers.write_slopes(f"{network}_2", hidden, slope)
-        if not self.hidden:
-            return None
-        slope = stacked_product(slope, self.layers.parameters[f"{network}_2"].transpose(1, 2)).mul_(hidden > 0)
-        self.layers.write_slopes(f"{network}_1", inputs, slope)
-        return slope
-
-    def _decode(
-        self, network: str, latents: Tensor, target: Tensor, weight: Tensor, elements: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """(members, k) errors of k decodings of one target, and the latents' slope; writes the network's gradients.
-
-        latents: (members, k·batch, z), batch after batch; weight: (members, k); elements: (members, 1).
-        """
-        hidden = self._hidden(network, latents)
-        reconstruction = Reconstruction.of(self.layers(f"{network}_2", hidden), target, self.absolute)
-        slope = reconstruction.slope(weight * elements)
-        first = self._write(network, latents, hidden, slope)
-        slope, layer = (slope, f"{network}_2") if first is None else (first, f"{network}_1")
-        return reconstruction.errors * elements, stacked_product(slope, self.layers.parameters[layer].transpose(1, 2))
+def _through(network: Network, name: str, inputs: Tensor, config: CADAVAEConfig) -> Tensor:
+    """A network's output, by its hidden layer where it has one."""
+    hidden = network(f"{name}_1", inputs).relu() if config.hidden else inputs
+    return network(f"{name}_2", hidden)
 
 
 def _with_classifiers(models: Sequence[CADAVAEModel]) -> list[CADAVAEModel]:

@@ -3,7 +3,7 @@
 Leading axes, such as the members of a population, pass through.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import torch
@@ -37,14 +37,14 @@ class Latent:
         divergence = (mean.square() + variance - logvar).sum(dim=(-2, -1)) / head.shape[-2] - mean.shape[-1]
         return cls(torch.addcmul(mean, deviation, noise), 0.5 * divergence, mean, deviation, variance, noise)
 
-    def by_variance(self, chosen: Tensor) -> Self:
-        """z = mean + deviation²·noise for chosen members (CADA-VAE's released code). chosen: (members,) bool."""
-        there = chosen[:, None, None]
-        z = torch.addcmul(self.mean, self.deviation, torch.where(there, self.deviation * self.noise, self.noise))
-        # twice as much, because ∂variance/∂log-variance has no factor ½
-        return replace(self, z=z, noise=torch.where(there, 2 * self.deviation * self.noise, self.noise))
-
 
 def squared_error(decoded: Tensor, target: Tensor) -> Tensor:
     """(…,) the mean over elements of squared differences. Both (…, batch, width)."""
     return (decoded - target).square().mean(dim=(-2, -1))
+
+
+def wasserstein(first: Latent, second: Latent) -> Tensor:
+    """(…,) the 2-Wasserstein distance of two latents' distributions, sample by sample (CADA-VAE's L_DA)."""
+    squared = ((first.mean - second.mean).square() + (first.deviation - second.deviation).square()).sum(dim=-1)
+    apart = squared > 0  # the square root has no gradient at zero, where both are the same
+    return torch.where(apart, torch.where(apart, squared, 1.0).sqrt(), 0.0).mean(dim=-1)

@@ -4,7 +4,7 @@ At a batch of 32, autograd's bookkeeping of many small operations takes about a 
 are written to the same memory every time save fetching it from the system. `slope` is a loss's derivative throughout.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -22,6 +22,14 @@ def latent_slope(latent: Latent, slope_z: Tensor, weight: Tensor) -> Tensor:
     torch.mul(slope_z, latent.noise, out=slope_logvar)
     slope_logvar.mul_(latent.deviation).addcmul_(latent.variance - 1.0, share).mul_(0.5)
     return slope
+
+
+def by_variance(latent: Latent, chosen: Tensor) -> Latent:
+    """z = mean + deviation²·noise for chosen members (CADA-VAE's released code). chosen: (members,) bool."""
+    there = chosen[:, None, None]
+    z = torch.addcmul(latent.mean, latent.deviation, torch.where(there, latent.deviation * latent.noise, latent.noise))
+    # twice as much, because ∂variance/∂log-variance has no factor ½
+    return replace(latent, z=z, noise=torch.where(there, 2 * latent.deviation * latent.noise, latent.noise))
 
 
 @dataclass(frozen=True)
