@@ -46,7 +46,7 @@ def searched(seed: int, trials: int, halving: Halving | None, folder: Path) -> l
         trials=[3, trials], sampler="random", seed=seed, seeds=1, splits=[problem.split], pack=8, halving=halving,
         test_seeds=1, ensemble=1, cpus=1.0, gpus=0.0, device="cpu",
     )  # fmt: skip
-    search = Search.create(folder / "search", options, SPACE)
+    search = Search.create(folder / "search", options, SPACE.read_text())
     tracker, watch = Tracker(folder, "unseen"), InOrder()
     tracker.parent("search", "search", {}, {})
     search.run(tracker, watch, Resources(), 2)

@@ -60,7 +60,7 @@ def in_packs(problem: ProblemOptions, trials: int, lanes: int, folder: Path) -> 
         trials=[1, trials], sampler="random", seed=0, seeds=1, splits=[problem.split], pack=None, halving=None,
         test_seeds=1, ensemble=1, cpus=1.0, gpus=0.0, device="cpu",
     )  # fmt: skip
-    search = Search.create(folder / "search", options, SPACE)
+    search = Search.create(folder / "search", options, SPACE.read_text())
     tracker, watch = Tracker(folder, "unseen"), Silent()
     tracker.parent("search", "search", {}, {})
     report = search.run(tracker, watch, Resources(), lanes)

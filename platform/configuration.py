@@ -5,11 +5,35 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from platform.errors import InputError
 
 Config = TypeVar("Config", bound=BaseModel)
+
+
+def searched(
+    default: Any,
+    *,
+    uniform: Sequence[float] | None = None,
+    log_uniform: Sequence[float] | None = None,
+    integer: Sequence[int] | None = None,
+    choice: Sequence[int | float | str | bool] | None = None,
+    **declared: Any,
+) -> Any:
+    """pydantic's `Field`, and how a search samples it where there is no space file: one kind, as in these files.
+
+    declared: what `Field` takes, such as `gt` and `description`. The range is checked where it is used.
+    """
+    kinds = {"uniform": uniform, "log_uniform": log_uniform, "integer": integer, "choice": choice}
+    search = {kind: list(value) for kind, value in kinds.items() if value is not None}
+    return Field(default, json_schema_extra={"search": search}, **declared)
+
+
+def search_ranges(config: type[BaseModel]) -> dict[str, Any]:
+    """What the fields of a Config say of their search, by name, as a space file would; of those that say something."""
+    said = {name: field.json_schema_extra for name, field in config.model_fields.items()}
+    return {name: extra["search"] for name, extra in said.items() if isinstance(extra, dict) and "search" in extra}
 
 
 def validated(config: type[Config], values: Mapping[str, Any]) -> Config:

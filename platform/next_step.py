@@ -37,7 +37,7 @@ def next_step(dataset: Dataset, preferred: Iterable[str] = (), features: str | N
     if dataset.card.features[dataset.feature_set(features)].kind == "pixels":
         # which method learns from pixels is the user's to say: the platform knows methods by name alone
         return [f"Next: python -m platform.train METHOD {chosen}"]
-    count = _training_samples(dataset, dataset.split(split))
+    count = training_samples(dataset, dataset.split(split))
     if count >= _FEW:
         return [f"Next: python -m platform.train {_METHOD} {chosen}"]
     return [
@@ -68,7 +68,7 @@ def _classes(dataset: Dataset, rows: np.ndarray) -> set[str]:
     return {dataset.class_names[i] for i in np.unique(dataset.labels[rows])}
 
 
-def _training_samples(dataset: Dataset, split: ClassSplit) -> int:
+def training_samples(dataset: Dataset, split: ClassSplit) -> int:
     """Of the seen classes."""
     unseen = [dataset.class_names.index(name) for name in split.unseen]
     return int((dataset.train & ~np.isin(dataset.labels, unseen)).sum())

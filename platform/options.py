@@ -192,7 +192,10 @@ def check_features(method: str, problem: "ProblemOptions", normalise: str = "aut
     name, sets = dataset.feature_set(problem.features), dataset.card.features
     if sets[name].kind not in kinds:
         others = [other for other, facts in sets.items() if facts.kind in kinds]
-        mended = f"choose --features {' or '.join(others)}" if others else "choose another method or data folder"
+        folder = f"give --dataset a folder with {' or '.join(kinds)}" + (
+            " (python -m platform.data import images makes one of pictures)" if kinds == ("pixels",) else ""
+        )
+        mended = f"choose --features {' or '.join(others)}" if others else folder
         raise InputError(f"{method} learns from {' or '.join(kinds)}, but `{name}` is {sets[name].kind}; {mended}")
     if sets[name].kind == "pixels" and normalise != "auto":
         from platform.zeroshot.normaliser import refuse_for_pixels

@@ -43,7 +43,7 @@ def tune(
     masked_features: options.MaskedFeatures = None,
     unseen_test: options.UnseenTest = None,
     space: Annotated[
-        Path | None, typer.Option(help="search-space file; METHOD.yaml of search_spaces if absent")
+        Path | None, typer.Option(help="search-space file; if absent, the method's own, or what its fields say")
     ] = None,
     trials: Annotated[str | None, typer.Option(help="trials of each stage, as in 5,100; the file's if absent")] = None,
     sampler: Annotated[str | None, typer.Option(help="random, tpe, gp, cmaes, qmc or nsgaii; the file's")] = None,
@@ -101,7 +101,6 @@ def tune(
             sampler,
             base,
             assignments(assigned or []) | ({} if normalise is None else {"normalise": normalise}),
-            small=dataset is None,
             allow_seen_extractor=allow_seen_extractor,
             problem=problem,
             protocol=options.protocol_options(protocol, folds),
@@ -133,7 +132,6 @@ def _created(
     sampler: str | None,
     base: Mapping[str, Any],
     assigned: Mapping[str, Any],
-    small: bool,
     allow_seen_extractor: bool,
     warm_start: str | None,
     **asked: Any,
@@ -142,27 +140,25 @@ def _created(
 
     assigned: those of `base` that --set gave; of a preset's values a stage may sample some, which then are its own.
     """
-    from platform.method import load_method
-    from platform.runtime import ROOT
+    from platform.next_step import training_samples
     from platform.search.earlier import compared_tags, earlier_trials
+    from platform.search.finding import find_space
     from platform.search.samplers import check_sampler
     from platform.search.search import Search, SearchOptions
-    from platform.search.space import read_space
     from platform.search.validation import classes_of_folds
     from platform.training.devices import device_of
     from platform.zeroshot.problem import load_problem
 
-    name = method.rpartition(".")[2] + ("_small" if small else "")
-    space_file = space_file or ROOT / "search_spaces" / f"{name}.yaml"
-    space = read_space(space_file, load_method(method).Config)
+    data = Dataset(asked["problem"].dataset)
+    samples = min(training_samples(data, data.split(split)) for split in asked["splits"])
+    found = find_space(method, space_file, samples, assigned)
+    space = found.space
     for stage in space.stages:
         if fixed_twice := sorted(set(assigned) & set(stage.sampled)):
-            raise InputError(
-                f"{fixed_twice[0]}: stage `{stage.name}` of {space_file.name} samples it; use another --space"
-            )
+            raise InputError(f"{fixed_twice[0]}: stage `{stage.name}` of {found.name} samples it; use another --space")
     check_sampler(sampler or space.sampler, space.metric)
     if asked["halving"] and len(space.metric) > 1:
-        raise InputError(f"--stop-early: {space_file.name} searches {' and '.join(space.metric)}; it takes one metric")
+        raise InputError(f"--stop-early: {found.name} searches {' and '.join(space.metric)}; it takes one metric")
     device_of(asked["device"])
     counts = _trials(trials, [stage.trials for stage in space.stages])
     options.check_features(method, asked["problem"], base.get("normalise", "auto"))
@@ -183,9 +179,10 @@ def _created(
         sampler=sampler or space.sampler,
         validation=validation,
         compared=compared,
+        space=found.why,
         **asked,
     )
-    return Search.create(folder, search_options, space_file, earlier)
+    return Search.create(folder, search_options, found.text, earlier)
 
 
 def _tags(search: "Search") -> dict[str, str]:
@@ -251,6 +248,8 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
         cli.console.print(
             f"features {options.feature_tag(asked.problem)}, class text {options.text_tag(asked.problem)}"
         )
+        if asked.space:
+            cli.console.print(f"space {asked.space}", soft_wrap=True, highlight=False, markup=False)
         cli.console.print(f"folder {search.folder}", soft_wrap=True)
         if Dataset(asked.problem.dataset).card.simulated:
             cli.console.print("[bold]The data are simulated[/bold]: numbers show that things work, not how well.")
@@ -268,6 +267,7 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
     is_high = search.space.mode == "max"
     watch = JsonWatch() if as_json else LiveWatch(cli.console, search.space.leading, is_high, grounds)
     if as_json:
+        cli.event("space", {"text": asked.space})
         cli.event("validation", {"text": grounds, "folds": search.folds})
     if search.selection:
         watch.said(f"{search.selection}; --select per-split chooses for each split alone")

@@ -123,6 +123,28 @@ def without_split(arguments):
     return arguments[:where] + arguments[where + 2 :]
 
 
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (
+            "methods.erpcnet",
+            "methods.erpcnet learns from pixels, but `random` is numbers; give --dataset a folder with pixels "
+            "(python -m platform.data import images makes one of pictures)",
+        ),
+        (
+            "linear_pixels",
+            "linear_pixels: nothing says what is searched: give a file with --space, put linear_pixels.yaml beside the "
+            "module, or let fields of ScoringConfig say a range (platform.configuration.searched)",
+        ),
+    ],
+)
+def test_a_method_that_cannot_be_searched_as_asked_says_what_to_give(small_dataset, tmp_path, method, message):
+    runs = tmp_path / "runs"
+    asked = ["--dataset", small_dataset, "--split", "two", "--encoder", "attributes", "--runs", runs]
+    assert invoked("tune", method, *asked) == (2, "", f"error: {message}\n")
+    assert not runs.exists()
+
+
 def test_a_space_that_does_not_fit_the_method_is_refused(small_dataset, space, tmp_path):
     stages = yaml.safe_load(SMALL_SPACE)
     stages["stages"][1]["sampled"]["lambda_1"] = {"integer": [1, 2]}

@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from platform.configuration import searched
 from platform.errors import InputError
 from platform.method import Learner, LearnerMethod, Member, MethodConfig, Model
 from platform.population.draws import generator, shuffled_rows
@@ -23,7 +24,7 @@ from platform.workers import Workers
 class ModuleConfig(MethodConfig):
     """Base of such a method's Config."""
 
-    learning_rate: float = Field(1e-3, gt=0, description="of the optimiser")
+    learning_rate: float = searched(1e-3, log_uniform=[1e-4, 1e-2], gt=0, description="of the optimiser")
     combination: Literal["stacking", "soft", "hard", "joint"] = Field(
         "stacking",
         description="calibrated stacking (Chao et al., 2016), a soft or hard gate, or joint: the scores as they are",

@@ -2,7 +2,7 @@
 
 FOLDER/
   search.json        what was asked for
-  space.yaml         the space file as it was
+  space.yaml         the space file as it was, or what the Config's fields say as one
   earlier.json       trials of an earlier search that the samplers learn from
   study.journal      Optuna's studies, one a stage
   trials/KEY/        each trial's outcomes, one a seed and split
@@ -77,6 +77,7 @@ class SearchOptions(BaseModel):
     device: str
     validation: dict[str, Folds] = {}  # how many classes it tells apart, by split
     compared: dict[str, str] = {}  # what another search must agree in, to learn from this one's trials
+    space: str = ""  # which space was chosen, and why
 
 
 class Chosen(BaseModel):
@@ -136,12 +137,10 @@ class Search:
         self.earlier = TypeAdapter(list[Earlier]).validate_json((folder / "earlier.json").read_bytes())
 
     @classmethod
-    def create(
-        cls, folder: Path, options: SearchOptions, space_file: Path, earlier: Sequence[Earlier] = ()
-    ) -> "Search":
-        """A new search; earlier: trials that its samplers learn from."""
+    def create(cls, folder: Path, options: SearchOptions, space: str, earlier: Sequence[Earlier] = ()) -> "Search":
+        """A new search. space: a space file's text; earlier: trials that its samplers learn from."""
         folder.mkdir(parents=True)
-        (folder / "space.yaml").write_bytes(space_file.read_bytes())
+        (folder / "space.yaml").write_text(space)
         write_json(folder / "earlier.json", TypeAdapter(list[Earlier]).dump_python(list(earlier)))
         write_json(folder / "search.json", options.model_dump(mode="json"))
         return cls(folder)

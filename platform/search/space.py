@@ -1,4 +1,4 @@
-"""Search-space files: what is searched, in which stages, checked against the method's Config before anything starts."""
+"""Search spaces: what is searched, in which stages, checked against the method's Config before anything starts."""
 
 import re
 from collections.abc import Mapping
@@ -124,7 +124,10 @@ class Stage(BaseModel):
 
 
 class SearchSpace(BaseModel):
-    """A search-space file. metric: one, or several that are searched for their Pareto front."""
+    """A search-space file. metric: one, or several that are searched for their Pareto front.
+
+    below: of a METHOD_small.yaml, the count of training samples below which it is chosen by itself.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -132,6 +135,7 @@ class SearchSpace(BaseModel):
     metric: list[Literal[METRICS]] = Field(["harmonic_mean"], min_length=1)
     mode: Literal["max", "min"] = "max"
     sampler: str = "random"
+    below: int | None = Field(None, ge=1)
     stages: list[Stage] = Field(min_length=1)
 
     @field_validator("metric", mode="before")
@@ -147,26 +151,34 @@ class SearchSpace(BaseModel):
 
 def read_space(path: Path, config: type[ScoringConfig]) -> SearchSpace:
     """Read and check a space file. Raises InputError naming the file, the stage and the field that is wrong."""
-    if not path.exists():
+    if not path.is_file():
         raise InputError(f"{path}: no such search-space file; give one with --space")
     try:
-        space = SearchSpace(**(_with_numbers(yaml.safe_load(path.read_text())) or {}))
+        return parsed_space(path.read_text(), str(path), config)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a search-space file ({error})") from error
+
+
+def parsed_space(text: str, source: str, config: type[ScoringConfig]) -> SearchSpace:
+    """The same of a file's text. source: what it is from, for messages."""
+    try:
+        space = SearchSpace(**(_with_numbers(yaml.safe_load(text)) or {}))
     except (yaml.YAMLError, TypeError) as error:
-        raise InputError(f"{path}: not a search-space file ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{source}: not a search-space file ({str(error).splitlines()[0]})") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: {where}: {first['msg']}") from error
+        raise InputError(f"{source}: {where}: {first['msg']}") from error
     names = [stage.name for stage in space.stages]
     if len(set(names)) != len(names):
-        raise InputError(f"{path}: two stages have one name; their names must differ")
+        raise InputError(f"{source}: two stages have one name; their names must differ")
     if space.stages[-1].preliminary:
         raise InputError(
-            f"{path}: stage `{names[-1]}` is the last and preliminary; one that finds the best must follow"
+            f"{source}: stage `{names[-1]}` is the last and preliminary; one that finds the best must follow"
         )
     sampled_before: set[str] = set()
     for stage in space.stages:
-        where = f"{path}: stage `{stage.name}`"
+        where = f"{source}: stage `{stage.name}`"
         for name, value in stage.fixed.items():
             _check_value(where, config, name, value)
         for name, dimension in stage.sampled.items():
@@ -181,7 +193,7 @@ def read_space(path: Path, config: type[ScoringConfig]) -> SearchSpace:
             if name not in stage.sampled or not stage.sampled[name].holds(value):
                 raise InputError(f"{where}: points: `{name}: {value}` is no value that the stage can sample")
     if len(set(space.metric)) != len(space.metric):
-        raise InputError(f"{path}: metric: {', '.join(space.metric)} names one twice")
+        raise InputError(f"{source}: metric: {', '.join(space.metric)} names one twice")
     return space
 
 

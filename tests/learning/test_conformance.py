@@ -26,7 +26,7 @@ METHODS = {
 }  # fmt: skip
 NOT_OFFERED = {  # counts of promises that do not apply: they are solved, or have no gradients written by hand
     **dict.fromkeys(("eszsl", "ridge"), 7),
-    **dict.fromkeys(("sadvae", "synse"), 0),
+    **dict.fromkeys(("sadvae", "synse", "cadavae"), 0),
 }
 
 

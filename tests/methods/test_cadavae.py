@@ -84,7 +84,7 @@ def last_of(members, **options):
 
 
 def population(*members):
-    return cadavae._Population(members, Workers(CPU))
+    return method.population(members, Workers(CPU))
 
 
 def start_of(member):
@@ -169,16 +169,20 @@ def reference_fit(member, start, epochs):
     return {name: weight.detach() for name, weight in w.items()}
 
 
+@pytest.mark.parametrize("accelerate", [True, False])
 @pytest.mark.parametrize("hidden", [True, False])
 @pytest.mark.parametrize("values", [{}, {"reconstruction": "l2"}, {"reconstruction": "mean"}, PAPER])
 @pytest.mark.parametrize(("gamma", "delta"), [(0.7, 0.4), (0.0, 0.4), (0.7, 0.0)])
-def test_a_steps_losses_and_gradients_are_those_of_the_equations(members, values, hidden, gamma, delta):
-    member = replace(members[0], config=config(hidden=hidden, **values))
+def test_a_steps_losses_and_gradients_are_those_of_the_equations(members, values, hidden, gamma, delta, accelerate):
+    member = replace(members[0], config=config(hidden=hidden, accelerate=accelerate, **values))
     alone = population(member)
     _, rows = alone.data.batches([0], 16)
-    noise, _ = alone._noise(slice(0, 16)).step(0)
-    weights = torch.tensor([0.3, gamma, delta])[:, None]
-    terms = alone._differentiate(*alone.data.batch(rows[0]), noise, weights, gamma > 0, delta > 0)[:, 0]
+    drawn = alone._noise("", alone.parts[""], slice(0, 16)).step(0)
+    batch, noise = alone.batch_of(rows[0], drawn), drawn[0]
+    weights = torch.tensor([1.0, gamma, 0.3, 0.3, delta])[:, None]
+    wanted = {"cross_reconstruction": gamma, "distance": delta}
+    wanted = frozenset(name for name, weight in wanted.items() if weight > 0)
+    terms = alone.differentiate(batch, alone.encode(batch), weights, wanted)[:, 0]
     w = {name: weight.requires_grad_() for name, weight in start_of(member).items()}
     x, y = member.task.features[rows[0, 0]], member.task.semantics[member.task.labels[rows[0, 0]]]
     own, crossed, kl_x, kl_y, distance = reference_losses(w, member.config, x, y, noise[0])
@@ -203,9 +207,9 @@ def test_a_fit_is_that_of_a_textbook_loop(members, single, index):
 
 def weights_of_epoch(epoch, **values):
     """β, γ and δ of a single member."""
-    alone = object.__new__(cadavae._Population)
-    alone.configs, alone.epochs, alone.device = [method.configure(values)], [epoch], CPU
-    return alone._loss_weights()[:, 0].tolist()
+    weights = method.weights(method.configure(values), epoch, 1)
+    assert weights["kl_x"] == weights["kl_y"]
+    return [weights[name].item() for name in ("kl_x", "cross_reconstruction", "distance")]
 
 
 @pytest.mark.parametrize(
@@ -237,11 +241,12 @@ def test_an_alignment_that_is_off_has_no_weight():
 def test_members_at_different_epochs_have_their_own_weights(members):
     both = population(members[0], members[1])
     both.epochs = [3, 1]
-    together = both._loss_weights()
+    together = both.loss_weights([3, 2])
     for m, epoch in enumerate(both.epochs):
         alone = population(members[m])
         alone.epochs = [epoch]
-        assert torch.equal(together[:, m : m + 1], alone._loss_weights())
+        steps = (3, 2)[m]
+        assert torch.equal(together[:steps, :, m : m + 1], alone.loss_weights([steps]))
 
 
 def test_losses_that_do_not_count_are_zero(members):

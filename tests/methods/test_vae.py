@@ -1,7 +1,7 @@
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from methods.accelerated.vae import Distance, Reconstruction, crossed, crossed_slopes, latent_slope
+from methods.accelerated.vae import Distance, Reconstruction, by_variance, crossed, crossed_slopes, latent_slope
 from methods.vae import Latent
 
 
@@ -36,7 +36,7 @@ def test_a_latent_by_variance_spreads_by_the_squared_deviation():
     mean, logvar = head.chunk(2, dim=-1)
     z = mean + torch.where(chosen[:, None, None], logvar.exp(), (0.5 * logvar).exp()) * noise
     divergence = kl_divergence(Normal(mean, (0.5 * logvar).exp()), Normal(0.0, 1.0)).sum(-1).mean(-1)
-    latent = Latent.sample(head.detach(), noise).by_variance(chosen)
+    latent = by_variance(Latent.sample(head.detach(), noise), chosen)
     torch.testing.assert_close(latent.z, z)
     torch.testing.assert_close(latent.divergence, divergence)
     slope_z, weight = _draw(3, 5, 4, seed=2), torch.tensor([0.5, 0.0, 2.0])

@@ -79,7 +79,7 @@ def make(small_dataset, tmp_path):
             "seeds": 1, "splits": splits, "pack": 1, "halving": None, "test_seeds": 1, "ensemble": 2, "cpus": 1.0,
             "gpus": None, "device": "cpu",
         }  # fmt: skip
-        return Search.create(tmp_path / "tune", SearchOptions(**asked | options), space).folder
+        return Search.create(tmp_path / "tune", SearchOptions(**asked | options), space.read_text()).folder
 
     return made
 
