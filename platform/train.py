@@ -108,12 +108,7 @@ def carry_out(
         folder.name,
         folder.name,
         {"method": experiment.method, "seeds": list(experiment.seeds), **experiment.configs[0]},
-        {
-            **environment_tags(),
-            **data.tags(),
-            **data.extractor_tags(),
-            "method": experiment.method,
-        },
+        {**environment_tags(), **data.tags(), **data.extractor_tags(), "method": experiment.method},
         [experiment.problem.dataset / "dataset.json"],
     )
     try:
@@ -201,7 +196,8 @@ def _outcomes(
         runtime.connect(place.address)
         return train_on_workers(experiment, folder, place.workers, gpus_of_each(place.workers, place.address))
     if as_json:
-        return train(experiment, folder, lambda *said: cli.event("epoch", _epoch(*said)))
+        names = ("stage", "epoch", "metrics")
+        return train(experiment, folder, lambda *said: cli.event("epoch", dict(zip(names, said, strict=True))))
     with Progress(console=cli.console, transient=True) as progress:
         bars = {}
 
@@ -211,10 +207,6 @@ def _outcomes(
             progress.update(bars[stage], completed=epoch + 1)
 
         return train(experiment, folder, report)
-
-
-def _epoch(stage: str, epoch: int, metrics: Sequence[Mapping[str, float]]) -> dict[str, object]:
-    return {"stage": stage, "epoch": epoch, "metrics": metrics}
 
 
 if __name__ == "__main__":
