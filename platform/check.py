@@ -6,18 +6,18 @@ import typer
 from rich.table import Table
 
 from platform import cli, options
-from platform.configuration import assignments
 from platform.errors import InputError
+from platform.groups import grouped
 
 app = cli.application(__doc__)
 _SAID = {"kept": "kept", "broken": "BROKEN", "not offered": "not offered"}
 
 
 @app.command(no_args_is_help=True)
+@grouped
 def check(
     method: Annotated[str, typer.Argument(help="module of the method, such as my_lab.my_method", metavar="METHOD")],
-    assigned: options.Assignments = None,
-    preset: options.Preset = None,
+    fields: options.FieldOptions,
     as_json: options.Json = False,
 ) -> None:
     """Try every promise of a method on a small made-up problem; exit code 2 where one is broken.
@@ -28,7 +28,7 @@ def check(
 
     broken = 0
     table = Table("promise", "", "", title=method)
-    for finding in examine(method, assignments(assigned or []), preset):
+    for finding in examine(method, fields.values, fields.preset):
         broken += finding.status == "broken"
         if as_json:
             cli.event("finding", {"check": finding.check, "status": finding.status, "said": finding.said})

@@ -70,6 +70,11 @@ def say(text: str) -> None:
     _errors.print(text, markup=False)
 
 
+def line(text: str) -> None:
+    """A line on standard output as it is, which is neither broken nor coloured."""
+    console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+
 def event(kind: str, values: Mapping[str, object]) -> None:
     """One line of JSON on standard output, for `--json`."""
     print(json.dumps({"event": kind, **values}, default=str), flush=True)

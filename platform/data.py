@@ -1,7 +1,5 @@
 """`python -m platform.data`: bring data in, look at what is there, make the simulated data set."""
 
-# ruff: noqa: RUF013 (some options' types stand in platform/options.py)
-
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,10 +16,9 @@ from platform.datasets.contents import ClassSplit, Contents
 from platform.datasets.extractor_check import MARKS, Finding, findings
 from platform.datasets.folder import Dataset, FeatureSet, write_dataset
 from platform.datasets.readers import LAYOUTS, ImportOptions, read
-from platform.datasets.readers.options import Attributes, Locations, Modality
 from platform.errors import InputError
+from platform.groups import grouped
 from platform.next_step import next_step
-from platform.options import PretrainedOn, TrainedOnClasses
 
 _LAYOUTS_HELP = "; ".join(f"{name}: {layout.summary}" for name, layout in LAYOUTS.items())
 _NAMES_SHOWN = 6
@@ -30,86 +27,19 @@ app = cli.application("Import a data set, look into a data folder, or make the s
 
 
 @app.command("import")
+@grouped
 def import_(
     layout: Annotated[str, typer.Argument(help=_LAYOUTS_HELP)],
-    source: Annotated[Path, typer.Argument(help="The file or folder in that layout.")],
+    path: Annotated[Path, typer.Argument(metavar="source", help="The file or folder in that layout.")],
     folder: Annotated[Path, typer.Argument(help="The data folder to write; must not exist.")],
-    name: Annotated[str | None, typer.Option(help="What to call the data set.")] = None,
-    licence: Annotated[str | None, typer.Option(help="Under what terms it may be used.")] = None,
-    provenance: Annotated[str | None, typer.Option("--source", help="Where it came from, for the card.")] = None,
-    text: Annotated[
-        list[str], typer.Option(metavar="[NAME=]FILE", help="Class text features, .npy (classes, T); repeatable.")
-    ] = [],  # noqa: B006 (Typer reads it, nothing writes it)
-    descriptions: Annotated[
-        list[str],
-        typer.Option(metavar="[NAME=]FILE", help="Texts of the classes: .txt, .csv, .json, .xlsx#SHEET; repeatable."),
-    ] = [],  # noqa: B006
-    parts_of_speech: Annotated[Path | None, typer.Option(help="Verb and noun of each class, .csv.")] = None,
-    label_splits: Annotated[Path | None, typer.Option(help="Folder of ru5.npy, rs55.npy, rv5_0.npy.")] = None,
-    class_list: Annotated[str | None, typer.Option(help="Published class order, as ntu60.")] = None,
-    classes: Annotated[Path | None, typer.Option(help="Class names in label order: .txt or .csv.")] = None,
-    features: Annotated[
-        Path | None, typer.Option(help="xian, i3d: the features, where not res101.mat or i3d.mat.")
-    ] = None,
-    validation: Annotated[Path | None, typer.Option(help="synse: the validation folder, where not found.")] = None,
-    extractor: Annotated[str | None, typer.Option(help="What the features came from, for the card.")] = None,
-    trained_on_classes: TrainedOnClasses = None,
-    pretrained_on: PretrainedOn = None,
-    modality: Annotated[Modality | None, typer.Option(help="What the samples are.")] = None,
-    attributes: Annotated[Attributes | None, typer.Option(help="xian: which class attributes (att).")] = None,
-    locations: Annotated[Locations | None, typer.Option(help="xian: trust the sample positions (use).")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of a partition that is drawn (0).")] = None,
-    partition: Annotated[
-        str | None, typer.Option(help="ntu, pyskl, i3d: which of the official ones, as xsub, xview, xset or split_1.")
-    ] = None,
-    video_list: Annotated[
-        Path | None, typer.Option(help="per_video: the videos and their classes, .txt or .jsonl; a partition is drawn.")
-    ] = None,
-    train_list: Annotated[
-        Path | None, typer.Option(help="per_video: training videos, as trainlist01.txt; images: a path a line.")
-    ] = None,
-    test_list: Annotated[
-        Path | None, typer.Option(help="per_video: test videos, as testlist01.txt; images: a path a line.")
-    ] = None,
-    images: Annotated[Path | None, typer.Option(help="xian: folder or .zip of the pictures, to keep pixels.")] = None,
-    size: Annotated[int | None, typer.Option(min=1, help="images, xian: edge of the square pictures (256).")] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="images, xian: processes that decode pictures; 0 for this one (0).")
-    ] = None,
+    options: ImportOptions,
 ) -> None:
     """Turn files in a published layout into a data folder."""
     _refuse_existing(folder)
-    options = ImportOptions(
-        name=name,
-        licence=licence,
-        source=provenance,
-        text=_named_files("--text", text),
-        descriptions=_named_files("--descriptions", descriptions),
-        parts_of_speech=parts_of_speech,
-        label_splits=label_splits,
-        class_list=class_list,
-        classes=classes,
-        features=features,
-        validation=validation,
-        extractor=extractor,
-        trained_on_classes=trained_on_classes,
-        pretrained_on=pretrained_on,
-        modality=modality,
-        attributes=attributes,
-        locations=locations,
-        seed=seed,
-        partition=partition,
-        video_list=video_list,
-        train_list=train_list,
-        test_list=test_list,
-        images=images,
-        size=size,
-        workers=workers,
-    )
     with Progress(console=cli.console, transient=True, disable=not cli.console.is_terminal) as progress:
-        bar = progress.add_task(f"Reading {escape(str(source))}", total=None)
+        bar = progress.add_task(f"Reading {escape(str(path))}", total=None)
         report = partial(_report, progress, bar)
-        contents = read(layout, source, replace(options, report=report))
+        contents = read(layout, path, replace(options, report=report))
     _write_and_say_next(contents, folder)
 
 
@@ -153,20 +83,6 @@ def _report(progress: Progress, bar: TaskID, done: int, total: int) -> None:
     progress.update(bar, completed=done, total=total)
 
 
-def _named_files(option: str, values: Sequence[str]) -> dict[str, Path]:
-    """`NAME=FILE` or `FILE`, whose stem is then the name."""
-    files = {}
-    for value in values:
-        name, separator, file = value.rpartition("=")
-        name = name if separator else Path(file).stem
-        if not name or "/" in name:
-            raise InputError(f"{option} {value}: expected NAME=FILE, where NAME holds no slash")
-        if name in files:
-            raise InputError(f"{option} {value}: `{name}` is given twice; name one of them as in NAME=FILE")
-        files[name] = Path(file)
-    return files
-
-
 def _refuse_existing(folder: Path) -> None:
     """Before the work, what `write_dataset` would refuse after it."""
     if folder.exists():
@@ -178,7 +94,7 @@ def _write_and_say_next(contents: Contents, folder: Path) -> None:
         dataset = write_dataset(contents, folder)
     _print_info(dataset)
     for line in next_step(dataset, preferred=contents.splits):
-        cli.console.print(line, soft_wrap=True, markup=False, highlight=False)
+        cli.line(line)
 
 
 def _summary(dataset: Dataset) -> dict[str, object]:

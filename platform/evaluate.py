@@ -8,6 +8,7 @@ from rich.table import Table
 
 from platform import cli, options
 from platform.datasets import extractor_check
+from platform.setup import ProblemData
 
 app = cli.application(__doc__)
 
@@ -33,17 +34,17 @@ def evaluate(
 
     trained, samples, record = model_and_samples(model, dataset, split, device)
     asked = record["problem"]
-    problem = ProblemOptions(**asked)
+    data = ProblemData.of(ProblemOptions(**asked))
     own = dataset is None and split is None  # of the model's own data it was decided when it was trained
-    options.check_extractor(problem, [problem.split], allow_seen_extractor or own)
-    options.say_extractor(problem, [problem.split], as_json)
+    data.check_extractor(allow_seen_extractor or own)
+    data.say_extractor(as_json)
     metrics, counts = all_metrics(trained, samples), counts_of(trained.seen, trained.unseen, samples)
     if as_json:
         about = {"model": str(model), "protocol": record["protocol"], "split": asked["split"], "counts": counts}
         cli.event("metrics", {**about, **metrics})
         return
     named = f"{Path(asked['dataset']).name}, split {asked['split']}"
-    marks = extractor_check.marks(options.extractor_kinds(problem, [problem.split]))
+    marks = extractor_check.marks(data.extractor_kinds())
     table = Table("metric", "%", title=f"{named}, protocol {record['protocol']} {marks}".rstrip())
     for name, value in metrics.items():
         table.add_row(name.replace("_", " "), f"{100 * value:.1f}")

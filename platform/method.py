@@ -252,7 +252,7 @@ class Method(ABC):
     def text_parts(self, config: Any) -> tuple[str, ...]:
         """The texts of a class whose vectors, as wide as each other, stand one after the other in its semantics.
 
-        Such as `verb` and `noun`; the verbs see to it (options.check_text). None, the default: any semantics will do.
+        Such as `verb` and `noun`; the verbs see to it (`setup.py`). None, the default: any semantics will do.
         """
         return ()
 

@@ -1,6 +1,7 @@
 """Train a method and test it, over seeds: `python -m platform.train methods.sadvae --dataset FOLDER --split NAME`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,8 @@ from rich.progress import Progress
 
 from platform import cli, options
 from platform.errors import InputError
+from platform.groups import grouped
+from platform.setup import ConfiguredMethod, ProblemData, Setup
 
 if TYPE_CHECKING:
     from platform.training.trainable import Experiment, Outcome
@@ -17,75 +20,66 @@ if TYPE_CHECKING:
 app = cli.application(__doc__)
 
 
+@dataclass(frozen=True)
+class SeedOptions(options.EvaluationOptions):
+    """How a configuration is validated and tested, and with which seeds."""
+
+    seed: Annotated[int, typer.Option(min=0, help="the first seed")] = 0
+    seeds: Annotated[int, typer.Option(min=1, help="how many seeds; they train side by side")] = 1
+
+
 @app.command(no_args_is_help=True)
+@grouped
 def train(
     context: typer.Context,
-    method: Annotated[str | None, typer.Argument(help="module of the method, such as methods.sadvae")] = None,
-    dataset: options.DatasetFolder = None,
-    split: options.Split = None,
-    features: options.Features = None,
-    encoder: options.Encoder = "minilm",
-    text: options.Text = None,
-    combine: options.Combine = None,
-    normalise: options.Normalise = None,
-    masked_features: options.MaskedFeatures = None,
-    unseen_test: options.UnseenTest = None,
-    assigned: options.Assignments = None,
-    preset: options.Preset = None,
-    seed: Annotated[int, typer.Option(min=0, help="the first seed")] = 0,
-    seeds: Annotated[int, typer.Option(min=1, help="how many seeds; they train side by side")] = 1,
-    folds: options.Folds = options.FOLDS,
-    protocol: options.Protocol = "both",
-    allow_seen_extractor: options.AllowSeenExtractor = False,
-    workers: Annotated[int, typer.Option(min=1, help="data-parallel workers of Ray Train; none is started for 1")] = 1,
-    device: options.Device = "auto",
-    address: options.Address = None,
-    runs: options.Runs = Path("runs"),
-    resume: Annotated[Path | None, typer.Option(help="folder of a training that was stopped or killed: go on")] = None,
+    method: options.MethodOptions,
+    data: options.DataOptions,
+    evaluation: SeedOptions,
+    place: options.WorkerOptions,
+    resume: Annotated[Path | None, options.RESUME] = None,
     as_json: options.Json = False,
 ) -> None:
     """Train a method and test it, over seeds."""
     from platform.training.trainable import Experiment
 
     if resume is not None:
-        options.refuse_beside_resume(context)
-        folder = resume.resolve()
-        if not (folder / "experiment.json").exists():
-            raise InputError(f"--resume {resume}: no training stands there (it has no experiment.json)")
-        experiment = Experiment.model_validate_json((folder / "experiment.json").read_bytes())
-    elif method is None:
-        raise InputError("give a METHOD, such as methods.sadvae, or --resume FOLDER")
+        folder, asked = options.resumed(context, resume, "experiment.json", "no training stands there")
+        experiment = Experiment.model_validate_json(asked)
+        setup = setup_of(experiment)
     else:
-        values = options.base_values(method, preset, assigned, normalise)
-        parts = options.text_parts(method, values)
-        problem = options.problem_options(
-            dataset, split, features, encoder, text, combine, masked_features, unseen_test, parts
-        )
-        options.check_extractor(problem, [problem.split], allow_seen_extractor)
+        configured = method.found()
+        setup = Setup(configured, data.found(configured.text_parts))
+        setup.data.check_extractor(evaluation.allow_seen_extractor)
         experiment = Experiment(
-            method=method,
-            problem=problem,
-            protocol=options.protocol_options(protocol, folds),
-            configs=(values,),
-            seeds=tuple(range(seed, seed + seeds)),
+            method=configured.name,
+            problem=setup.data.problem,
+            protocol=evaluation.asked(),
+            configs=(configured.values,),
+            seeds=tuple(range(evaluation.seed, evaluation.seed + evaluation.seeds)),
             test=True,
-            device=device,
+            device=place.device,
         )
-        folder = options.run_folder(runs, "train", method, problem.dataset.name)
-    carry_out(experiment, folder, workers, address, as_json, preset)
+        folder = place.new_folder("train", configured.name, setup.data.problem.dataset.name)
+    carry_out(experiment, setup, folder, place, as_json, method.preset)
+
+
+def setup_of(experiment: "Experiment") -> Setup:
+    """Of an experiment with one configuration. Raises InputError where its method or data are not there."""
+    method = ConfiguredMethod.of(experiment.method, experiment.configs[0])
+    return Setup(method, ProblemData.of(experiment.problem, experiment.splits))
 
 
 def carry_out(
     experiment: "Experiment",
+    setup: Setup,
     folder: Path,
-    workers: int,
-    address: str | None,
+    place: options.WorkerOptions,
     as_json: bool,
     preset: str | None = None,
 ) -> None:
     """Train one configuration in `folder`, or go on there, record it in MLflow and show it. Raises InputError.
 
-    preset: the one that the configuration was named by, to be said.
+    setup: the experiment's; preset: the one that the configuration was named by, to be said.
     """
     from platform.files import held, write_json
     from platform.report.tests import by_kind, test_table
@@ -96,16 +90,17 @@ def carry_out(
     from platform.training.devices import device_of
     from platform.training.together import seeds_together
     from platform.training.trainable import write_ensembles
+    from platform.zeroshot.problem import load_problem
 
+    data = setup.data
     device_of(experiment.device)
-    options.check_features(experiment.method, experiment.problem, experiment.configs[0].get("normalise", "auto"))
-    options.check_text(experiment.method, experiment.configs[0], experiment.problem)
-    splits = experiment.splits or (experiment.problem.split,)
-    problems = _problems(experiment)  # a user's mistakes show before a folder is made
+    setup.check()
+    # a user's mistakes show before a folder is made
+    problems = {split: load_problem(data.problem.model_copy(update={"split": split})) for split in data.splits}
     _say_setting(experiment, problems, preset, as_json)
-    _say_where_it_cannot_train(experiment, problems)
+    _say_where_it_cannot_train(setup, problems)
     del problems  # each holds a copy of its samples, and the training reads its own
-    options.say_extractor(experiment.problem, splits, as_json)
+    data.say_extractor(as_json)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "experiment.json", experiment.model_dump(mode="json"))
     tracker = Tracker(folder.parent, "unseen")
@@ -113,23 +108,18 @@ def carry_out(
         folder.name,
         folder.name,
         {"method": experiment.method, "seeds": list(experiment.seeds), **experiment.configs[0]},
-        {
-            **environment_tags(),
-            **options.data_tags(experiment.problem, splits),
-            **options.extractor_tags(experiment.problem, splits),
-            "method": experiment.method,
-        },
+        {**environment_tags(), **data.tags(), **data.extractor_tags(), "method": experiment.method},
         [experiment.problem.dataset / "dataset.json"],
     )
     try:
         with held(folder):
-            outcomes = _outcomes(experiment, folder, workers, address, as_json)
+            outcomes = _outcomes(experiment, setup.method, folder, place, as_json)
             together = seeds_together(experiment, outcomes, folder)
             write_ensembles(folder, together)
             outcomes += together
     except KeyboardInterrupt:
         tracker.finish("KILLED")
-        cli.stopped(f"python -m platform.train --resume {folder}", workers, address)
+        cli.stopped(f"python -m platform.train --resume {folder}", place.workers, place.address)
     except BaseException:
         tracker.finish("FAILED")
         raise
@@ -145,39 +135,28 @@ def carry_out(
             cli.event("outcome", outcome.model_dump())
         return
     tested = [o for o in outcomes if o.test]
-    kinds = options.extractor_kinds(experiment.problem, splits)
-    cli.console.print(test_table(by_kind(tested), [o.counts for o in tested], kinds))
+    cli.console.print(test_table(by_kind(tested), [o.counts for o in tested], data.extractor_kinds()))
     for note in dict.fromkeys(note for o in tested for note in o.notes):
         cli.console.print(f"note: {note}", soft_wrap=True)
     cli.console.print(f"models {folder / 'models'}", soft_wrap=True)
     cli.console.print(f"\nCompare the runs in MLflow: {ui_command(folder.parent)}", soft_wrap=True, highlight=False)
 
 
-def _problems(experiment: "Experiment") -> "dict[str, Problem]":
-    """By split. Raises InputError where the data, the split or the class text are wrong."""
-    from platform.zeroshot.problem import load_problem
-
-    splits = experiment.splits or (experiment.problem.split,)
-    return {split: load_problem(experiment.problem.model_copy(update={"split": split})) for split in splits}
-
-
-def _say_where_it_cannot_train(experiment: "Experiment", problems: "Mapping[str, Problem]") -> None:
+def _say_where_it_cannot_train(setup: Setup, problems: "Mapping[str, Problem]") -> None:
     """One line where the configuration cannot move the weights far enough on data of this size, and what would."""
-    from platform.method import load_method
     from platform.runtime import ROOT
     from platform.training.movement import too_little_movement
 
-    method, asked = load_method(experiment.method), experiment.problem
-    config = method.configure(experiment.configs[0])
+    method, config, name = setup.method.method, setup.method.config, setup.method.short
     tasks = [problem.task for problem in problems.values()]
     found = next((said for task in tasks if (said := too_little_movement(method, config, task))), None)
     if found is None:
         return
     fitting = " ".join(f"--set {name}={value:g}" for name, value in found.fitting.items())
-    name = experiment.method.rpartition(".")[2]
     spaces = [f"search_spaces/{name}{small}.yaml" for small in ("_small", "")]
     space = next((space for space in spaces if (ROOT / space).exists()), None)
-    command = f"python -m platform.tune {experiment.method} {options.written(asked, config.normalise)} --space {space}"
+    asked = options.written(setup.data.problem, config.normalise)
+    command = f"python -m platform.tune {setup.method.name} {asked} --space {space}"
     search = f"search with {command}, or " if space else ""
     cli.say(
         f"warning: {found.steps} steps at learning rate {config.learning_rate:g} move what {name} makes of class text "
@@ -205,38 +184,29 @@ def _say_setting(
 
 
 def _outcomes(
-    experiment: "Experiment", folder: Path, workers: int, address: str | None, as_json: bool
+    experiment: "Experiment", method: ConfiguredMethod, folder: Path, place: options.WorkerOptions, as_json: bool
 ) -> "list[Outcome]":
     from platform.training.trainable import train
 
-    if workers > 1 or address is not None:
+    if place.workers > 1 or place.address is not None:
         from platform import runtime
         from platform.data_parallel import gpus_of_each
         from platform.training.workers import train_on_workers
 
-        runtime.connect(address)
-        return train_on_workers(experiment, folder, workers, gpus_of_each(workers, address))
+        runtime.connect(place.address)
+        return train_on_workers(experiment, folder, place.workers, gpus_of_each(place.workers, place.address))
     if as_json:
-        return train(experiment, folder, lambda *said: cli.event("epoch", _epoch(*said)))
+        names = ("stage", "epoch", "metrics")
+        return train(experiment, folder, lambda *said: cli.event("epoch", dict(zip(names, said, strict=True))))
     with Progress(console=cli.console, transient=True) as progress:
         bars = {}
 
         def report(stage: str, epoch: int, metrics: Sequence[Mapping[str, float]]) -> None:
             if stage not in bars:
-                bars[stage] = progress.add_task(stage, total=_epochs(experiment))
+                bars[stage] = progress.add_task(stage, total=getattr(method.config, "epochs", None))
             progress.update(bars[stage], completed=epoch + 1)
 
         return train(experiment, folder, report)
-
-
-def _epochs(experiment: "Experiment") -> int | None:
-    from platform.method import load_method
-
-    return getattr(load_method(experiment.method).configure(experiment.configs[0]), "epochs", None)
-
-
-def _epoch(stage: str, epoch: int, metrics: Sequence[Mapping[str, float]]) -> dict[str, object]:
-    return {"stage": stage, "epoch": epoch, "metrics": metrics}
 
 
 if __name__ == "__main__":

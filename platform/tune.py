@@ -2,143 +2,148 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from platform import cli, options
-from platform.configuration import assignments
-from platform.datasets.folder import Dataset
 from platform.errors import InputError
+from platform.groups import Expected, Read, grouped
+from platform.report.selection import Select
+from platform.setup import ProblemData, Setup, feature_tag, text_tag
 
 if TYPE_CHECKING:
     from platform.search.search import Chosen, Report, Search
 
 app = cli.application(__doc__)
-_SHOWN = {
-    "trials",
-    "sampler",
-    "seed",
-    "seeds",
-    "splits",
-    "select",
-    "base",
-    "pack",
-    "halving",
-}  # of the options, in MLflow
+# of the options, in MLflow
+_SHOWN = {"trials", "sampler", "seed", "seeds", "splits", "select", "base", "pack", "halving"}
+
+
+def _pack(flag: str, text: str) -> int | None:
+    if text != "auto" and not (text.isdigit() and int(text) > 0):
+        raise InputError(f"{flag} {text}: expected auto, or a number of trials")
+    return None if text == "auto" else int(text)
+
+
+def _splits(flag: str, text: str | None) -> tuple[str, ...]:
+    several = options.names(text)
+    if text is not None and (not several or len(set(several)) != len(several)):
+        raise InputError(f"{flag} {text}: {_SPLITS}")
+    return several
+
+
+_SPLITS = "expected different names separated by commas, and no --split beside them"
+
+
+@dataclass(frozen=True)
+class TrialOptions:
+    """Which configurations a search tries, and which of them it stops."""
+
+    space: Annotated[
+        Path | None, typer.Option(help="search-space file; if absent, the method's own, or what its fields say")
+    ] = None
+    trials: Annotated[str | None, typer.Option(help="trials of each stage, as in 5,100; the file's if absent")] = None
+    sampler: Annotated[str | None, typer.Option(help="random, tpe, gp, cmaes, qmc or nsgaii; the file's")] = None
+    seed: Annotated[int, typer.Option(min=0, help="names every random draw of the search")] = 0
+    pack: Annotated[
+        int | None,
+        typer.Option(help="trials that one process trains side by side: a number, or auto"),
+        Read(str, _pack, "auto"),
+    ] = None
+    stop_early: Annotated[
+        int | None, typer.Option("--stop-early", min=2, help="one trial in so many goes on at each rung; all if absent")
+    ] = None
+    fewest_epochs: Annotated[int, typer.Option(min=1, help="before which no trial is stopped early")] = 2
+    warm_start: Annotated[
+        str | None, typer.Option(help="a search's folder, or an MLflow experiment: samplers learn from its trials")
+    ] = None
+
+    @property
+    def halving(self) -> dict[str, int] | None:
+        """Which trials go on at a rung; None where all do."""
+        return self.stop_early and {"reduction": self.stop_early, "fewest_epochs": self.fewest_epochs}
+
+    def counts(self, default: Sequence[int]) -> Sequence[int]:
+        """Trials of each stage; default: the file's. Raises InputError where there are others than stages."""
+        if self.trials is None:
+            return default
+        parts = self.trials.split(",")
+        if len(parts) != len(default) or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+            raise InputError(
+                f"--trials {self.trials}: expected {len(default)} numbers above 0 (one a stage), as in "
+                f"{','.join(map(str, default))}"
+            )
+        return [int(part) for part in parts]
+
+
+@dataclass(frozen=True)
+class SelectionOptions(options.EvaluationOptions):
+    """On what each trial is judged, and what of the best ones is tested."""
+
+    seeds: Annotated[int, typer.Option(min=1, help="seeds of each trial, which is judged by their mean")] = 1
+    splits: Annotated[
+        tuple[str, ...],
+        typer.Option(help="class splits of each trial, as in a,b,c; --split is one"),
+        Read(str | None, _splits),
+    ] = ()
+    select: Annotated[
+        Select,
+        typer.Option(help="with --splits: one configuration for all, together, or each its own, per-split"),
+        Expected("together, or per-split"),
+    ] = "together"
+    test_seeds: Annotated[int, typer.Option(min=1, help="seeds with which the best configuration is tested")] = 3
+    ensemble: Annotated[int, typer.Option(min=1, help="best configurations, at most, that are tested together")] = 3
+
+
+@dataclass(frozen=True)
+class TrialPlace(options.ClusterOptions):
+    """Where trials train, and what each of them takes."""
+
+    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="between a pack's checkpoints, at least")] = 15.0
+    cpus: Annotated[float, typer.Option(min=0.01, help="CPUs of a trial")] = 1.0
+    gpus: Annotated[float | None, typer.Option(min=0, help="GPUs of a trial; a quarter where there are some")] = None
+    concurrent: Annotated[int | None, typer.Option(min=1, help="trials at a time; as many as fit if absent")] = None
 
 
 @app.command(no_args_is_help=True)
+@grouped
 def tune(
     context: typer.Context,
-    method: Annotated[str | None, typer.Argument(help="module of the method, such as methods.sadvae")] = None,
-    dataset: options.DatasetFolder = None,
-    split: options.Split = None,
-    features: options.Features = None,
-    encoder: options.Encoder = "minilm",
-    text: options.Text = None,
-    combine: options.Combine = None,
-    normalise: options.Normalise = None,
-    masked_features: options.MaskedFeatures = None,
-    unseen_test: options.UnseenTest = None,
-    space: Annotated[
-        Path | None, typer.Option(help="search-space file; if absent, the method's own, or what its fields say")
-    ] = None,
-    trials: Annotated[str | None, typer.Option(help="trials of each stage, as in 5,100; the file's if absent")] = None,
-    sampler: Annotated[str | None, typer.Option(help="random, tpe, gp, cmaes, qmc or nsgaii; the file's")] = None,
-    assigned: options.Assignments = None,
-    preset: options.Preset = None,
-    seed: Annotated[int, typer.Option(min=0, help="names every random draw of the search")] = 0,
-    seeds: Annotated[int, typer.Option(min=1, help="seeds of each trial, which is judged by their mean")] = 1,
-    splits: Annotated[str | None, typer.Option(help="class splits of each trial, as in a,b,c; --split is one")] = None,
-    select: Annotated[
-        str, typer.Option(help="with --splits: one configuration for all, together, or each its own, per-split")
-    ] = "together",
-    folds: options.Folds = options.FOLDS,
-    pack: Annotated[str, typer.Option(help="trials that one process trains side by side: a number, or auto")] = "auto",
-    stop_early: Annotated[
-        int | None, typer.Option("--stop-early", min=2, help="one trial in so many goes on at each rung; all if absent")
-    ] = None,
-    fewest_epochs: Annotated[int, typer.Option(min=1, help="before which no trial is stopped early")] = 2,
-    warm_start: Annotated[
-        str | None, typer.Option(help="a search's folder, or an MLflow experiment: samplers learn from its trials")
-    ] = None,
-    test_seeds: Annotated[int, typer.Option(min=1, help="seeds with which the best configuration is tested")] = 3,
-    ensemble: Annotated[int, typer.Option(min=1, help="best configurations, at most, that are tested together")] = 3,
-    protocol: options.Protocol = "both",
-    allow_seen_extractor: options.AllowSeenExtractor = False,
-    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="between a pack's checkpoints, at least")] = 15.0,
-    cpus: Annotated[float, typer.Option(min=0.01, help="CPUs of a trial")] = 1.0,
-    gpus: Annotated[float | None, typer.Option(min=0, help="GPUs of a trial; a quarter where there are some")] = None,
-    concurrent: Annotated[int | None, typer.Option(min=1, help="trials at a time; as many as fit if absent")] = None,
-    device: options.Device = "auto",
-    address: options.Address = None,
-    runs: options.Runs = Path("runs"),
+    method: options.MethodOptions,
+    data: options.DataOptions,
+    trials: TrialOptions,
+    selection: SelectionOptions,
+    place: TrialPlace,
     resume: Annotated[Path | None, typer.Option(help="folder of a search that was stopped or killed: go on")] = None,
     as_json: options.Json = False,
 ) -> None:
     """Search a method's hyperparameters, then test the best configuration."""
     from platform.search.search import Search
+    from platform.training.checkpoints import held
 
     if resume is not None:
         options.refuse_beside_resume(context)
         search = Search(resume.resolve())
-    elif method is None:
-        raise InputError("give a METHOD, such as methods.sadvae, or --resume FOLDER")
+        found = ProblemData.of(search.options.problem, search.options.splits)
     else:
-        several = _splits(split, splits)
-        base = options.base_values(method, preset, assigned, normalise)
-        parts = options.text_parts(method, base)
-        problem = options.problem_options(
-            dataset, several[0], features, encoder, text, combine, masked_features, unseen_test, parts
-        )
-        search = _created(
-            runs,
-            method,
-            space,
-            trials,
-            sampler,
-            base,
-            assignments(assigned or []) | ({} if normalise is None else {"normalise": normalise}),
-            allow_seen_extractor=allow_seen_extractor,
-            problem=problem,
-            protocol=options.protocol_options(protocol, folds),
-            seed=seed,
-            seeds=seeds,
-            splits=several if len(several) > 1 else [problem.split],
-            select=_select(select),
-            pack=_pack(pack),
-            halving=stop_early and {"reduction": stop_early, "fewest_epochs": fewest_epochs},
-            warm_start=warm_start,
-            test_seeds=test_seeds,
-            ensemble=ensemble,
-            checkpoint_seconds=checkpoint_seconds,
-            cpus=cpus,
-            gpus=gpus,
-            device=device,
-        )
-    from platform.files import held
-
+        configured = method.found()
+        if selection.splits and data.split is not None:
+            raise InputError(f"--splits {','.join(selection.splits)}: {_SPLITS}")
+        found = data.found(configured.text_parts, selection.splits)
+        search = _created(Setup(configured, found), method, trials, selection, place)
     with held(search.folder):
-        _run(search, address, concurrent, as_json)
+        _run(search, found, place, as_json)
 
 
 def _created(
-    runs: Path,
-    method: str,
-    space_file: Path | None,
-    trials: str | None,
-    sampler: str | None,
-    base: Mapping[str, Any],
-    assigned: Mapping[str, Any],
-    allow_seen_extractor: bool,
-    warm_start: str | None,
-    **asked: Any,
+    setup: Setup, method: options.MethodOptions, trials: TrialOptions, selection: SelectionOptions, place: TrialPlace
 ) -> "Search":
     """A new search's folder. Everything that a user can get wrong is checked before it is made.
 
-    assigned: those of `base` that --set gave; of a preset's values a stage may sample some, which then are its own.
+    method: of what --set gives, a stage may sample nothing; of a preset's values it may, which then are its own.
     """
     from platform.next_step import training_samples
     from platform.search.earlier import compared_tags, earlier_trials
@@ -149,86 +154,66 @@ def _created(
     from platform.training.devices import device_of
     from platform.zeroshot.problem import load_problem
 
-    data = Dataset(asked["problem"].dataset)
-    samples = min(training_samples(data, data.split(split)) for split in asked["splits"])
-    found = find_space(method, space_file, samples, assigned)
+    configured, data, protocol = setup.method, setup.data, selection.asked()
+    samples = min(training_samples(data.dataset, data.dataset.split(split)) for split in data.splits)
+    found = find_space(configured.name, trials.space, samples, method.values)
     space = found.space
     for stage in space.stages:
-        if fixed_twice := sorted(set(assigned) & set(stage.sampled)):
+        if fixed_twice := sorted(set(method.values) & set(stage.sampled)):
             raise InputError(f"{fixed_twice[0]}: stage `{stage.name}` of {found.name} samples it; use another --space")
-    check_sampler(sampler or space.sampler, space.metric)
-    if asked["halving"] and len(space.metric) > 1:
+    sampler = trials.sampler or space.sampler
+    check_sampler(sampler, space.metric)
+    if trials.halving and len(space.metric) > 1:
         raise InputError(f"--stop-early: {found.name} searches {' and '.join(space.metric)}; it takes one metric")
-    device_of(asked["device"])
-    counts = _trials(trials, [stage.trials for stage in space.stages])
-    options.check_features(method, asked["problem"], base.get("normalise", "auto"))
-    options.check_text(method, base, asked["problem"])
-    options.check_extractor(asked["problem"], asked["splits"], allow_seen_extractor)
+    device_of(place.device)
+    counts = trials.counts([stage.trials for stage in space.stages])
+    setup.check()
+    data.check_extractor(selection.allow_seen_extractor)
     validation = {}
-    for split in asked["splits"]:  # the class text is encoded here, once, and trials read it from the folder
-        loaded = load_problem(asked["problem"].model_copy(update={"split": split}))
-        validation[split] = classes_of_folds(loaded, asked["protocol"])
-    compared = compared_tags(method, asked["problem"], asked["protocol"], asked["splits"])
-    earlier = earlier_trials(warm_start, runs, compared, cli.say) if warm_start else []
-    folder = options.run_folder(runs, "tune", method, asked["problem"].dataset.name)
-    search_options = SearchOptions(
+    for split in data.splits:  # the class text is encoded here, once, and trials read it from the folder
+        loaded = load_problem(data.problem.model_copy(update={"split": split}))
+        validation[split] = classes_of_folds(loaded, protocol)
+    compared = compared_tags(configured.name, data.problem, protocol, data.splits)
+    earlier = earlier_trials(trials.warm_start, place.runs, compared, cli.say) if trials.warm_start else []
+    folder = place.new_folder("tune", configured.name, data.problem.dataset.name)
+    asked = SearchOptions(
         name=folder.name,
-        method=method,
-        base=dict(base),
+        method=configured.name,
+        problem=data.problem,
+        protocol=protocol,
+        base=dict(configured.values),
         trials=counts,
-        sampler=sampler or space.sampler,
+        sampler=sampler,
+        seed=trials.seed,
+        seeds=selection.seeds,
+        splits=data.splits,
+        select=selection.select,
+        pack=trials.pack,
+        halving=trials.halving,
+        test_seeds=selection.test_seeds,
+        ensemble=selection.ensemble,
+        checkpoint_seconds=place.checkpoint_seconds,
+        cpus=place.cpus,
+        gpus=place.gpus,
+        device=place.device,
         validation=validation,
         compared=compared,
         space=found.why,
-        **asked,
     )
-    return Search.create(folder, search_options, found.text, earlier)
+    return Search.create(folder, asked, found.text, earlier)
 
 
-def _tags(search: "Search") -> dict[str, str]:
+def _tags(search: "Search", data: ProblemData) -> dict[str, str]:
     """What MLflow says of a search's data, and of how its best was chosen where there are several splits."""
     from platform.search.earlier import compared_tags
 
     asked = search.options
     compared = asked.compared or compared_tags(asked.method, asked.problem, asked.protocol, asked.splits)
     selection = {"selection": search.selection or asked.select} if len(asked.splits) > 1 else {}
-    return {**options.data_tags(asked.problem, asked.splits), **compared, **selection}
+    return {**data.tags(), **compared, **selection, **data.extractor_tags()}
 
 
-def _select(text: str) -> str:
-    if text not in ("together", "per-split"):
-        raise InputError(f"--select {text}: expected together, or per-split")
-    return text
-
-
-def _splits(split: str | None, splits: str | None) -> list[str | None]:
-    if splits is None:
-        return [split]
-    several = [name.strip() for name in splits.split(",") if name.strip()]
-    if split is not None or not several or len(set(several)) != len(several):
-        raise InputError(f"--splits {splits}: expected different names separated by commas, and no --split beside them")
-    return several
-
-
-def _pack(text: str) -> int | None:
-    if text != "auto" and not (text.isdigit() and int(text) > 0):
-        raise InputError(f"--pack {text}: expected auto, or a number of trials")
-    return None if text == "auto" else int(text)
-
-
-def _trials(text: str | None, default: list[int]) -> list[int]:
-    if text is None:
-        return default
-    parts = text.split(",")
-    if len(parts) != len(default) or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
-        raise InputError(
-            f"--trials {text}: expected {len(default)} numbers above 0 (one a stage), as in "
-            f"{','.join(map(str, default))}"
-        )
-    return [int(part) for part in parts]
-
-
-def _run(search: "Search", address: str | None, concurrent: int | None, as_json: bool) -> None:
+def _run(search: "Search", data: ProblemData, place: TrialPlace, as_json: bool) -> None:
     from platform import runtime
     from platform.report.selection import best_folders
     from platform.search.execution import Resources
@@ -245,22 +230,20 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
         cli.console.print(
             f"{asked.method} on {asked.problem.dataset.name}, split {', '.join(asked.splits)}: {trials} trials"
         )
-        cli.console.print(
-            f"features {options.feature_tag(asked.problem)}, class text {options.text_tag(asked.problem)}"
-        )
+        cli.console.print(f"features {feature_tag(asked.problem)}, class text {text_tag(asked.problem)}")
         if asked.space:
             cli.console.print(f"space {asked.space}", soft_wrap=True, highlight=False, markup=False)
         cli.console.print(f"folder {search.folder}", soft_wrap=True)
-        if Dataset(asked.problem.dataset).card.simulated:
+        if data.dataset.card.simulated:
             cli.console.print("[bold]The data are simulated[/bold]: numbers show that things work, not how well.")
         cli.console.print(grounds, soft_wrap=True, highlight=False, markup=False)
-    options.say_extractor(asked.problem, asked.splits, as_json)
+    data.say_extractor(as_json)
     tracker = Tracker(home, "unseen")
     tracker.parent(
         asked.name,
         asked.name,
         {"method": asked.method, **asked.model_dump(mode="json", include=_SHOWN)},
-        {**environment_tags(), **_tags(search), **options.extractor_tags(asked.problem, asked.splits)},
+        {**environment_tags(), **_tags(search, data)},
         [search.folder / "space.yaml", asked.problem.dataset / "dataset.json"],
     )
     resume = f"python -m platform.tune --resume {search.folder}"
@@ -272,10 +255,10 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
     if search.selection:
         watch.said(f"{search.selection}; --select per-split chooses for each split alone")
     try:
-        runtime.connect(address)
+        runtime.connect(place.address)
         cpus, gpus = runtime.resources()
         share = asked.gpus if asked.gpus is not None else min(0.25, gpus)
-        resources = Resources(asked.cpus, share, concurrent)
+        resources = Resources(asked.cpus, share, place.concurrent)
         report = search.run(tracker, watch, resources, resources.fitting(cpus, gpus))
     except KeyboardInterrupt:
         watch.close()
@@ -296,8 +279,7 @@ def _run(search: "Search", address: str | None, concurrent: int | None, as_json:
     else:
         names = best_folders(asked.select, asked.splits)
         tested = [o for name in names for o in read_outcomes(search.folder / "best" / name / "0") or ()]
-        kinds = options.extractor_kinds(asked.problem, asked.splits)
-        _show(report, ui_command(home), [outcome.counts for outcome in tested], kinds)
+        _show(report, ui_command(home), [outcome.counts for outcome in tested], data.extractor_kinds())
 
 
 def _named(chosen: "Chosen") -> str:

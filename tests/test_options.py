@@ -1,16 +1,18 @@
 """What the verbs' options mean together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from verbs import invoked, small_options, write_small_dataset
 
-from platform import options
-from platform.compare import _base
+from platform.compare import AblationOptions, _rows
 from platform.datasets.contents import ClassInfo, Contents, FeatureArray
 from platform.datasets.folder import Dataset, write_dataset
 from platform.datasets.text import ClassText
 from platform.errors import InputError
-from platform.options import named_features, written
+from platform.options import DataOptions, named_features, written
+from platform.setup import ConfiguredMethod, Setup
 from platform.zeroshot.problem import ProblemOptions
 
 BOTH = ("verb+noun", "concatenate")
@@ -27,10 +29,11 @@ def folder(tmp_path_factory):
 
 
 def problem(folder, method, encoder="minilm", text=None, combine=None, **values):
-    parts = options.text_parts(method, values)
-    made = options.problem_options(folder, "two", None, encoder, text, combine, None, parts=parts)
-    options.check_text(method, values, made)
-    return made
+    configured = ConfiguredMethod.of(method, values)
+    asked = DataOptions(dataset=folder, split="two", encoder=encoder, text=text, combine=combine)
+    setup = Setup(configured, asked.found(configured.text_parts))
+    setup.check()
+    return setup.data.problem
 
 
 @pytest.mark.parametrize(
@@ -85,9 +88,10 @@ def test_every_text_of_a_description_set_counts(tmp_path):
     from platform.datasets.simulator import simulate
 
     written = write_dataset(simulate(subjects=2, cameras=1, repetitions=1), tmp_path / "simulated").folder
-    asked = options.problem_options(written, "12-unseen", None, "minilm", "sentence", "concatenate", None)
+    asked = DataOptions(dataset=written, split="12-unseen", text="sentence", combine="concatenate")
+    setup = Setup(ConfiguredMethod.of("methods.synse", {}), asked.found())
     with pytest.raises(InputError, match="not --text sentence"):  # three sentences a class
-        options.check_text("methods.synse", {}, asked)
+        setup.check()
 
 
 @pytest.mark.parametrize("verb", ["train", "tune"])
@@ -111,24 +115,24 @@ def test_an_embedding_said_to_hold_verb_and_noun_trains(folder, tmp_path):
 
 def test_an_ablations_data_have_the_text_that_its_rows_take(folder):
     def text(table):
-        (made,), _ = _base([], table, None, None, folder, ["two"], None, "minilm", None, None, None, None)
-        return made.text.text, made.text.combine
+        (made,) = _rows(AblationOptions(table=table, dataset=folder), ["two"]).data
+        return made.problem.text.text, made.problem.text.combine
 
     assert text("synse-2") == BOTH
     assert text("sadvae-6") == ("name", "mean")
 
 
 def test_a_table_that_compares_class_texts_takes_several(folder):
-    given = ("two", "attributes,verbs", "name,verb", None, None, None)
-    several, _ = _base([], "sadvae-G", None, None, folder, [given[0]], None, *given[1:])
-    assert [(one.text.encoder, one.text.text) for one in several] == [
+    asked = AblationOptions(table="sadvae-G", dataset=folder, encoder="attributes,verbs", text="name,verb")
+    several = _rows(asked, ["two"]).data
+    assert [(one.problem.text.encoder, one.problem.text.text) for one in several] == [
         ("attributes", "name"),
         ("attributes", "verb"),
         ("verbs", "name"),
         ("verbs", "verb"),
     ]
-    (one,), _ = _base([], "sadvae-B", None, None, folder, [given[0]], None, *given[1:])
-    assert one.text.encoder == "attributes,verbs"  # a path may hold a comma
+    (one,) = _rows(replace(asked, table="sadvae-B"), ["two"]).data
+    assert one.problem.text.encoder == "attributes,verbs"  # a path may hold a comma
 
 
 @pytest.fixture
@@ -179,4 +183,4 @@ def test_a_problem_is_written_as_it_was_asked_for(tmp_path):
 
 def test_features_are_no_masked_version_of_themselves(folder):
     with pytest.raises(InputError, match="--masked-features random: these are the features themselves"):
-        options.problem_options(folder, "two", "random", "minilm", None, None, "random")
+        DataOptions(dataset=folder, split="two", features="random", masked_features="random").found()

@@ -2,7 +2,7 @@ import pytest
 import yaml
 from verbs import SMALL_SPACE, invoked, small_options, write_small_dataset
 
-from platform import options
+from platform.options import DataOptions
 from platform.search.earlier import earlier_trials
 from platform.tracking.record import RunRecord, Tracker
 
@@ -104,9 +104,9 @@ def test_splits_that_cannot_be_are_named(small_dataset, space, tmp_path, splits,
 def test_a_search_learns_from_the_same_splits_alone(small_dataset, space, tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     runs = tmp_path / "runs"
-    problem = options.problem_options(small_dataset, "two", None, "attributes", "name", "mean")
+    data = DataOptions(dataset=small_dataset, split="two", encoder="attributes").found()
     tracker = Tracker(runs, "unseen")
-    tags = {**options.data_tags(problem), "method": "methods.sadvae"}
+    tags = {**data.tags(), "method": "methods.sadvae"}
     tracker.parent("before", "before", {}, tags)
     params, metrics = {"beta_x": 0.5}, {"validation/harmonic_mean": 0.5}
     tracker.child(RunRecord("first-0000", "first-0000", params, [], metrics, "FINISHED", {"outcome": "finished"}))

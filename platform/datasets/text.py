@@ -17,6 +17,7 @@ from platform.datasets.parts_of_speech import PartsOfSpeech, parts_of_names, pub
 from platform.errors import InputError
 
 OWN_TEXTS = ("name", "verb", "noun")  # of every class; the others are the data folder's description sets
+Combine = Literal["mean", "concatenate"]
 
 
 class ClassText(BaseModel):
@@ -37,7 +38,7 @@ class ClassText(BaseModel):
 
     encoder: str = "minilm"
     text: str = "name"
-    combine: Literal["mean", "concatenate"] = "mean"
+    combine: Combine = "mean"
     normalise: bool = True
 
 

@@ -1,7 +1,6 @@
 """`python -m platform.features`: train an extractor on the seen classes, write its features into a data folder."""
 
-# ruff: noqa: RUF013 (the options' types stand in platform/options.py)
-
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ from platform import cli, options
 from platform.configuration import assignments
 from platform.errors import InputError
 from platform.features.videos.verb import videos
+from platform.groups import grouped
 from platform.next_step import next_step
 
 if TYPE_CHECKING:  # PyTorch stands behind them, and the verb's help should not wait for it
@@ -29,68 +29,122 @@ app.command(no_args_is_help=True)(videos)
 Name = Annotated[str | None, typer.Argument(metavar="EXTRACTOR", help="stgcn or shiftgcn")]
 
 
-@app.command(no_args_is_help=True)
-def train(
-    context: typer.Context,
-    extractor: Name = None,
-    dataset: options.DatasetFolder = None,
-    split: options.Split = None,
-    preset: Annotated[str | None, typer.Option(help="named values: paper, small (a few thousand clips), utd")] = None,
-    assigned: options.Assignments = None,
-    seed: Annotated[int, typer.Option(min=0, help="of every random number")] = 0,
+_NEAR_CHANCE = 0.1  # of what lies above chance: an extractor that reaches less has learned next to nothing
+_TRAINING, _WRITING = "training.json", "writing.json"
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """An extractor, and what it is trained on."""
+
+    extractor: Name = None
+    dataset: options.DatasetFolder = None
+    split: options.Split = None
+    preset: Annotated[str | None, typer.Option(help="named values: paper, small (a few thousand clips), utd")] = None
+    assigned: options.Assignments = None
+    seed: Annotated[int, typer.Option(min=0, help="of every random number")] = 0
     validation: Annotated[
         bool, typer.Option(help="also train without the pseudo-unseen classes, for the folder's validation/")
-    ] = True,
-    fold_seed: Annotated[int, typer.Option(min=0, help="names the draw of the pseudo-unseen classes")] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="data-parallel workers of Ray Train; none is started for 1")] = 1,
-    device: options.Device = "auto",
-    address: options.Address = None,
-    runs: options.Runs = Path("runs"),
-    resume: Annotated[Path | None, typer.Option(help="folder of a training that was stopped or killed: go on")] = None,
+    ] = True
+    fold_seed: Annotated[int, typer.Option(min=0, help="names the draw of the pseudo-unseen classes")] = 0
+
+    def asked(self, device: str) -> "Training":
+        """Raises InputError where the extractor, a field, the data folder or the split is wrong."""
+        from platform.features.extractors import EXTRACTORS, find_extractor
+        from platform.features.training import Training
+
+        if self.extractor is None:
+            raise InputError(f"give an EXTRACTOR ({' or '.join(EXTRACTORS)}), or --resume FOLDER")
+        config = find_extractor(self.extractor).configure(assignments(self.assigned or []), self.preset)
+        opened, split = options.dataset_and_split(self.dataset, self.split)
+        return Training(
+            extractor=self.extractor,
+            config=config.model_dump(mode="json"),
+            dataset=opened.folder.resolve(),
+            split=split,
+            seed=self.seed,
+            validation=self.validation,
+            fold_seed=self.fold_seed,
+            device=device,
+        )
+
+
+@dataclass(frozen=True)
+class WritingOptions:
+    """An extractor that was trained here or elsewhere, and what is written from it."""
+
+    extractor: Name = None
+    trained: Annotated[Path | None, typer.Option("--from", help="run folder of `features train`")] = None
+    weights: Annotated[Path | None, typer.Option(help="published weights, .pt or .safetensors")] = None
+    pretrained_on: options.PretrainedOn = None
+    trained_on_classes: options.TrainedOnClasses = None
+    dataset: Annotated[Path | None, typer.Option(help="data folder with skeletons; the training's if absent")] = None
+    name: Annotated[str | None, typer.Option(help="of the feature set; the extractor's name if absent")] = None
+    masked: Annotated[
+        float, typer.Option(min=0, max=0.49, help="features of masked clips: share of the frames left out twice (SMIE)")
+    ] = 0.0
+    logits_name: Annotated[str | None, typer.Option(help="keep the logits as a feature set of this name, too")] = None
+    out: Annotated[Path | None, typer.Option(help="a new data folder with this split alone; must not exist")] = None
+    replace: Annotated[bool, typer.Option("--replace", help="write over a feature set of that name")] = False
+    preset: Annotated[str | None, typer.Option(help="with --weights: named values, as utd")] = None
+    assigned: options.Assignments = None
+    batch: Annotated[int, typer.Option(min=1, help="clips that go through the network together")] = 32
+
+    def asked(self, dataset: Path, extractor: str, device: str, training: "Training | None" = None) -> "Writing":
+        """What is written from an extractor; training: of one that was trained here."""
+        from platform.features.writing import Writing
+
+        return Writing(
+            dataset=dataset.resolve(),
+            feature_set=self.name or extractor,
+            training=training,
+            logits_set=self.logits_name,
+            out=self.out and self.out.resolve(),
+            replace=self.replace,
+            batch=self.batch,
+            device=device,
+            masked=self.masked,
+        )
+
+
+@dataclass(frozen=True)
+class WritingPlace(options.ClusterOptions):
+    """Where features are extracted, and by how many workers."""
+
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="of Ray Data; a GPU or a CPU each if absent; 0: this process, without Ray")
+    ] = None
+
+
+@app.command(no_args_is_help=True)
+@grouped
+def train(
+    context: typer.Context,
+    chosen: TrainingOptions,
+    place: options.WorkerOptions,
+    resume: Annotated[Path | None, options.RESUME] = None,
     as_json: options.Json = False,
 ) -> None:
     """Train an extractor on the seen classes of a split; no clip of an unseen class is read."""
     from platform.features.training import Training, check
 
     if resume is not None:
-        options.refuse_beside_resume(context)
-        folder = resume.resolve()
-        if not (folder / _TRAINING).exists():
-            raise InputError(f"--resume {resume}: no training of an extractor stands there (it has no {_TRAINING})")
-        training = Training.model_validate_json((folder / _TRAINING).read_bytes())
-        check(training, workers)
+        folder, asked = options.resumed(context, resume, _TRAINING, "no training of an extractor stands there")
+        training = Training.model_validate_json(asked)
     else:
-        training = _asked(extractor, dataset, split, preset, assigned, seed, validation, fold_seed, device)
-        check(training, workers)
-        folder = options.run_folder(runs, "features", training.extractor, training.dataset.name)
-    _train(training, folder, workers, address, as_json)
+        training = chosen.asked(place.device)
+    check(training, place.workers)
+    if resume is None:
+        folder = place.new_folder("features", training.extractor, training.dataset.name)
+    _train(training, folder, place, as_json)
 
 
 @app.command(no_args_is_help=True)
+@grouped
 def write(
     context: typer.Context,
-    extractor: Name = None,
-    trained: Annotated[Path | None, typer.Option("--from", help="run folder of `features train`")] = None,
-    weights: Annotated[Path | None, typer.Option(help="published weights, .pt or .safetensors")] = None,
-    pretrained_on: options.PretrainedOn = None,
-    trained_on_classes: options.TrainedOnClasses = None,
-    dataset: Annotated[Path | None, typer.Option(help="data folder with skeletons; the training's if absent")] = None,
-    name: Annotated[str | None, typer.Option(help="of the feature set; the extractor's name if absent")] = None,
-    masked: Annotated[
-        float, typer.Option(min=0, max=0.49, help="features of masked clips: share of the frames left out twice (SMIE)")
-    ] = 0.0,
-    logits_name: Annotated[str | None, typer.Option(help="keep the logits as a feature set of this name, too")] = None,
-    out: Annotated[Path | None, typer.Option(help="a new data folder with this split alone; must not exist")] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="write over a feature set of that name")] = False,
-    preset: Annotated[str | None, typer.Option(help="with --weights: named values, as utd")] = None,
-    assigned: options.Assignments = None,
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="of Ray Data; a GPU or a CPU each if absent; 0: this process, without Ray")
-    ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="clips that go through the network together")] = 32,
-    device: options.Device = "auto",
-    address: options.Address = None,
-    runs: options.Runs = Path("runs"),
+    chosen: WritingOptions,
+    place: WritingPlace,
     resume: Annotated[Path | None, typer.Option(help="run folder of a writing that was stopped or killed")] = None,
     as_json: options.Json = False,
 ) -> None:
@@ -98,66 +152,21 @@ def write(
     from platform.features.writing import Writing, check
 
     if resume is not None:
-        options.refuse_beside_resume(context)
-        folder = resume.resolve()
-        if not (folder / _WRITING).exists():
-            raise InputError(f"--resume {resume}: no writing of features was begun there (it has no {_WRITING})")
-        writing = Writing.model_validate_json((folder / _WRITING).read_bytes())
-    elif (trained is None) == (weights is None):
+        folder, asked = options.resumed(context, resume, _WRITING, "no writing of features was begun there")
+        writing = Writing.model_validate_json(asked)
+    elif (chosen.trained is None) == (chosen.weights is None):
         raise InputError(
             "give --from RUN for an extractor trained here, or EXTRACTOR --weights FILE for a published one"
         )
+    elif chosen.trained is not None:
+        folder, writing = _from_training(chosen, place.device)
     else:
-        shared = {"logits_set": logits_name, "out": out and out.resolve(), "replace": replace}
-        shared |= {"batch": batch, "device": device, "masked": masked}
-        if trained is not None:
-            if pretrained_on is not None or trained_on_classes is not None:
-                raise InputError("--pretrained-on and --trained-on-classes go with --weights: a training is known")
-            folder, writing = _from_training(extractor, trained, dataset, name, preset, assigned, shared)
-        else:
-            made_from = (pretrained_on, trained_on_classes)
-            folder, writing = _from_weights(
-                extractor, weights, made_from, dataset, name, preset, assigned, runs, shared
-            )
+        folder, writing = _from_weights(chosen, place)
     check(writing, folder)
-    _write(writing, folder, workers, address, as_json)
+    _write(writing, folder, place, as_json)
 
 
-_NEAR_CHANCE = 0.1  # of what lies above chance: an extractor that reaches less has learned next to nothing
-_TRAINING, _WRITING = "training.json", "writing.json"
-
-
-def _asked(
-    extractor: str | None,
-    dataset: Path | None,
-    split: str | None,
-    preset: str | None,
-    assigned: list[str] | None,
-    seed: int,
-    validation: bool,
-    fold_seed: int,
-    device: str,
-) -> "Training":
-    from platform.features.extractors import EXTRACTORS, find_extractor
-    from platform.features.training import Training
-
-    if extractor is None:
-        raise InputError(f"give an EXTRACTOR ({' or '.join(EXTRACTORS)}), or --resume FOLDER")
-    config = find_extractor(extractor).configure(assignments(assigned or []), preset)
-    opened, split = options.dataset_and_split(dataset, split)
-    return Training(
-        extractor=extractor,
-        config=config.model_dump(mode="json"),
-        dataset=opened.folder.resolve(),
-        split=split,
-        seed=seed,
-        validation=validation,
-        fold_seed=fold_seed,
-        device=device,
-    )
-
-
-def _train(training: "Training", folder: Path, workers: int, address: str | None, as_json: bool) -> None:
+def _train(training: "Training", folder: Path, place: options.WorkerOptions, as_json: bool) -> None:
     from platform.features.training import train as train_here
     from platform.files import held, write_json
 
@@ -166,13 +175,14 @@ def _train(training: "Training", folder: Path, workers: int, address: str | None
     tracker = _tracker(folder, training)
     try:
         with held(folder):
-            if workers > 1 or address is not None:
+            if place.workers > 1 or place.address is not None:
                 from platform import runtime
                 from platform.data_parallel import gpus_of_each
                 from platform.features.workers import train_on_workers
 
-                runtime.connect(address)
-                found = train_on_workers(training, folder, workers, gpus_of_each(workers, address))
+                runtime.connect(place.address)
+                gpus = gpus_of_each(place.workers, place.address)
+                found = train_on_workers(training, folder, place.workers, gpus)
             elif as_json:
                 found = train_here(training, folder, _events)
             else:
@@ -180,7 +190,7 @@ def _train(training: "Training", folder: Path, workers: int, address: str | None
                     found = train_here(training, folder, _bars(progress))
     except KeyboardInterrupt:
         tracker.finish("KILLED")
-        cli.stopped(f"python -m platform.features train --resume {folder}", workers, address)
+        cli.stopped(f"python -m platform.features train --resume {folder}", place.workers, place.address)
     except BaseException:
         tracker.finish("FAILED")
         raise
@@ -199,100 +209,80 @@ def _train(training: "Training", folder: Path, workers: int, address: str | None
                 f"warning: the {stage} extractor is near chance; train it for longer (--set epochs=N) before it is used"
             )
     _say_odd(found["final"].record["odd"])
-    _line(f"Next: python -m platform.features write {training.extractor} --from {folder} --out DATA_FOLDER")
+    cli.line(f"Next: python -m platform.features write {training.extractor} --from {folder} --out DATA_FOLDER")
 
 
-def _from_training(
-    extractor: str | None,
-    trained: Path,
-    dataset: Path | None,
-    name: str | None,
-    preset: str | None,
-    assigned: list[str] | None,
-    shared: "Mapping[str, object]",
-) -> "tuple[Path, Writing]":
+def _from_training(chosen: WritingOptions, device: str) -> "tuple[Path, Writing]":
     """The training's own folder, and what is written from it."""
     from platform.features.training import Training
-    from platform.features.writing import Writing
 
-    folder = trained.resolve()
+    if chosen.pretrained_on is not None or chosen.trained_on_classes is not None:
+        raise InputError("--pretrained-on and --trained-on-classes go with --weights: a training is known")
+    folder = chosen.trained.resolve()
     if not (folder / _TRAINING).exists():
-        raise InputError(f"--from {trained}: no training of an extractor stands there (it has no {_TRAINING})")
-    if preset or assigned:
+        raise InputError(f"--from {chosen.trained}: no training of an extractor stands there (it has no {_TRAINING})")
+    if chosen.preset or chosen.assigned:
         raise InputError("--preset and --set go with --weights: a trained extractor keeps what it was trained with")
     training = Training.model_validate_json((folder / _TRAINING).read_bytes())
-    if extractor not in (None, training.extractor):
-        raise InputError(f"{extractor}: --from {trained} holds a trained {training.extractor}")
-    source = dataset.resolve() if dataset is not None else training.dataset
-    writing = Writing(dataset=source, feature_set=name or training.extractor, training=training, **shared)
-    return folder, writing
+    if chosen.extractor not in (None, training.extractor):
+        raise InputError(f"{chosen.extractor}: --from {chosen.trained} holds a trained {training.extractor}")
+    return folder, chosen.asked(chosen.dataset or training.dataset, training.extractor, device, training)
 
 
-def _from_weights(
-    extractor: str | None,
-    weights: Path,
-    made_from: tuple[str | None, str | None],
-    dataset: Path | None,
-    name: str | None,
-    preset: str | None,
-    assigned: list[str] | None,
-    runs: Path,
-    shared: "Mapping[str, object]",
-) -> "tuple[Path, Writing]":
+def _from_weights(chosen: WritingOptions, place: WritingPlace) -> "tuple[Path, Writing]":
     """A new folder with the published extractor in it, and what is written from it."""
     import tempfile
 
     from platform.features.extractors import EXTRACTORS, find_extractor
     from platform.features.saved import published
     from platform.features.training import extractor_path
-    from platform.features.writing import Writing, check
+    from platform.features.writing import check
 
-    if extractor is None:
+    if chosen.extractor is None:
         raise InputError(f"say whose weights they are: write {' or write '.join(EXTRACTORS)}")
-    if dataset is None:
+    if chosen.dataset is None:
         raise InputError("--dataset is needed: the data folder whose clips become features")
-    config = find_extractor(extractor).configure(assignments(assigned or []), preset)
-    saved = published(extractor, config, weights).made_from(_trained_on(extractor, dataset, preset, *made_from))
-    writing = Writing(dataset=dataset.resolve(), feature_set=name or extractor, **shared)
+    config = find_extractor(chosen.extractor).configure(assignments(chosen.assigned or []), chosen.preset)
+    saved = published(chosen.extractor, config, chosen.weights).made_from(_trained_on(chosen))
+    writing = chosen.asked(chosen.dataset, chosen.extractor, place.device)
     with tempfile.TemporaryDirectory() as scratch:  # what is wrong shows before a run's folder is made
         saved.write(extractor_path(Path(scratch), "final"))
         check(writing, Path(scratch))
-    folder = options.run_folder(runs, "features", extractor, dataset.resolve().name)
+    folder = place.new_folder("features", chosen.extractor, writing.dataset.name)
     folder.mkdir(parents=True)
     saved.write(extractor_path(folder, "final"))
     return folder, writing
 
 
-def _trained_on(
-    extractor: str, dataset: Path, preset: str | None, pretrained_on: str | None, classes: str | None
-) -> "TrainedOn":
+def _trained_on(chosen: WritingOptions) -> "TrainedOn":
     """What published weights were made from, as the user says or the preset knows. Raises InputError where neither."""
     from platform.datasets.folder import Dataset
     from platform.datasets.readers.trained_on_options import as_said
     from platform.datasets.trained_on import TrainedOn
     from platform.features.extractors import find_extractor
 
-    known = find_extractor(extractor).pretrained_on.get(preset or "")
-    if (pretrained_on or known) is None:
+    said = chosen.pretrained_on
+    known = find_extractor(chosen.extractor).pretrained_on.get(chosen.preset or "")
+    if (said or known) is None:
         raise InputError(
             "--weights: say what data they were trained on, for the card, as in --pretrained-on ntu60 (or unknown)"
         )
-    opened = Dataset(dataset)
-    if pretrained_on is None:
-        start = TrainedOn(classes="none", other=(known,), source=f"the preset {preset}")
+    opened = Dataset(chosen.dataset)
+    if said is None:
+        start = TrainedOn(classes="none", other=(known,), source=f"the preset {chosen.preset}")
     else:  # of what they were made from, nothing is of this data set, unless that is said
-        start = TrainedOn(classes="unknown" if pretrained_on == "unknown" else "none")
-    return as_said(start, classes, pretrained_on, opened.class_names, opened.named_split)
+        start = TrainedOn(classes="unknown" if said == "unknown" else "none")
+    return as_said(start, chosen.trained_on_classes, said, opened.class_names, opened.named_split)
 
 
-def _write(writing: "Writing", folder: Path, workers: int | None, address: str | None, as_json: bool) -> None:
+def _write(writing: "Writing", folder: Path, place: WritingPlace, as_json: bool) -> None:
     from platform.features.writing import write as write_there
     from platform.files import held, write_json
 
     write_json(folder / _WRITING, writing.model_dump(mode="json"))
     try:
         with held(folder):
-            workers, gpus = _workers(workers, address, writing.device)
+            workers, gpus = _workers(place, writing.device)
             if as_json:
                 written = write_there(writing, folder, workers, gpus, _written_events)
             else:
@@ -312,19 +302,19 @@ def _write(writing: "Writing", folder: Path, workers: int | None, address: str |
     _say_odd(written.odd)
     if writing.training is not None:
         for line in next_step(dataset, [writing.training.split], writing.feature_set):
-            _line(line)
+            cli.line(line)
 
 
-def _workers(asked: int | None, address: str | None, device: str) -> tuple[int, float]:
+def _workers(place: WritingPlace, device: str) -> tuple[int, float]:
     """Workers of Ray Data, which is connected where there are any, and the GPUs of each."""
-    if asked == 0:
+    if place.workers == 0:
         return 0, 0.0
     from platform import runtime
 
-    runtime.connect(address)
+    runtime.connect(place.address)
     cpus, gpus = runtime.resources()
     use_gpus = gpus >= 1 and device != "cpu"
-    return asked or max(1, int(gpus if use_gpus else cpus)), 1.0 if use_gpus else 0.0
+    return place.workers or max(1, int(gpus if use_gpus else cpus)), 1.0 if use_gpus else 0.0
 
 
 def _tracker(folder: Path, training: "Training"):  # noqa: ANN202 (MLflow stands behind the type)
@@ -409,7 +399,3 @@ def _say_odd(odd: "Mapping[str, int]") -> None:
 
     for line in describe_odd(odd):
         cli.console.print(line, highlight=False)
-
-
-def _line(text: str) -> None:
-    cli.console.print(text, soft_wrap=True, markup=False, highlight=False)

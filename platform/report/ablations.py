@@ -191,7 +191,7 @@ def _rows_of(published: PublishedTable, plan: Ablation, columns: Sequence[tuple[
 
 
 def _tags(problem: ProblemOptions) -> tuple[str, str]:
-    from platform.options import feature_tag, text_tag
+    from platform.setup import feature_tag, text_tag
 
     return feature_tag(problem), text_tag(problem)
 

@@ -210,10 +210,10 @@ def _of_tests(run: _Run, tested: Path, name: str) -> list[Result]:
 
 
 def _data(problem: ProblemOptions, split: str) -> Data:
-    from platform.options import data_tags, extractor_tags
+    from platform.setup import ProblemData
 
-    own = problem.model_copy(update={"split": split})
-    return _tagged({**data_tags(own), **extractor_tags(own)}, split)
+    own = ProblemData.of(problem, [split])
+    return _tagged({**own.tags(), **own.extractor_tags()}, split)
 
 
 def _tagged(tags: Mapping[str, str], split: str) -> Data:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from platform.errors import InputError
-from platform.options import data_tags
 from platform.search.ranking import mean_and_spread
 from platform.search.search import SearchOptions
 from platform.search.space import METRICS
 from platform.search.study import Earlier
+from platform.setup import ProblemData
 from platform.tracking.finished import finished_trials, value_of
 from platform.tracking.record import PARENT_TAG
 from platform.training.protocols import ProtocolOptions
@@ -39,7 +39,7 @@ def compared_tags(
     """What two searches must agree in for their trials to be compared, as MLflow and a search's folder keep it."""
     held_out = f"{protocol.seen_fraction:g} of the seen samples held out"
     found = {
-        **data_tags(problem, splits),
+        **ProblemData.of(problem, splits).tags(),
         "method": method,
         "data.combined": problem.text.combine,
         "validation": f"folds: {protocol.folds}, drawn by seed {protocol.fold_seed}; {held_out}",

@@ -1,14 +1,37 @@
 """What a user can say about the files that a reader is given."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import typer
+
+from platform.errors import InputError
+from platform.groups import Read
+from platform.options import PretrainedOn, TrainedOnClasses
 
 Attributes = Literal["att", "original_att"]
 Locations = Literal["use", "ignore"]
 Report = Callable[[int, int], None]  # done, of all
 Modality = Literal["skeleton", "image", "video"]
+
+
+def _named_files(option: str, values: Sequence[str]) -> dict[str, Path]:
+    """`NAME=FILE` or `FILE`, whose stem is then the name."""
+    files = {}
+    for value in values:
+        name, separator, file = value.rpartition("=")
+        name = name if separator else Path(file).stem
+        if not name or "/" in name:
+            raise InputError(f"{option} {value}: expected NAME=FILE, where NAME holds no slash")
+        if name in files:
+            raise InputError(f"{option} {value}: `{name}` is given twice; name one of them as in NAME=FILE")
+        files[name] = Path(file)
+    return files
+
+
+_NAMED_FILES = Read(list[str], _named_files, [])
 
 
 @dataclass(frozen=True)
@@ -18,31 +41,57 @@ class ImportOptions:
     text and descriptions: name to file. The registry in `readers` says which options belong to which layout.
     """
 
-    name: str | None = None
-    licence: str | None = None
-    source: str | None = None
-    text: Mapping[str, Path] = field(default_factory=dict)
-    descriptions: Mapping[str, Path] = field(default_factory=dict)
-    parts_of_speech: Path | None = None
-    label_splits: Path | None = None
-    class_list: str | None = None
-    classes: Path | None = None
-    features: Path | None = None
-    validation: Path | None = None
-    extractor: str | None = None
-    trained_on_classes: str | None = None
-    pretrained_on: str | None = None
-    modality: Modality | None = None
-    attributes: Attributes | None = None
-    locations: Locations | None = None
-    seed: int | None = None
-    partition: str | None = None
-    video_list: Path | None = None
-    train_list: Path | None = None
-    test_list: Path | None = None
-    images: Path | None = None
-    size: int | None = None
-    workers: int | None = None
+    name: Annotated[str | None, typer.Option(help="What to call the data set.")] = None
+    licence: Annotated[str | None, typer.Option(help="Under what terms it may be used.")] = None
+    source: Annotated[str | None, typer.Option(help="Where it came from, for the card.")] = None
+    text: Annotated[
+        Mapping[str, Path],
+        typer.Option(metavar="[NAME=]FILE", help="Class text features, .npy (classes, T); repeatable."),
+        _NAMED_FILES,
+    ] = field(default_factory=dict)
+    descriptions: Annotated[
+        Mapping[str, Path],
+        typer.Option(metavar="[NAME=]FILE", help="Texts of the classes: .txt, .csv, .json, .xlsx#SHEET; repeatable."),
+        _NAMED_FILES,
+    ] = field(default_factory=dict)
+    parts_of_speech: Annotated[Path | None, typer.Option(help="Verb and noun of each class, .csv.")] = None
+    label_splits: Annotated[Path | None, typer.Option(help="Folder of ru5.npy, rs55.npy, rv5_0.npy.")] = None
+    class_list: Annotated[str | None, typer.Option(help="Published class order, as ntu60.")] = None
+    classes: Annotated[Path | None, typer.Option(help="Class names in label order: .txt or .csv.")] = None
+    features: Annotated[Path | None, typer.Option(help="xian, i3d: the features, where not res101.mat or i3d.mat.")] = (
+        None
+    )
+    validation: Annotated[Path | None, typer.Option(help="synse: the validation folder, where not found.")] = None
+    extractor: Annotated[str | None, typer.Option(help="What the features came from, for the card.")] = None
+    trained_on_classes: TrainedOnClasses = None
+    pretrained_on: PretrainedOn = None
+    modality: Annotated[
+        Modality | None, typer.Option(metavar="<skeleton|image|video>", help="What the samples are.")
+    ] = None
+    attributes: Annotated[
+        Attributes | None, typer.Option(metavar="<att|original_att>", help="xian: which class attributes (att).")
+    ] = None
+    locations: Annotated[
+        Locations | None, typer.Option(metavar="<use|ignore>", help="xian: trust the sample positions (use).")
+    ] = None
+    seed: Annotated[int | None, typer.Option(min=0, help="Of a partition that is drawn (0).")] = None
+    partition: Annotated[
+        str | None, typer.Option(help="ntu, pyskl, i3d: which of the official ones, as xsub, xview, xset or split_1.")
+    ] = None
+    video_list: Annotated[
+        Path | None, typer.Option(help="per_video: the videos and their classes, .txt or .jsonl; a partition is drawn.")
+    ] = None
+    train_list: Annotated[
+        Path | None, typer.Option(help="per_video: training videos, as trainlist01.txt; images: a path a line.")
+    ] = None
+    test_list: Annotated[
+        Path | None, typer.Option(help="per_video: test videos, as testlist01.txt; images: a path a line.")
+    ] = None
+    images: Annotated[Path | None, typer.Option(help="xian: folder or .zip of the pictures, to keep pixels.")] = None
+    size: Annotated[int | None, typer.Option(min=1, help="images, xian: edge of the square pictures (256).")] = None
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="images, xian: processes that decode pictures; 0 for this one (0).")
+    ] = None
     report: Report | None = None  # what is told how many of the pictures are done; not for the user to give
 
     def given(self) -> list[str]:
