@@ -121,8 +121,8 @@ def tune(
     as_json: options.Json = False,
 ) -> None:
     """Search a method's hyperparameters, then test the best configuration."""
+    from platform.files import held
     from platform.search.search import Search
-    from platform.training.checkpoints import held
 
     if resume is not None:
         options.refuse_beside_resume(context)
