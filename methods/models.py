@@ -50,12 +50,7 @@ class WeightsModel(Model):
         return self.classifiers["seen"].log_probabilities(x)
 
     def with_classes(self, names: Sequence[str], semantics: Tensor) -> Self:
-        semantics = semantics.to(self.semantics)
-        if semantics.dim() != 2 or semantics.shape[1] != self.semantics.shape[1]:
-            expected = self.semantics.shape[1]
-            raise InputError(
-                f"semantics of new classes: shape {tuple(semantics.shape)}, expected (classes, {expected})"
-            )
+        semantics = self.as_wide(semantics, self.semantics)
         return replace(self, unseen=tuple(names), semantics=semantics).refitted()
 
     def refitted(self) -> Self:

@@ -166,6 +166,14 @@ class Model(ABC):
     def from_state(cls, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Self:
         """The inverse of `state`; `combination`, `seen` and `unseen` are among the values."""
 
+    @staticmethod
+    def as_wide(semantics: Tensor, own: Tensor) -> Tensor:
+        """Semantics of new classes on the model's device. Raises InputError where they are not as wide as its own."""
+        if semantics.dim() != 2 or semantics.shape[1] != own.shape[1]:
+            expected = f"(classes, {own.shape[1]})"
+            raise InputError(f"semantics of new classes: shape {tuple(semantics.shape)}, expected {expected}")
+        return semantics.to(own)
+
     def scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
         """(N, C) over all classes, whose largest is the decision. x: (N, D). Raises where no combination is set."""
         return self._combination().scores(*self.sides(x, logits))

@@ -14,7 +14,6 @@ from methods.erpcnet.network import LocalityNetwork, network_of
 from methods.erpcnet.pictures import centred, normalised, offset_of_centre, squares
 from methods.erpcnet.policy import LocalityPolicy
 from methods.erpcnet.walks import Trace, Walk, by_policy, drawn_cells, in_turn, walked
-from platform.errors import InputError
 from platform.method import MethodConfig, Model
 from platform.zeroshot.steps import Steps
 
@@ -96,12 +95,7 @@ class ERPCNetModel(Model):
         return kept["walk"]
 
     def with_classes(self, names: Sequence[str], semantics: Tensor) -> Self:
-        semantics = semantics.to(self.semantics)
-        if semantics.dim() != 2 or semantics.shape[1] != self.semantics.shape[1]:
-            expected = self.semantics.shape[1]
-            raise InputError(
-                f"semantics of new classes: shape {tuple(semantics.shape)}, expected (classes, {expected})"
-            )
+        semantics = self.as_wide(semantics, self.semantics)
         return replace(self, unseen=tuple(names), semantics=torch.cat([self.semantics[: len(self.seen)], semantics]))
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

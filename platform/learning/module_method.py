@@ -15,7 +15,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from platform.configuration import searched
-from platform.errors import InputError
 from platform.method import Learner, LearnerMethod, Member, MethodConfig, Model
 from platform.population.draws import generator, shuffled_rows
 from platform.workers import Workers
@@ -115,12 +114,7 @@ class ModuleModel(Model):
         return scores[:, : len(self.seen)], scores[:, len(self.seen) :]
 
     def with_classes(self, names: Sequence[str], semantics: Tensor) -> Self:
-        semantics = semantics.to(self.semantics)
-        if semantics.dim() != 2 or semantics.shape[1] != self.semantics.shape[1]:
-            raise InputError(
-                f"semantics of new classes: shape {tuple(semantics.shape)}, expected (classes, "
-                f"{self.semantics.shape[1]})"
-            )
+        semantics = self.as_wide(semantics, self.semantics)
         return replace(self, unseen=tuple(names), semantics=torch.cat([self.semantics[: len(self.seen)], semantics]))
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
