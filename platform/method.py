@@ -20,7 +20,6 @@ from platform.datasets.contents import FeatureKind, Normalisation
 from platform.errors import InputError
 from platform.workers import Workers
 from platform.zeroshot.gate import Combination, GateOptions
-from platform.zeroshot.steps import Steps
 from platform.zeroshot.task import Task
 
 
@@ -73,11 +72,6 @@ class ScoringConfig(BaseModel):
             threshold="free" if self.calibration == "carried" else "listed",
             chosen_by=self.gate_chosen_by,
         )
-
-    @property
-    def first_epoch(self) -> int:
-        """The first one, from 0, after which a model is the method's own, and may be chosen."""
-        return 0
 
 
 class MethodConfig(ScoringConfig):
@@ -140,14 +134,6 @@ class Model(ABC):
     def latents(self, x: Tensor) -> dict[str, Tensor]:
         """Where samples lie in the method's own spaces, (N, width) each by name, for figures; none by default."""
         return {}
-
-    def clusters(self, x: Tensor) -> dict[str, Tensor]:
-        """Which of its own clusters a method puts samples into, (N,) each by name, as `before`; none by default."""
-        return {}
-
-    def steps(self, x: Tensor) -> Steps | None:
-        """How a method that looks step by step recognises pictures (N, D) among the unseen classes; None by default."""
-        return None
 
     def sides(self, x: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What `combination` joins: (N, S) and (N, U) log-probabilities, each side's own or two blocks of one whole."""

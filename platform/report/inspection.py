@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from platform.capabilities import clusters_of
 from platform.method import Model
 from platform.report.figures import clusters_figure, confusion_figure, latents_figure, looks_figure
 from platform.report.localities import Looking, looking
@@ -69,6 +70,6 @@ def inspect(model: Model, samples: Samples) -> Inspection:
         curve=tuple(side.numpy(force=True) for side in seen_unseen_curve(curve, samples.labels, seen)),
         ausuc=area_under_seen_unseen_curve(curve, samples.labels, seen),
         latents={name: values.numpy(force=True) for name, values in model.latents(samples.features).items()},
-        clusters={name: chosen.numpy(force=True) for name, chosen in model.clusters(samples.features).items()},
+        clusters={name: chosen.numpy(force=True) for name, chosen in clusters_of(model, samples.features).items()},
         looking=looks,
     )

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from platform.capabilities import steps_of
 from platform.method import Model
 from platform.zeroshot.steps import Steps
 from platform.zeroshot.task import Samples, pictures_of
@@ -43,7 +44,7 @@ class Looking:
 
 def looking(model: Model, unseen: Samples) -> Looking | None:
     """unseen: test samples of the unseen classes alone, as `Task` numbers them; None of a model that takes no steps."""
-    if (steps := model.steps(unseen.features)) is None:
+    if (steps := steps_of(model, unseen.features)) is None:
         return None
     labels = unseen.labels - len(model.seen)
     failed = torch.bincount(steps.failures(labels), minlength=steps.predictions.shape[1])[1:]

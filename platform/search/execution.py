@@ -22,6 +22,7 @@ from ray.exceptions import RayActorError
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from platform.capabilities import first_epoch_of
 from platform.errors import Unavailable
 from platform.method import ScoringConfig, epochs_of, load_method
 from platform.search.halving import Halving
@@ -227,7 +228,7 @@ class _ByMail:
         self.sent = 0
 
     def is_rung(self, config: ScoringConfig, epochs: int) -> bool:
-        first = config.first_epoch  # before which nothing is said of what the configurations differ in
+        first = first_epoch_of(config)  # before which nothing is said of what the configurations differ in
         return self.halving is not None and epochs - first in self.halving.rungs(epochs_of(config) - first)
 
     def exchange(

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from platform.capabilities import clusters_of, steps_of
 from platform.method import Model
 from platform.zeroshot.metrics import (
     accuracy_by_class,
@@ -55,7 +56,7 @@ def cluster_metrics(model: Model, samples: Samples, device: torch.device) -> dic
 
     device: the model's, to which samples go part by part, since the pictures of a data set are gigabytes.
     """
-    parts, metrics = [model.clusters(x.to(device)) for x in samples.features.split(_CLUSTERED_AT_ONCE)], {}
+    parts, metrics = [clusters_of(model, x.to(device)) for x in samples.features.split(_CLUSTERED_AT_ONCE)], {}
     for name in parts[0]:
         chosen = torch.cat([part[name] for part in parts]).to(samples.labels.device)
         metrics[f"purity_{name}"], metrics[f"class_purity_{name}"] = purity(chosen, samples.labels)
@@ -64,7 +65,7 @@ def cluster_metrics(model: Model, samples: Samples, device: torch.device) -> dic
 
 def step_metrics(model: Model, samples: Samples) -> dict[str, float]:
     """`average_steps` until a model that looks step by step stops, on the samples of unseen classes; no share of 1."""
-    steps = model.steps(samples.features[samples.labels >= len(model.seen)])
+    steps = steps_of(model, samples.features[samples.labels >= len(model.seen)])
     return {} if steps is None else {"average_steps": steps.average}
 
 

@@ -16,6 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from platform.capabilities import first_epoch_of
 from platform.errors import InputError
 from platform.method import Member, Method, Model, ScoringConfig, epochs_of
 from platform.training.evaluation import (
@@ -238,7 +239,7 @@ class _ValidationStage:
             [Member(self.folds(split, normalise)[0][fold].task, config, seed) for split, seed, fold in self.members],
             epochs_of(config) - 1,
             evaluated,
-            {"best": self._keeper(config.first_epoch)},
+            {"best": self._keeper(first_epoch_of(config))},
         )
 
     def _keeper(self, first: int) -> Keeper:
@@ -280,7 +281,7 @@ class _ValidationStage:
             return None  # the last step overflowed: no loss has shown it
         epochs = [_mean([epoch[m] for m in group]) for epoch in course.history]
         epoch = epoch_kept(course.keepers["best"], course.history, group[0])
-        choice = self._choice(split, course.history, config.first_epoch, [_by_class(e) for e in course.history])
+        choice = self._choice(split, course.history, first_epoch_of(config), [_by_class(e) for e in course.history])
         zero_shot = {name: epochs[epoch][name] for name in ("zsl", "zsl_per_sample")}
         found = combined(config, held_out)
         return Validation(
@@ -326,7 +327,7 @@ def test(
             tasks.append(final.held_out.task)
         keepers = {"clean": chosen_epoch([validation.epoch] * len(tasks))}
         if leaking:
-            best = best_epoch([[0]], "zsl_per_sample", candidate.config.first_epoch)
+            best = best_epoch([[0]], "zsl_per_sample", first_epoch_of(candidate.config))
             keepers["released"] = lambda history: list(range(len(tasks))) if best(history) else []
         return Course(
             str(number),

@@ -61,7 +61,7 @@ def make_job(small_dataset, tmp_path):
 
 @pytest.mark.parametrize(("first", "rungs"), [(0, [4, 13]), (30, [33])])
 def test_rungs_stand_among_the_epochs_that_may_be_chosen(make_job, monkeypatch, first, rungs):
-    monkeypatch.setattr(MethodConfig, "first_epoch", first)
+    monkeypatch.setattr(MethodConfig, "first_epoch", first, raising=False)
     desk = _ByMail(make_job("pack").experiment, Halving(), None)
     config = desk.method.configure({"epochs": 40})
     assert [epochs for epochs in range(1, 41) if desk.is_rung(config, epochs)] == rungs

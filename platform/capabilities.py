@@ -1,0 +1,47 @@
+"""What some methods can do besides: each declared once here, and asked for by whoever makes use of it."""
+
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from platform.zeroshot.steps import Steps
+
+
+@runtime_checkable
+class Clustering(Protocol):
+    """A model with clusters of its own (CLASTER)."""
+
+    def clusters(self, x: Tensor) -> dict[str, Tensor]:
+        """Which cluster each sample is in, (N,) by name, as `before` and `after` training; empty where it has none."""
+
+
+@runtime_checkable
+class Stepwise(Protocol):
+    """A model that looks at a sample step by step (ERPCNet)."""
+
+    def steps(self, x: Tensor) -> Steps | None:
+        """How it recognises pictures (N, D) among the unseen classes; None where it is configured to look once."""
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A Config of a method whose first epochs prepare what the later ones train (ERPCNet)."""
+
+    @property
+    def first_epoch(self) -> int:
+        """The first one, from 0, after which a model is the method's own, and may be chosen."""
+
+
+def clusters_of(model: Any, x: Tensor) -> dict[str, Tensor]:
+    """Those of `Clustering`; empty for any other model."""
+    return model.clusters(x) if isinstance(model, Clustering) else {}
+
+
+def steps_of(model: Any, x: Tensor) -> Steps | None:
+    """Those of `Stepwise`; None for any other model."""
+    return model.steps(x) if isinstance(model, Stepwise) else None
+
+
+def first_epoch_of(config: Any) -> int:
+    """That of `Staged`; 0 for any other Config."""
+    return config.first_epoch if isinstance(config, Staged) else 0
