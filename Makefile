@@ -1,8 +1,9 @@
 # make tune | test | ui | lint. The first call makes .venv and installs everything that constraints.txt pins.
 PYTHON ?= python3
 BIN := .venv/bin
+SEARCHES := tests/test_tune_every_method.py
 
-.PHONY: help setup tune test ui lint clean
+.PHONY: help setup tune test searches ui lint clean
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 8
 
@@ -18,11 +19,15 @@ setup: .venv/installed  ## make .venv and install
 tune: setup  ## search SA-DVAE's hyperparameters on the simulated data set
 	$(BIN)/python -m platform.tune methods.sadvae
 
-test: setup  ## lint, then every test
+test: setup  ## lint, then every test but those of `searches`
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	# one thread: those that wait for each other make tiny trainings slow; two processes: the slow tests mostly wait
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder \
+		--ignore $(SEARCHES)
+
+searches: setup  ## the tests that search with every method through the command line
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 $(SEARCHES)
 
 ui: setup  ## open MLflow on the default store
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/runs/mlflow.db
