@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from platform.errors import InputError
-from platform.method import Member, MethodConfig, Model
+from platform.method import Member, MethodConfig, Model, tensors_of
 from platform.zeroshot.classifiers import SoftmaxClassifier, fit_on_task
 
 
@@ -70,10 +70,7 @@ class WeightsModel(Model):
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Self:
-        def named(kind: str) -> dict[str, Tensor]:
-            return {n.removeprefix(f"{kind}."): t for n, t in tensors.items() if n.startswith(f"{kind}.")}
-
-        parts = named("classifiers")
+        parts = tensors_of(tensors, "classifiers")
         names = [name.removesuffix(".weight") for name in parts if name.endswith(".weight")]
         config = cls.Config(**values["config"])
         relu = getattr(config, "classifier_relu", False)  # of all but the one on the features
@@ -83,12 +80,12 @@ class WeightsModel(Model):
             combination=values["combination"],
             config=config,
             seed=values["seed"],
-            weights=named("weights"),
+            weights=tensors_of(tensors, "weights"),
             semantics=tensors["semantics"],
             classifiers={
                 n: SoftmaxClassifier(parts[f"{n}.weight"], parts[f"{n}.bias"], relu and n != "seen") for n in names
             },
-            kept=named("kept"),
+            kept=tensors_of(tensors, "kept"),
         )
 
 

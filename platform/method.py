@@ -320,6 +320,11 @@ class _Solution(Learner):
         return {"epoch": torch.tensor(1)}
 
 
+def tensors_of(state: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
+    """Those of a state whose names start with `kind.`, without that."""
+    return {name.removeprefix(f"{kind}."): t for name, t in state.items() if name.startswith(f"{kind}.")}
+
+
 def load_method(name: str) -> Method:
     """The method of a module, such as `methods.sadvae`. Raises InputError where there is none."""
     try:

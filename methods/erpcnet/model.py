@@ -14,7 +14,7 @@ from methods.erpcnet.network import LocalityNetwork, network_of
 from methods.erpcnet.pictures import centred, normalised, offset_of_centre, squares
 from methods.erpcnet.policy import LocalityPolicy
 from methods.erpcnet.walks import Trace, Walk, by_policy, drawn_cells, in_turn, walked
-from platform.method import MethodConfig, Model
+from platform.method import MethodConfig, Model, tensors_of
 from platform.zeroshot.steps import Steps
 
 _SCORED_AT_ONCE = 64  # pictures
@@ -105,17 +105,14 @@ class ERPCNetModel(Model):
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Self:
-        def named(kind: str) -> dict[str, Tensor]:
-            return {n.removeprefix(f"{kind}."): t for n, t in tensors.items() if n.startswith(f"{kind}.")}
-
         return cls(
             seen=tuple(values["seen"]),
             unseen=tuple(values["unseen"]),
             combination=values["combination"],
             config=ERPCNetConfig(**values["config"]),
             seed=values["seed"],
-            weights=named("weights"),
-            policy=named("policy"),
+            weights=tensors_of(tensors, "weights"),
+            policy=tensors_of(tensors, "policy"),
             semantics=tensors["semantics"],
         )
 

@@ -17,7 +17,7 @@ from methods.erpcnet.config import ERPCNetConfig
 from methods.erpcnet.localities import all_crops, boxes, cells, crops
 from methods.erpcnet.reward import entropy_ratio, entropy_ratios
 from platform.errors import InputError
-from platform.population.draws import generator
+from platform.population.draws import named_draws
 
 
 class LocalityNetwork(nn.Module):
@@ -172,9 +172,7 @@ class LocalityNetwork(nn.Module):
 
 def fresh_network(config: ERPCNetConfig, semantics: int, seed: int) -> LocalityNetwork:
     """A network at its start, on the CPU: the backbone as `weights` says, the rest drawn by the seed."""
-    draw = generator(seed, "weights")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(1 << 62, (), generator=draw)))
+    with named_draws(torch.device("cpu"), seed, "weights"):
         return LocalityNetwork(config, semantics, blocks_of(config.backbone, config.weights))
 
 

@@ -1,9 +1,5 @@
 """A member of ERPCNet in training: stage I, the networks with regions at random; stage II is `policy_training`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
@@ -14,8 +10,8 @@ from methods.erpcnet.model import ERPCNetModel
 from methods.erpcnet.network import fresh_network, network_of
 from methods.erpcnet.pictures import augmented, normalised, squares
 from methods.erpcnet.policy_training import PolicyTraining
-from platform.method import Learner, Member
-from platform.population.draws import generator, shuffled_rows
+from platform.method import Learner, Member, tensors_of
+from platform.population.draws import generator, named_draws, shuffled_rows
 from platform.workers import Workers
 
 
@@ -31,15 +27,15 @@ class LocalityLearner(Learner):
         squares(self.task.features, self.config.side)  # raises where they are no pictures
         state, width = member.state, self.task.semantics.shape[1]
         if state:
-            weights = {name: t.to(workers.device, copy=True) for name, t in _named(state, "weights").items()}
+            weights = {name: t.to(workers.device, copy=True) for name, t in tensors_of(state, "weights").items()}
             self.network = network_of(self.config, width, weights)
         else:
             self.network = fresh_network(self.config, width, self.seed).to(workers.device)
         self.text = self.task.semantics[: len(self.task.seen)].to(workers.device)
         self.epoch = int(state["epoch"]) if state else 0
         self.alive = bool(state["alive"]) if state else True
-        self.policy = {name: t.to(workers.device) for name, t in _named(state, "policy").items()} if state else {}
-        self.optimiser = self._optimiser(_named(state, "momentum") if state else {})
+        self.policy = {name: t.to(workers.device) for name, t in tensors_of(state, "policy").items()} if state else {}
+        self.optimiser = self._optimiser(tensors_of(state, "momentum") if state else {})
         self.second_stage: PolicyTraining | None = None
         self.fixed: dict[str, Tensor] | None = None  # the network's weights, once they no longer change
 
@@ -103,15 +99,14 @@ class LocalityLearner(Learner):
     def _train_network(self) -> dict[str, float]:
         """An epoch of stage I: cells at random, T steps, no early end."""
         config, network, workers = self.config, self.network, self.workers
-        size, world, rank = config.batch_size, workers.world_size, workers.rank
         for group in self.optimiser.param_groups:
             group["lr"] = group["first"] * 0.1 ** (self.epoch // config.decay_epochs)
-        rows = shuffled_rows(len(self.task.labels), size, generator(self.seed, "shuffle", self.epoch))
-        rows = rows[:, size * rank // world : size * (rank + 1) // world]  # this worker's share of each batch
+        draw = generator(self.seed, "shuffle", self.epoch)
+        rows = shuffled_rows(len(self.task.labels), config.batch_size, draw)[:, workers.share(config.batch_size)]
         names = LOSSES if network.cells else LOSSES[:1]
         totals = torch.zeros(len(names) + 1, device=workers.device)
         network.train()
-        with torch.enable_grad(), _named_draws(workers.device, self.seed, "epoch", self.epoch, rank):
+        with torch.enable_grad(), named_draws(workers.device, self.seed, "epoch", self.epoch, workers.rank):
             for batch in rows:
                 pictures = augmented(self._pictures(batch), config.side, config.smallest_crop)
                 labels = self.task.labels[batch].to(workers.device)
@@ -126,7 +121,7 @@ class LocalityLearner(Learner):
                     clip_grad_norm_(network.parameters(), config.gradient_cut)
                 self.optimiser.step()
                 totals += torch.cat([terms.detach(), right.float().mean()[None]])
-        if world > 1:  # each worker's batch normalisation has seen its own share
+        if workers.world_size > 1:  # each worker's batch normalisation has seen its own share
             workers.average([buffer for buffer in network.buffers() if buffer.is_floating_point()])
         means = workers.average([totals])[0] / len(rows)
         return dict(zip((*names, "accuracy"), means.tolist(), strict=True))
@@ -146,17 +141,5 @@ class LocalityLearner(Learner):
         return squares(self.task.features[rows.to(self.task.features.device)], self.config.side)
 
 
-@contextmanager
-def _named_draws(device: torch.device, *names: object) -> Iterator[None]:
-    """All that draws from torch's own generators, as torchvision and dropout do, draws what the names say."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(int(torch.randint(1 << 62, (), generator=generator(*names))))
-        yield
-
-
 def _copied(network: torch.nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-
-
-def _named(state: Any, kind: str) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{kind}."): t for name, t in state.items() if name.startswith(f"{kind}.")}

@@ -4,8 +4,7 @@ A subclass states the module, its loss and its scores; CONTRIBUTING.md has a who
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -15,8 +14,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from platform.configuration import searched
-from platform.method import Learner, LearnerMethod, Member, MethodConfig, Model
-from platform.population.draws import generator, shuffled_rows
+from platform.method import Learner, LearnerMethod, Member, MethodConfig, Model, tensors_of
+from platform.population.draws import generator, named_draws, shuffled_rows
 from platform.workers import Workers
 
 
@@ -75,13 +74,12 @@ class ModuleMethod(LearnerMethod):
         return _ModuleLearner(self, member, workers)
 
     def restored(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Model:
-        weights = {name.removeprefix("weights."): t for name, t in tensors.items() if name.startswith("weights.")}
         common = {name: values[name] for name in ("seen", "unseen", "combination")}
         return ModuleModel(
             **common,
             method=self,
             config=self.Config(**values["config"]),
-            weights=weights,
+            weights=tensors_of(tensors, "weights"),
             semantics=tensors["semantics"],
             features=values["features"],
         )
@@ -144,15 +142,15 @@ class _ModuleLearner(Learner):
         self.method, self.config, self.seed, self.workers = method, member.config, member.seed, workers
         self.names, self.task = (member.task.seen, member.task.unseen), member.task.to(workers.device)
         state = member.state or {}
-        with _named_draws(workers.device, self.seed, "weights"):
+        with named_draws(workers.device, self.seed, "weights"):
             self.module = method.module(self.config, self.task.features.shape[1], self.task.semantics.shape[1])
         self.module.to(workers.device)
         self.optimiser = method.optimiser(self.module, self.config)
         self.first_rates = [group["lr"] for group in self.optimiser.param_groups]
         self.epoch, self.alive = int(state.get("epoch", 0)), bool(state.get("alive", True))
         if state:
-            self.module.load_state_dict(_named(state, "module"))
-            self._load_optimiser(_named(state, "optimiser"))
+            self.module.load_state_dict(tensors_of(state, "module"))
+            self._load_optimiser(tensors_of(state, "optimiser"))
 
     def train_epoch(self) -> dict[str, float]:
         if not self.alive:
@@ -165,7 +163,7 @@ class _ModuleLearner(Learner):
         rows = shuffled_rows(len(task.labels), config.batch_size, draw)[:, self.workers.share(config.batch_size)]
         totals: dict[str, Tensor] = {}
         self.module.train()
-        with torch.enable_grad(), _named_draws(self.workers.device, self.seed, "epoch", self.epoch):
+        with torch.enable_grad(), named_draws(self.workers.device, self.seed, "epoch", self.epoch):
             for own in rows:
                 batch = Batch(task.features[own], task.labels[own], task.semantics[: len(task.seen)])
                 losses = self.method.loss(self.module, batch, config)
@@ -210,15 +208,3 @@ class _ModuleLearner(Learner):
             number, name = key.split(".", 1)
             values.setdefault(int(number), {})[name] = tensor.clone()
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": values})
-
-
-@contextmanager
-def _named_draws(device: torch.device, *names: object) -> Iterator[None]:
-    """What draws from torch's own generators, as initialisers and dropout do, draws what the names say."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(int(torch.randint(1 << 62, (), generator=generator(*names))))
-        yield
-
-
-def _named(state: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{kind}."): t for name, t in state.items() if name.startswith(f"{kind}.")}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from platform.learning.training_data import TrainingData
-from platform.method import Member, Population
+from platform.method import Member, Population, tensors_of
 from platform.population.adam import PopulationAdam
 from platform.population.graphs import Replayed
 from platform.population.layers import Layout, StackedLayers
@@ -34,7 +34,7 @@ class StackedPopulation(Population):
         self.device = workers.device
         self.widths = [self.widths_of(m) for m in members]
         weights = [
-            _named(s, "parameter") if s else self.initial_weights(m) for m, s in zip(members, states, strict=True)
+            tensors_of(s, "parameter") if s else self.initial_weights(m) for m, s in zip(members, states, strict=True)
         ]
         self.layers = StackedLayers(self.layout, self.widths, weights, workers.device)
         self.data = TrainingData(members, workers.device)
@@ -102,7 +102,3 @@ class StackedPopulation(Population):
         for member, state in enumerate(states):
             for i, name in enumerate(names if state else ()):
                 optimiser.steps[i, member] = state[f"steps.{name}"]
-
-
-def _named(state: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{kind}."): t for name, t in state.items() if name.startswith(f"{kind}.")}

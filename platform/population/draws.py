@@ -1,6 +1,8 @@
 """Random draws that a seed names: what is drawn depends on the names alone, never on what was drawn before."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -13,6 +15,14 @@ def generator(*names: object, device: torch.device | str = "cpu") -> torch.Gener
     """
     digest = hashlib.sha256(repr(names).encode()).digest()
     return torch.Generator(device=device).manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+@contextmanager
+def named_draws(device: torch.device, *names: object) -> Iterator[None]:
+    """What draws from torch's own generators, as initialisers, dropout and torchvision do, draws what the names say."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(int(torch.randint(1 << 62, (), generator=generator(*names))))
+        yield
 
 
 def shuffled_rows(count: int, batch_size: int, draw: torch.Generator, steps: int | None = None) -> Tensor:

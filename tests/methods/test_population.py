@@ -4,11 +4,10 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from threading import Barrier
 
 import pytest
 import torch
-from training_loop import fitted_until
+from training_loop import Meeting, fitted_until
 
 from methods.sadvae import method
 from platform.learning.training_data import TrainingData
@@ -192,17 +191,11 @@ def test_a_population_does_not_hold_the_states_that_it_came_from(member):
 
 def trained_by_workers(members, epochs, count):
     """Each worker's run; workers are threads here."""
-    given, barrier = [None] * count, Barrier(count, timeout=60)
+    meeting = Meeting(count)
 
     class Worker(Until):
         def average(self, gradients):
-            given[self.rank] = [gradient.clone() for gradient in gradients]
-            barrier.wait()
-            means = [torch.stack(parts).mean(dim=0) for parts in zip(*given, strict=True)]
-            barrier.wait()
-            for gradient, mean in zip(gradients, means, strict=True):
-                gradient.copy_(mean)
-            return gradients
+            return meeting.average(self.rank, gradients)
 
     def work(rank):
         run = Worker(epochs, rank=rank, world_size=count)

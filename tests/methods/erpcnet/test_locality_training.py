@@ -1,11 +1,10 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from threading import Barrier
 
 import pytest
 import torch
 from made_erpcnet import ALONE, SMALL, config, fitted, make_task, network
-from training_loop import OneEpoch, fitted_until
+from training_loop import Meeting, OneEpoch, fitted_until
 
 from methods import erpcnet
 from methods.erpcnet import ERPCNetConfig
@@ -40,7 +39,7 @@ def test_data_parallel_workers_share_batches_and_stay_together(monkeypatch):
     own = config(backbone="resnet18", frozen_blocks=4, kernel=1, steps=2, epochs=2)
     # workers are threads here, with one generator of torch's between them: both are given the same start
     member = Member(task, own, 0, erpcnet.method.learner(Member(task, own, 0), ALONE).state())
-    given, barrier = [None, None], Barrier(2, timeout=60)
+    meeting = Meeting(2)
 
     taken, pictures = [[], []], LocalityLearner._pictures
 
@@ -54,13 +53,7 @@ def test_data_parallel_workers_share_batches_and_stay_together(monkeypatch):
         world_size = 2
 
         def average(self, gradients):
-            given[self.rank] = [gradient.clone() for gradient in gradients]
-            barrier.wait()
-            means = [torch.stack(parts).mean(dim=0) for parts in zip(*given, strict=True)]
-            barrier.wait()
-            for gradient, mean in zip(gradients, means, strict=True):
-                gradient.copy_(mean)
-            return gradients
+            return meeting.average(self.rank, gradients)
 
     def work(rank):
         run = Worker(2)
