@@ -6,20 +6,16 @@ distributions (distribution alignment, L_DA): L = L_VAE + γ L_CA + δ L_DA, whe
 three weights warm up over the epochs.
 
 Sizes, schedules and what the paper leaves open are the released code's: layers start Xavier-uniform with gain 0.5, Adam
-is AMSGrad, and losses are sums over elements. Over the batch they are means here, where the code has sums; Adam sees no
-difference. Latents are drawn as the code draws them too, with σ = exp(log σ²) and by one normal number a sample: the
-weights of its losses were found with that. With σ = exp(½ log σ²) and a number for each dimension, as the paper's text
-reads (preset `paper`), the same weights leave the latents almost nothing of the features: on 2048 non-negative
-dimensions under min-max, as its authors scale them, all unseen samples become one class, and Animals with Attributes
-falls from 34 to 22 %.
+is AMSGrad, and losses are sums over elements (means over the batch here, which Adam cannot tell from the code's sums).
+Latents are drawn as the code draws them too, with σ = exp(log σ²) and by one normal number a sample: the weights of its
+losses were found with that. With the paper's σ = exp(½ log σ²) and a number for each dimension (preset `paper`), the
+same weights leave the latents almost nothing of the features: on 2048 non-negative dimensions under min-max, Animals
+with Attributes falls from 34 to 22 %. A warm-up's start and end are shares of the epochs.
 
 The classifiers are trained as in the code, by passes in batches of 32. How many is a number for each of its data sets,
-found on validation classes: 21 to 33 for the one over all classes, 22 to 39 for the unseen ones alone. It matters, and
-more so the smaller the latents are: too few leave seen samples to the unseen classes, which have twice as many latents,
-and under `noise=sample`, where latents of different classes hardly overlap, too many do the opposite.
-classifier_fit=penalised depends on neither.
-
-A warm-up's start and end are shares of the epochs, so that they keep their places where a user trains for fewer.
+found on validation classes (21 to 33 for the one over all classes, 22 to 39 for the unseen ones alone), and it matters:
+too few leave seen samples to the unseen classes, which have twice as many latents, and under `noise=sample`, where
+latents of different classes hardly overlap, too many do the opposite. classifier_fit=penalised depends on neither.
 
 Its GZSL is combination=joint: one classifier over all classes, trained on latents of the seen classes' features and of
 the unseen classes' text. SynSE and SA-DVAE put it behind SynSE's gate to compare; the other combinations are that.
@@ -31,7 +27,7 @@ cycles, which this module does not: `methods.synse` with parts=single is the sam
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -39,14 +35,15 @@ from pydantic import Field
 from torch import Tensor
 
 from methods.accelerated.cadavae import AcceleratedCADAVAE
-from methods.latents import classifiers_on, drawn, rows_of_classes
-from methods.models import WeightsModel, check_seen_classifier, seen_classifiers
+from methods.latents import LatentModel, drawn, rows_of_classes, with_classifier
+from methods.models import SYNSES_GATE, SeenClassifierConfig, check_seen_classifier, seen_classifiers
 from methods.vae import Latent, wasserstein
 from platform.errors import InputError
-from platform.learning.stated import Batch, Network, StatedConfig, StatedMethod, Trained
-from platform.method import PAPERS_GATE, Member
+from platform.learning.batch import Batch
+from platform.learning.stated import AcceleratedConfig, Network, StatedMethod, Trained
+from platform.method import Member
 from platform.population.draws import generator
-from platform.population.layers import Layout, xavier
+from platform.population.layers import Layout, xavier_start
 from platform.population.schedules import warm_up
 from platform.zeroshot.classifiers import Adam, Penalised, SoftmaxClassifier, Training
 from platform.zeroshot.task import Task
@@ -82,14 +79,11 @@ _COMPARISON = {  # SynSE's, where it is the same for all data sets
     "classifier_passes": 300,
     "classifier_batch_size": 0,
     "classifier_beta_1": 0.9,
-    "seen_classifier": "logits",
-    **PAPERS_GATE,
-    "combination": "hard",
-    "gate_balanced": False,
+    **SYNSES_GATE,
 }
 
 
-class CADAVAEConfig(StatedConfig):
+class CADAVAEConfig(SeenClassifierConfig, AcceleratedConfig):
     """Hyperparameters of CADA-VAE; the defaults are its released code's."""
 
     z: int = Field(64, ge=1, description="width of the latents (released)")
@@ -131,14 +125,8 @@ class CADAVAEConfig(StatedConfig):
     classifier_learning_rate: float = Field(1e-3, gt=0, description="of the classifiers' Adam (released)")
     classifier_beta_1: float = Field(0.5, ge=0, lt=1, description="of the classifiers' Adam (released)")
     classifier_c: float = Field(
-        0.1,
-        gt=0,
-        description="inverse L2 penalty of classifier_fit=penalised (scikit-learn's C, on standardised latents)",
+        0.1, gt=0, description="inverse L2 penalty of the latter on standardised latents (scikit-learn's C; ours)"
     )
-    seen_classifier: Literal["features", "logits"] = Field(
-        "features", description="seen scores of the gate: a softmax layer on the features, or given logits (SynSE, 2.5)"
-    )
-    seen_classifier_c: float = Field(1.0, gt=0, description="inverse L2 penalty of that layer (scikit-learn's C)")
     combination: Literal["joint", "hard", "soft", "stacking"] = Field(
         "joint",
         description="joint: one classifier over all classes (its own), a hard or soft gate (as SynSE and SA-DVAE "
@@ -153,7 +141,7 @@ class CADAVAEConfig(StatedConfig):
 
 
 @dataclass(frozen=True)
-class CADAVAEModel(WeightsModel):
+class CADAVAEModel(LatentModel):
     """A trained CADA-VAE of one member. classifiers: `unseen`, and `seen` for the gate.
 
     kept: under combination=joint, `seen_latents` (S, joint_seen_samples, z) of the seen classes' features. On these and
@@ -171,31 +159,22 @@ class CADAVAEModel(WeightsModel):
 
     def encoded(self, modality: Literal["x", "y"], inputs: Tensor) -> Tensor:
         """(…, 2·z) means and log-variances of features `x` or class text `y` (…, width)."""
-        hidden = self.layer(f"encoder_{modality}_1", inputs).relu() if self.config.hidden else inputs
-        return self.layer(f"encoder_{modality}_2", hidden)
-
-    def unseen_scores(self, x: Tensor) -> Tensor:
-        return self.classifiers["unseen"].log_probabilities(self.latent(x))
-
-    def sides(self, x: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if self.config.combination != "joint":
-            return super().sides(x, logits)
-        scores = self.joint_classifier.log_probabilities(self.latent(x))
-        return scores[:, : len(self.seen)], scores[:, len(self.seen) :]
+        return _through(self.layer, f"encoder_{modality}", inputs, self.config)
 
     @cached_property
-    def joint_classifier(self) -> SoftmaxClassifier:
-        """Over all classes, the seen ones first."""
-        if "joint" in self.classifiers:
-            return self.classifiers["joint"]
+    def joint_classifier(self) -> SoftmaxClassifier | None:
+        if "joint" in self.classifiers or "seen_latents" not in self.kept:
+            return self.classifiers.get("joint")
         blocks = [self.kept["seen_latents"], _of_text(self, self.config.joint_unseen_samples, "joint latents")]
-        return _classifiers([self], [blocks], "joint classifier", [self.config.joint_passes])[0]
+        training = _training(self.config, self.config.joint_passes)
+        return with_classifier([self], [blocks], "joint", [training])[0].classifiers["joint"]
 
     def all_classifiers(self) -> Mapping[str, SoftmaxClassifier]:
-        return self.classifiers | ({"joint": self.joint_classifier} if "seen_latents" in self.kept else {})
+        return self.classifiers | ({"joint": self.joint_classifier} if self.joint_classifier else {})
 
     def refitted(self) -> Self:
-        return _with_classifiers([self])[0]
+        kept = {name: own for name, own in self.classifiers.items() if name != "joint"}
+        return _with_classifiers([replace(self, classifiers=kept)])[0]
 
 
 class CADAVAE(StatedMethod):
@@ -230,48 +209,43 @@ class CADAVAE(StatedMethod):
         return {"features": task.features.shape[1], "text": task.semantics.shape[1], "z": config.z, **hidden}
 
     def start(self, member: Member, widths: Mapping[str, int]) -> dict[str, Tensor]:
-        """Means and log-variances start by themselves; biases start at zero."""
-        draw, weights = generator(member.seed, "weights"), {}
-        for layer, ((rows,), columns) in self.layers(member.config).items():
-            weights[layer] = torch.cat([xavier(widths[rows], widths[part], 0.5, draw) for part in columns], dim=1)
-            weights[f"{layer}_bias"] = torch.zeros(1, weights[layer].shape[1])
-        return weights
+        return xavier_start(self.layers(member.config), widths, 0.5, generator(member.seed, "weights"))
 
     def parts_of_noise(self, config: CADAVAEConfig) -> dict[str, Sequence[str]]:
         return {"": ("z", "z")}
 
-    def encoded(self, network: Network, batch: Batch, config: CADAVAEConfig) -> tuple[Latent, Latent]:
+    def encoded(self, network: Network, batch: Batch) -> tuple[Latent, Latent]:
         """Draws from the posteriors of the features and of the class text."""
-        return tuple(
-            self._drawn(_through(network, f"encoder_{modality}", inputs, config), noise, batch)
-            for modality, inputs, noise in zip("xy", (batch.x, batch.y), batch.noise.chunk(2, dim=-1), strict=True)
-        )
 
-    def losses(
-        self,
-        network: Network,
-        batch: Batch,
-        encoded: tuple[Latent, Latent],
-        wanted: frozenset[str],
-        config: CADAVAEConfig,
-    ) -> dict[str, Tensor]:
+        def drawn(modality: str, inputs: Tensor, noise: Tensor) -> Latent:
+            latent = Latent.sample(_through(network, f"encoder_{modality}", inputs, batch.config), noise)
+            released = partial(torch.addcmul, latent.mean, latent.variance, noise)  # σ = exp(log σ²)
+            return replace(latent, z=batch.fields.chosen("deviation", {"paper": latent.z, "released": released}))
+
+        noise_x, noise_y = batch.noise.chunk(2, dim=-1)
+        return drawn("x", batch.x, noise_x), drawn("y", batch.y, noise_y)
+
+    def losses(self, network: Network, batch: Batch, encoded: tuple[Latent, Latent]) -> dict[str, Tensor]:
         """The terms of L = L_VAE + γ L_CA + δ L_DA, each (…,)."""
         x, y = encoded
 
         def error(modality: str, latent: Tensor, target: Tensor) -> Tensor:
-            difference = _through(network, f"decoder_{modality}", latent, config) - target
-            squared = difference.square().sum(dim=-1).mean(dim=-1)
-            found = batch.choices.where("reconstruction", "mean", lambda: squared / target.shape[-1], squared)
-            return batch.choices.where("reconstruction", "l1", lambda: difference.abs().sum(dim=-1).mean(dim=-1), found)
+            difference = _through(network, f"decoder_{modality}", latent, batch.config) - target
+            cases = {
+                "l1": lambda: difference.abs().sum(dim=-1).mean(dim=-1),
+                "l2": lambda: difference.square().sum(dim=-1).mean(dim=-1),
+                "mean": lambda: difference.square().mean(dim=(-2, -1)),
+            }
+            return batch.fields.chosen("reconstruction", cases)
 
         terms = {
             "reconstruction": error("x", x.z, batch.x) + error("y", y.z, batch.y),  # L_VAE
             "kl_x": x.divergence,
             "kl_y": y.divergence,
         }
-        if "cross_reconstruction" in wanted:  # L_CA
+        if "cross_reconstruction" in batch.wanted:  # L_CA
             terms["cross_reconstruction"] = error("x", y.z, batch.x) + error("y", x.z, batch.y)
-        if "distance" in wanted:  # L_DA
+        if "distance" in batch.wanted:  # L_DA
             terms["distance"] = wasserstein(x, y)
         return terms
 
@@ -305,14 +279,6 @@ class CADAVAE(StatedMethod):
                 if end < start:
                     raise InputError(f"{name}_end={end}: its warm-up starts at {start}; must not be below that")
 
-    def _drawn(self, head: Tensor, noise: Tensor, batch: Batch) -> Latent:
-        """z = mean + σ·noise, with the released code's σ = exp(log σ²) for members that want it."""
-        latent = Latent.sample(head, noise)
-        z = batch.choices.where(
-            "deviation", "released", lambda: torch.addcmul(latent.mean, latent.variance, noise), latent.z
-        )
-        return replace(latent, z=z)
-
 
 method = CADAVAE()
 
@@ -326,21 +292,8 @@ def _through(network: Network, name: str, inputs: Tensor, config: CADAVAEConfig)
 def _with_classifiers(models: Sequence[CADAVAEModel]) -> list[CADAVAEModel]:
     """The models with classifiers of their unseen classes."""
     latents = [[_of_text(model, model.config.classifier_samples, "latents")] for model in models]
-    passes = [model.config.classifier_passes for model in models]
-    found = _classifiers(models, latents, "unseen classifier", passes)
-    kept = [{name: c for name, c in model.classifiers.items() if name == "seen"} for model in models]
-    return [replace(m, classifiers=k | {"unseen": u}) for m, k, u in zip(models, kept, found, strict=True)]
-
-
-def _classifiers(
-    models: Sequence[CADAVAEModel], latents: Sequence[Sequence[Tensor]], purpose: str, passes: Sequence[int]
-) -> list[SoftmaxClassifier]:
-    return classifiers_on(
-        latents,
-        [_training(model.config, count) for model, count in zip(models, passes, strict=True)],
-        [False] * len(models),
-        [generator(model.seed, purpose) for model in models],
-    )
+    trainings = [_training(model.config, model.config.classifier_passes) for model in models]
+    return with_classifier(models, latents, "unseen", trainings)
 
 
 def _training(config: CADAVAEConfig, passes: int) -> Training:

@@ -26,20 +26,17 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, one_hot
 
-from methods.compatibility import (
-    SYNSES_GATE,
-    CompatibilityConfig,
-    CompatibilityModel,
-    CompatibilityPopulation,
-    check_members,
-)
+from methods.compatibility import CompatibilityConfig, CompatibilityMethod, CompatibilityModel
+from methods.models import SYNSES_GATE
 from platform.errors import InputError
-from platform.method import Member, Method, Population
+from platform.learning.batch import Batch
+from platform.learning.stated import Network
+from platform.method import Member
 from platform.population.draws import generator
-from platform.population.layers import stacked_product, uniform
-from platform.workers import Workers
+from platform.population.layers import Layout, stacked_product, uniform_start
+from platform.zeroshot.task import Task
 
 _PARTS = ("verb", "noun")
 
@@ -84,13 +81,14 @@ class JPoSEModel(CompatibilityModel):
         return self.embeddings(x)["joint"] @ places.T
 
 
-class JPoSE(Method):
+class JPoSE(CompatibilityMethod):
     """The method; see the module."""
 
     Config = JPoSEConfig
     Model = JPoSEModel
     data_parallel = "shares"
     pack_by = ("batch_size", "text_layers")
+    loss_names = ("verb", "noun", "joint", "within")
     citation = """@inproceedings{wray2019fine,
   title = {Fine-Grained Action Retrieval through Multiple Parts-of-Speech Embeddings},
   author = {Wray, Michael and Larlus, Diane and Csurka, Gabriela and Damen, Dima},
@@ -105,108 +103,78 @@ class JPoSE(Method):
     def text_parts(self, config: JPoSEConfig) -> tuple[str, ...]:
         return _PARTS
 
-    def population(self, members: Sequence[Member], workers: Workers) -> Population:
-        """Members that train side by side. They share `pack_by`; task, seed and every other field may differ.
+    def layers(self, config: JPoSEConfig) -> Layout:
+        layers = {}
+        for part in _PARTS:
+            layers[f"{part}_x"] = (("features",), ("width",))
+            if config.text_layers == 2:
+                layers[f"{part}_y_1"] = (("text",), ("hidden",))
+            layers[f"{part}_y"] = (("hidden" if config.text_layers == 2 else "text",), ("width",))
+        return layers | {f"joint_{side}": (("width", "width"), ("joint",)) for side in "xy"}
 
-        Raises InputError where the class text is no verb and noun, given logits are wanted and there are none.
-        """
+    def widths(self, task: Task, config: JPoSEConfig) -> dict[str, int]:
+        own = {name: getattr(config, name) for name in ("width", "joint", "hidden")}
+        return {"features": task.features.shape[1], "text": task.semantics.shape[1] // 2, **own}
+
+    def start(self, member: Member, widths: Mapping[str, int]) -> dict[str, Tensor]:
+        return uniform_start(self.layers(member.config), widths, generator(member.seed, "weights"))
+
+    def weights(self, config: JPoSEConfig, epoch: int, steps: int) -> dict[str, Tensor]:
+        values = zip(self.loss_names, (1.0, 1.0, config.joint_weight, config.within), strict=True)
+        return {name: torch.full((steps,), value) for name, value in values}
+
+    def decay(self, config: JPoSEConfig, layer: str) -> float:
+        return config.joint_decay if layer.startswith("joint_") else 0.0
+
+    def of_classes(self, network: Network, text: Tensor) -> dict[str, Tensor]:
+        """Which classes share a verb, and a noun: (…, S) numbers that are equal for these."""
+        return {part: _words(own) for part, own in zip(_PARTS, text.chunk(2, dim=-1), strict=True)}
+
+    def losses(self, network: Network, batch: Batch, encoded: None) -> dict[str, Tensor]:
+        """Across the modalities, in each space, and within the visual one, in the first two together; each (…,)."""
+        text = batch.seen.text
+        visual, textual = _visual(network, batch.x), _textual(network, text, batch.config.text_layers)
+        terms = {space: _across(visual[space], textual[space], batch) for space in self.loss_names[:3]}
+        within = [_within(visual[part], batch.seen.made[part].gather(-1, batch.labels), batch) for part in _PARTS]
+        return {**terms, "within": sum(within)}
+
+    def check(self, members: Sequence[Member]) -> None:
+        """Raises InputError where the class text is no verb and noun, or logits are wanted and missing."""
+        super().check(members)
         for member in members:
             if (width := member.task.semantics.shape[1]) % 2:
                 raise InputError(
                     f"class text {width} wide is no verb and noun; --text verb+noun --combine concatenate gives them"
                 )
-        check_members(members)
-        return _Population(members, workers)
 
 
 method = JPoSE()
 
 
-class _Population(CompatibilityPopulation):
-    """JPoSE's members; see `platform.learning.stacked`. Slopes are autograd's."""
+def _across(places: Tensor, classes: Tensor, batch: Batch) -> Tensor:
+    """(…,) mean hinge losses. places: (…, batch, width), classes: (…, S, width)."""
+    own = one_hot(batch.labels, classes.shape[-2]).to(places.dtype)  # (…, batch, S)
+    others = batch.fields.chosen("negatives", {"moved": classes, "fixed": classes.detach})
+    mine = stacked_product(own, classes)  # (…, batch, width)
+    right = (places * mine).sum(dim=-1, keepdim=True)
+    margin = batch.fields.number("margin")[..., None, None]
+    beyond = (margin + stacked_product(places, others.mT) - right).relu()
+    value = (beyond * (1 - own) * batch.seen.exist[..., None, :]).sum(dim=(-2, -1))
+    pull = (places.detach() * (mine.detach() - mine)).sum(dim=(-2, -1))  # zero, but for its gradient
+    pull = batch.fields.chosen("negatives", {"moved": lambda: torch.zeros_like(pull), "fixed": pull})
+    return (value + pull) / own.shape[-2]
 
-    losses = ("verb", "noun", "joint", "within")
-    Model = JPoSEModel
 
-    def __init__(self, members: Sequence[Member], workers: Workers) -> None:
-        self.text_layers = members[0].config.text_layers
-        self.layout = {}
-        for part in _PARTS:
-            self.layout[f"{part}_x"] = (("features",), ("width",))
-            if self.text_layers == 2:
-                self.layout[f"{part}_y_1"] = (("text",), ("hidden",))
-            self.layout[f"{part}_y"] = (("hidden" if self.text_layers == 2 else "text",), ("width",))
-        self.layout |= {f"joint_{side}": (("width", "width"), ("joint",)) for side in "xy"}
-        super().__init__(members, workers)
-        # (members, S) which classes share a verb, and a noun
-        self.words = [torch.stack([_words(part) for part in self.text.chunk(2, dim=2)[p]]) for p in range(2)]
-        self.margin, self.within, self.joint_weight, self.decay = (
-            self.numbers(name) for name in ("margin", "within", "joint_weight", "joint_decay")
-        )
-        self.moved = torch.tensor([c.negatives == "moved" for c in self.configs], device=self.device)[:, None, None]
+def _within(places: Tensor, words: Tensor, batch: Batch) -> Tensor:
+    """(…,) mean triplet losses with each sample's hardest positive and negative, taken as they are.
 
-    def widths_of(self, member: Member) -> dict[str, int]:
-        config, task = member.config, member.task
-        own = {name: getattr(config, name) for name in ("width", "joint", "hidden")}
-        return {"features": task.features.shape[1], "text": task.semantics.shape[1] // 2, **own}
-
-    def initial_weights(self, member: Member) -> dict[str, Tensor]:
-        widths, draw = self.widths_of(member), generator(member.seed, "weights")
-        weights = {}
-        for layer, parts in self.layout.items():
-            rows, columns = (sum(widths[part] for part in several) for several in parts)
-            weights[layer] = uniform(rows, rows, columns, draw)
-            weights[f"{layer}_bias"] = uniform(rows, 1, columns, draw)
-        return weights
-
-    def differentiate(self, x: Tensor, labels: Tensor, rows: Tensor) -> Tensor:
-        names = list(self.layers.parameters)
-        with torch.enable_grad():
-            leaves = {name: self.layers.parameters[name].detach().requires_grad_() for name in names}
-            terms = self._terms(leaves, x, labels)
-            weights = torch.stack([torch.ones_like(self.within)] * 2 + [self.joint_weight, self.within])
-            slopes = torch.autograd.grad((terms * weights).sum(), [leaves[name] for name in names])
-        for name, slope in zip(names, slopes, strict=True):
-            self.layers.gradients[name].copy_(slope)
-            if name.startswith("joint_"):
-                self.layers.gradients[name].addcmul_(self.layers.parameters[name], self.decay[:, None, None])
-        return terms.detach()
-
-    def _terms(self, weights: Mapping[str, Tensor], x: Tensor, labels: Tensor) -> Tensor:
-        """`losses` (4, members). x: (members, batch, D); labels: (members, batch)."""
-
-        def layer(name: str, inputs: Tensor) -> Tensor:
-            return stacked_product(inputs, weights[name]) + weights[f"{name}_bias"]
-
-        visual, textual = _visual(layer, x), _textual(layer, self.text, self.text_layers)
-        own = torch.nn.functional.one_hot(labels, self.text.shape[1]).to(x.dtype)  # (members, batch, S)
-        across = [self._across(visual[space], textual[space], own) for space in (*_PARTS, "joint")]
-        within = sum(
-            self._within(visual[part], words.gather(1, labels)) for part, words in zip(_PARTS, self.words, strict=True)
-        )
-        return torch.stack([*across, within])
-
-    def _across(self, places: Tensor, classes: Tensor, own: Tensor) -> Tensor:
-        """(members,) mean hinge losses. places: (members, batch, width), classes: (members, S, width)."""
-        others = torch.where(self.moved, classes, classes.detach())
-        scores = stacked_product(places, others.transpose(1, 2))
-        mine = stacked_product(own, classes)  # (members, batch, width)
-        right = (places * mine).sum(dim=2, keepdim=True)
-        beyond = (self.margin[:, None, None] + scores - right).relu()
-        value = (beyond * (1 - own) * self.is_class[:, None, :]).sum(dim=(1, 2))
-        pull = (places.detach() * (mine.detach() - mine)).sum(dim=(1, 2))  # zero, but for its slope
-        return (value + torch.where(self.moved[:, 0, 0], 0.0, pull)) / own.shape[1]
-
-    def _within(self, places: Tensor, words: Tensor) -> Tensor:
-        """(members,) mean triplet losses with each sample's hardest positive and negative, taken as they are.
-
-        places: (members, batch, width); words: (members, batch), equal for samples of one verb, or noun.
-        """
-        near = stacked_product(places, places.detach().transpose(1, 2))
-        same = words[:, :, None] == words[:, None, :]
-        positive = near.masked_fill(~same, torch.inf).amin(dim=2)
-        negative = near.masked_fill(same, -torch.inf).amax(dim=2)
-        return (self.margin[:, None] + negative - positive).relu().mean(dim=1)
+    places: (…, batch, width); words: (…, batch), equal for samples of one verb, or noun.
+    """
+    near = stacked_product(places, places.detach().mT)
+    same = words[..., :, None] == words[..., None, :]
+    positive = near.masked_fill(~same, torch.inf).amin(dim=-1)
+    negative = near.masked_fill(same, -torch.inf).amax(dim=-1)
+    return (batch.fields.number("margin")[..., None] + negative - positive).relu().mean(dim=-1)
 
 
 def _visual(layer: Any, x: Tensor) -> dict[str, Tensor]:
@@ -232,5 +200,6 @@ def _textual(layer: Any, semantics: Tensor, layers: int) -> dict[str, Tensor]:
 
 
 def _words(text: Tensor) -> Tensor:
-    """(S,) numbers, equal for classes whose vectors are. text: (S, T)."""
-    return torch.unique(text, dim=0, return_inverse=True)[1]
+    """(…, S) numbers, equal for classes whose vectors are: the first such class. text: (…, S, T)."""
+    same = (text[..., :, None, :] == text[..., None, :, :]).all(dim=-1)
+    return same.to(torch.uint8).argmax(dim=-1)

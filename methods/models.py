@@ -2,14 +2,34 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from platform.errors import InputError
-from platform.method import Member, MethodConfig, Model, tensors_of
+from platform.method import PAPERS_GATE, Member, MethodConfig, Model, tensors_of
 from platform.zeroshot.classifiers import SoftmaxClassifier, fit_on_task
+
+# SynSE's (Section 2.6), for the presets that have its values
+SYNSES_GATE: Mapping[str, Any] = {
+    "seen_classifier": "logits",
+    **PAPERS_GATE,
+    "combination": "hard",
+    "gate_balanced": False,
+}
+
+
+class SeenClassifierConfig(MethodConfig):
+    """Fields of what scores the seen classes, for methods that leave it to another classifier."""
+
+    seen_classifier: Literal["features", "logits"] = Field(
+        "features",
+        description="seen scores: a softmax layer fitted on the features, or the extractor's own, whose logits the "
+        "data set then brings (SynSE, 2.5)",
+    )
+    seen_classifier_c: float = Field(1.0, gt=0, description="inverse L2 penalty of that layer (scikit-learn's C)")
 
 
 @dataclass(frozen=True)
@@ -45,7 +65,7 @@ class WeightsModel(Model):
         return torch.log_softmax(logits, dim=1)
 
     def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
-        if self.config.seen_classifier == "logits":
+        if "seen" not in self.classifiers:
             return self.scores_of_logits(logits)
         return self.classifiers["seen"].log_probabilities(x)
 
@@ -100,6 +120,6 @@ def seen_classifiers(member: Member, features: Tensor) -> dict[str, SoftmaxClass
 
     features: (N, D), the task's, on the device.
     """
-    if member.config.seen_classifier != "features":
+    if member.config.seen_classifier not in ("features", "logits-or-features"):
         return {}
     return {"seen": fit_on_task(member.task, features, member.config.seen_classifier_c)}

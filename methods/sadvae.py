@@ -8,14 +8,12 @@ choices. Three things the paper leaves open are taken from the code: a reconstru
 KL divergence the sum over latent dimensions, and single layers start Xavier-uniform with gain 0.5.
 
 D_T's own step is the paper's after the VAEs' step, on the latents that these were trained with, and its turns are
-counted through all epochs. discriminator=released has the code's: before the VAEs' step, on latents drawn afresh, its
-turns counted anew in each epoch, and as much on the text's latents as on the skeleton's. The code permutes both z^v and
-z^r; the pairs that this gives are those of one permutation, in another order, over which the loss is a mean.
+counted through all epochs. discriminator=released has the code's: before the VAEs' step, on latents of both modalities
+drawn afresh, its turns counted anew in each epoch. (The code permutes both z^v and z^r, which is one permutation.)
 
-C_u is fitted anew after each epoch. SynSE's 300 full-batch steps of Adam (classifier_fit=adam) end before it is fitted
-where classes lie near each other, as they do in latents with a deviation of one: on UTD-MHAD's Shift-GCN features they
-recognise 54 % (ru5) and 33 % (ru9) of the unseen clips where its least loss, lightly penalised, recognises 61 and 44
-(three seeds, twentieth epoch), in a fifth of the time. That is the default; the code's ReLU on the logits wants Adam.
+C_u is fitted anew after each epoch, to its least, lightly penalised loss. SynSE's 300 full-batch steps of Adam
+(classifier_fit=adam) end before that: on UTD-MHAD's Shift-GCN features they recognise 54 % (ru5) and 33 % (ru9) of the
+unseen clips in place of 61 and 44 (three seeds, twentieth epoch). The code's ReLU on the logits wants Adam.
 """
 
 import warnings
@@ -29,17 +27,18 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from methods.accelerated.sadvae import AcceleratedSADVAE
-from methods.latents import check_classifier, classifiers_on, training_of
-from methods.models import WeightsModel
+from methods.latents import LatentConfig, LatentModel, check_classifier, drawn, with_classifier
+from methods.models import check_seen_classifier, seen_classifiers
 from methods.outputs import warn_of_relu
 from methods.vae import LEAST_MOVEMENT, Latent, squared_error
-from platform.errors import InputError, InputWarning
-from platform.learning.stated import Batch, Network, StatedConfig, StatedMethod, Trained
+from platform.errors import InputWarning
+from platform.learning.batch import Batch
+from platform.learning.stated import Network, StatedMethod, Trained
 from platform.method import PAPERS_GATE, Member
 from platform.population.draws import generator
-from platform.population.layers import Layout, xavier
+from platform.population.layers import Layout, xavier_start
 from platform.population.schedules import epoch_progress, ramp
-from platform.zeroshot.classifiers import SoftmaxClassifier, fit_on_features, fit_on_task
+from platform.zeroshot.classifiers import SoftmaxClassifier, fit_on_features
 from platform.zeroshot.task import Task
 
 # rows and columns of each layer's matrix, part by part; an encoder's columns are its means, then its log-variances
@@ -53,7 +52,7 @@ _LAYERS: Layout = {
 }
 
 
-class SADVAEConfig(StatedConfig):
+class SADVAEConfig(LatentConfig):
     """Hyperparameters of SA-DVAE; the defaults are Table 2's for NTU-60, 55/5 split."""
 
     z_r: int = Field(160, ge=1, description="width of z_x^r and z_y (Table 2)")
@@ -72,9 +71,6 @@ class SADVAEConfig(StatedConfig):
     annealing: Literal["paper", "released"] = Field(
         "paper", description="Eq. 13, or the released code's: later ramps, text and D_T off in the first two epochs"
     )
-    noise: Literal["dimension", "sample"] = Field(
-        "dimension", description="a normal draw for each latent dimension, or one for all of a sample (released)"
-    )
     adversary: Literal["log", "probability"] = Field(
         "log", description="the encoder minimises Eq. 6, or the mean of D_T(z_x) (released)"
     )
@@ -83,64 +79,45 @@ class SADVAEConfig(StatedConfig):
         description="D_T's step: after the VAEs', on their latents, or before it, on both modalities drawn afresh, and "
         "counted anew in each epoch (released)",
     )
-    output_relu: bool = Field(False, description="ReLU on the decoders' outputs (released)")
-    classifier_relu: bool = Field(False, description="ReLU on the unseen classifier's logits (released)")
-    classifier_samples: int = Field(500, ge=1, description="latents generated for each unseen class (SynSE, 2.6)")
-    classifier_fit: Literal["penalised", "adam"] = Field(
-        "penalised",
-        description="C_u: the layer of least penalised loss (ours), or full-batch steps of Adam (SynSE, 2.6)",
-    )
-    classifier_c: float = Field(
-        0.1, gt=0, description="inverse L2 penalty of C_u on standardised latents (scikit-learn's C; ours)"
-    )
-    classifier_steps: int = Field(300, ge=1, description="of Adam, for C_u (SynSE, 2.6)")
-    classifier_learning_rate: float = Field(1e-3, gt=0, description="of C_u's Adam (SynSE, 2.6)")
     seen_classifier: Literal["features", "latent", "logits", "logits-or-features"] = Field(
         "features",
         description="input of C_s: f_x (Eq. 10), z_x^r (Table 8), or none: the extractor's logits take its place "
         "(released), which the data set must bring, or f_x where it brings none",
     )
-    seen_classifier_c: float = Field(1.0, gt=0, description="inverse L2 penalty of C_s (scikit-learn's C)")
     combination: Literal["soft", "hard", "stacking"] = Field(
         "soft", description="p(y|x) of Eq. 11, a hard gate with a chosen threshold (released), or calibrated stacking"
     )
 
 
 @dataclass(frozen=True)
-class SADVAEModel(WeightsModel):
+class SADVAEModel(LatentModel):
     """A trained SA-DVAE of one member. classifiers: C_u as `unseen`, and C_s as `seen`, unless logits are given."""
 
     Config = SADVAEConfig
 
-    def latent(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def heads(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Means of z_x^r (N, z_r) and z_x^v (N, z_v). x: (N, D)."""
         mean = self.layer("encoder_x", x).chunk(2, dim=1)[0]
         z_v = mean.shape[1] - self.config.z_r
         return mean[:, z_v:], mean[:, :z_v]
 
+    def latent(self, x: Tensor) -> Tensor:
+        return self.heads(x)[0]
+
     def latents(self, x: Tensor) -> dict[str, Tensor]:
-        z_r, z_v = self.latent(x)
+        z_r, z_v = self.heads(x)
         return {"z_r": z_r, "z_v": z_v} if z_v.shape[1] else {"z_r": z_r}
 
-    def unseen_scores(self, x: Tensor) -> Tensor:
-        return self.classifiers["unseen"].log_probabilities(self.latent(x)[0])
-
     def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
-        if "seen" not in self.classifiers:
-            return self.scores_of_logits(logits)
-        latent = self.config.seen_classifier == "latent"
-        return self.classifiers["seen"].log_probabilities(self.latent(x)[0] if latent else x)
+        return super().seen_scores(self.latent(x) if self.config.seen_classifier == "latent" else x, logits)
 
     def refitted(self) -> Self:
-        return _with_unseen_classifiers([self])[0]
+        return with_classifier([self], [[self.generated()]], "unseen")[0]
 
     def generated(self) -> Tensor:
         """(U, classifier_samples, z_r) latents of the unseen classes, from their text (Eq. 8)."""
-        mean, logvar = self.layer("encoder_y", self.semantics).chunk(2, dim=1)
-        count, width = self.config.classifier_samples, self.config.z_r if self.config.noise == "dimension" else 1
-        draw = generator(self.seed, "latents", device=mean.device)
-        noise = torch.randn(len(mean), count, width, generator=draw, device=mean.device)
-        return mean[:, None] + (0.5 * logvar).exp()[:, None] * noise
+        head = self.layer("encoder_y", self.semantics)[:, None].expand(-1, self.config.classifier_samples, -1)
+        return drawn(head, self.config.noise == "sample", generator(self.seed, "latents", device=head.device))
 
 
 class SADVAE(StatedMethod):
@@ -201,61 +178,43 @@ class SADVAE(StatedMethod):
         return {"features": task.features.shape[1], "text": task.semantics.shape[1], **own}
 
     def start(self, member: Member, widths: Mapping[str, int]) -> dict[str, Tensor]:
-        """Each head starts by itself; biases start at zero."""
-        draw, weights = generator(member.seed, "weights"), {}
-        for layer, (rows, columns) in _LAYERS.items():
-            fan_in = sum(widths[part] for part in rows)
-            weights[layer] = torch.cat([xavier(fan_in, widths[head], 0.5, draw) for head in columns], dim=1)
-            weights[f"{layer}_bias"] = torch.zeros(1, weights[layer].shape[1])
-        return weights
+        return xavier_start(_LAYERS, widths, 0.5, generator(member.seed, "weights"))
 
     def parts_of_noise(self, config: SADVAEConfig) -> dict[str, Sequence[str]]:
         """Of z_x^v, z_x^r and z_y; under discriminator=released of D_T's own latents of either modality, too."""
-        fresh = {} if config.discriminator == "paper" else dict.fromkeys(("discriminator x", "discriminator y"))
+        fresh = () if config.discriminator == "paper" else ("discriminator x", "discriminator y")
         return {"": ("z_v", "z_r", "z_r"), **dict.fromkeys(fresh, ("z_v", "z_r"))}
 
-    def encoded(self, network: Network, batch: Batch, config: SADVAEConfig) -> tuple[Latent, Latent]:
+    def encoded(self, network: Network, batch: Batch) -> tuple[Latent, Latent]:
         """z_x = <z_x^v, z_x^r> (Eq. 1) and z_y, drawn from the posteriors of their encoders."""
         z_r = batch.widths["z_r"]
         noise_x, noise_y = batch.noise.split([batch.widths["z_v"] + z_r, z_r], dim=-1)
         latent_x = Latent.sample(network("encoder_x", batch.x), noise_x)
         return latent_x, Latent.sample(network("encoder_y", batch.y), noise_y)
 
-    def losses(
-        self,
-        network: Network,
-        batch: Batch,
-        encoded: tuple[Latent, Latent],
-        wanted: frozenset[str],
-        config: SADVAEConfig,
-    ) -> dict[str, Tensor]:
+    def losses(self, network: Network, batch: Batch, encoded: tuple[Latent, Latent]) -> dict[str, Tensor]:
         """The terms of Eq. 7, each (…,)."""
         latent_x, latent_y = encoded
         z_v, z_r = latent_x.z.split([batch.widths["z_v"], batch.widths["z_r"]], dim=-1)
 
-        def error_x(latent: Tensor) -> Tensor:
-            return squared_error(self._decoded(network, "decoder_x", latent, config), batch.x)
+        def error(modality: str, latent: Tensor, target: Tensor) -> Tensor:
+            decoded = network(f"decoder_{modality}", latent)
+            return squared_error(decoded.relu() if batch.config.output_relu else decoded, target)
 
-        def error_y(latent: Tensor) -> Tensor:
-            return squared_error(self._decoded(network, "decoder_y", latent, config), batch.y)
-
+        crossed = torch.cat([z_v, latent_y.z], dim=-1)
         terms = {
-            "reconstruction": error_x(latent_x.z) + error_y(latent_y.z),  # Eq. 2 and 3
-            "cross_alignment": error_x(torch.cat([z_v, latent_y.z], dim=-1)) + error_y(z_r),  # Eq. 5
+            "reconstruction": error("x", latent_x.z, batch.x) + error("y", latent_y.z, batch.y),  # Eq. 2 and 3
+            "cross_alignment": error("x", crossed, batch.x) + error("y", z_r, batch.y),  # Eq. 5
             "kl_x": latent_x.divergence,  # Eq. 2, both heads
             "kl_y": latent_y.divergence,  # Eq. 3
         }
-        if "total_correlation" in wanted:
+        if "total_correlation" in batch.wanted:  # Eq. 6
             together, apart = _discriminated(network, latent_x.z, batch.order, batch.widths["z_v"])
-            released = config.adversary == "probability"
-            terms["total_correlation"] = (  # Eq. 6
-                together.sigmoid().mean(dim=-1) if released else _log_likelihood(together, apart)
-            )
+            log = batch.config.adversary == "log"
+            terms["total_correlation"] = _log_likelihood(together, apart) if log else together.sigmoid().mean(dim=-1)
         return terms
 
-    def adversary_loss(
-        self, network: Network, batch: Batch, encoded: tuple[Latent, Latent], config: SADVAEConfig
-    ) -> Tensor:
+    def adversary_loss(self, network: Network, batch: Batch, encoded: tuple[Latent, Latent]) -> Tensor:
         """D_T's cross-entropy: it maximises Eq. 6."""
         z, order = self.pairs(batch, encoded)
         return -0.5 * _log_likelihood(*_discriminated(network, z, order, batch.widths["z_v"]))
@@ -305,28 +264,18 @@ class SADVAE(StatedMethod):
         return due & (config.alignment == "fd+tc")
 
     def models(self, trained: Sequence[Trained]) -> list[SADVAEModel]:
-        models = []
-        for one in trained:
-            model = one.model(SADVAEModel)
-            models.append(replace(model, classifiers=_seen_classifier(model, one.member.task, one.task)))
-        return _with_unseen_classifiers(models)
+        models = [one.model(SADVAEModel) for one in trained]
+        models = [replace(m, classifiers=_seen_classifier(m, one)) for m, one in zip(models, trained, strict=True)]
+        return with_classifier(models, [[model.generated()] for model in models], "unseen")  # C_u (Eq. 8)
 
     def check(self, members: Sequence[Member]) -> None:
-        """Raises InputError where logits are wanted and there are none, or C_u has a ReLU and is not fitted by Adam.
-
-        Warns where features take the place of logits that would have been preferred.
-        """
+        """Raises InputError where logits are wanted and missing, or C_u has a ReLU and is not fitted by Adam."""
         for member in members:
             check_classifier(member.config)
-        if any(m.config.seen_classifier == "logits" and m.task.logits is None for m in members):
-            raise InputError("seen_classifier=logits: the data folder has no logits; use seen_classifier=features")
+            check_seen_classifier(member)
         if any(m.config.seen_classifier == "logits-or-features" and m.task.logits is None for m in members):
             warnings.warn("sadvae: the data folder has no logits, so C_s is fitted on the features", InputWarning, 2)
         warn_of_relu("sadvae", members)
-
-    def _decoded(self, network: Network, layer: str, latent: Tensor, config: SADVAEConfig) -> Tensor:
-        decoded = network(layer, latent)
-        return decoded.relu() if config.output_relu else decoded
 
 
 method = SADVAE()
@@ -345,24 +294,11 @@ def _log_likelihood(together: Tensor, apart: Tensor) -> Tensor:
     return (logsigmoid(together) + logsigmoid(-apart)).mean(dim=-1)
 
 
-def _with_unseen_classifiers(models: Sequence[SADVAEModel]) -> list[SADVAEModel]:
-    """The models with C_u (Eq. 8), fitted on latents drawn from their text encoders."""
-    configs = [model.config for model in models]
-    found = classifiers_on(
-        [[model.generated()] for model in models],
-        [training_of(config) for config in configs],
-        [config.classifier_relu for config in configs],
-        [generator(model.seed, "unseen classifier") for model in models],
-    )
-    return [model.with_classifier("unseen", own) for model, own in zip(models, found, strict=True)]
-
-
-def _seen_classifier(model: SADVAEModel, task: Task, on_device: Task) -> dict[str, SoftmaxClassifier]:
+def _seen_classifier(model: SADVAEModel, trained: Trained) -> dict[str, SoftmaxClassifier]:
     """C_s; on f_x it depends on the task alone and is fitted once."""
-    config = model.config
-    if config.seen_classifier.startswith("logits") and task.logits is not None:
-        return {}
+    config, task = model.config, trained.task
     if config.seen_classifier == "latent":
-        latent = model.latent(on_device.features)[0]
-        return {"seen": fit_on_features(latent, on_device.labels, len(task.seen), config.seen_classifier_c)}
-    return {"seen": fit_on_task(task, on_device.features, config.seen_classifier_c)}
+        latent = model.latent(task.features)
+        return {"seen": fit_on_features(latent, task.labels, len(task.seen), config.seen_classifier_c)}
+    given = config.seen_classifier.startswith("logits") and task.logits is not None
+    return {} if given else seen_classifiers(trained.member, task.features)

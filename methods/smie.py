@@ -26,20 +26,22 @@ D of all, or calibrated stacking.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import layer_norm, normalize, softplus
+from torch.nn.functional import layer_norm, normalize, one_hot, softplus
 
-from methods.compatibility import CompatibilityConfig, CompatibilityModel, CompatibilityPopulation, check_members
-from platform.method import Member, Method, Population
+from methods.compatibility import CompatibilityConfig, CompatibilityMethod, CompatibilityModel
+from platform.learning.batch import Batch
+from platform.learning.stated import Network
+from platform.method import Member
 from platform.population.draws import generator
 from platform.population.layers import Layout, stacked_product, uniform
-from platform.workers import Workers
+from platform.zeroshot.task import Task
 
 _LAYERS: Layout = {  # the first layer in two, for a class's text goes through it once
     "visual": (("features",), ("hidden_1",)),
@@ -85,13 +87,14 @@ class SMIEModel(CompatibilityModel):
         return torch.cat(found)
 
 
-class SMIE(Method):
+class SMIE(CompatibilityMethod):
     """The method; see the module."""
 
     Config = SMIEConfig
     Model = SMIEModel
     data_parallel = "shares"
     pack_by = ("batch_size",)
+    loss_names = ("information", "temporal")
     citation = """@inproceedings{zhou2023zero,
   title = {Zero-shot Skeleton-based Action Recognition via Mutual Information Estimation and Maximization},
   author = {Zhou, Yujie and Qiang, Wenwen and Rao, Anyi and Lin, Ning and Su, Bing and Wang, Jiaqi},
@@ -100,42 +103,16 @@ class SMIE(Method):
 }"""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"released": {"test_normalisation": False}}
 
-    def population(self, members: Sequence[Member], workers: Workers) -> Population:
-        """Members that train side by side. They share `pack_by`; task, seed and every other field may differ.
+    def layers(self, config: SMIEConfig) -> Layout:
+        return _LAYERS
 
-        Raises InputError where given logits are wanted and there are none.
-        """
-        check_members(members)
-        return _Population(members, workers)
-
-
-method = SMIE()
-
-
-class _Population(CompatibilityPopulation):
-    """SMIE's members; see `platform.learning.stacked`."""
-
-    layout = _LAYERS
-    losses = ("information", "temporal")
-    Model = SMIEModel
-
-    def __init__(self, members: Sequence[Member], workers: Workers) -> None:
-        super().__init__(members, workers)
-        self.text = normalize(self.text, dim=2)
-        self.temporal_weight, self.temporal_margin = (
-            self.numbers(name) for name in ("temporal_weight", "temporal_margin")
-        )
-        self.other_class = torch.tensor([c.negatives == "other_class" for c in self.configs], device=self.device)
-
-    def widths_of(self, member: Member) -> dict[str, int]:
-        config, task = member.config, member.task
+    def widths(self, task: Task, config: SMIEConfig) -> dict[str, int]:
         own = {"hidden_1": config.hidden_1, "hidden_2": config.hidden_2, "one": 1}
         return {"features": task.features.shape[1], "text": task.semantics.shape[1], **own}
 
-    def initial_weights(self, member: Member) -> dict[str, Tensor]:
-        widths, draw = self.widths_of(member), generator(member.seed, "weights")
+    def start(self, member: Member, widths: Mapping[str, int]) -> dict[str, Tensor]:
+        draw, weights = generator(member.seed, "weights"), {}
         first = widths["features"] + widths["text"]  # one layer's inputs
-        weights = {}
         for layer, ((rows,), (columns,)) in _LAYERS.items():
             inputs = first if layer in ("visual", "language") else widths[rows]
             weights[layer] = uniform(inputs, widths[rows], widths[columns], draw)
@@ -143,57 +120,42 @@ class _Population(CompatibilityPopulation):
                 weights[f"{layer}_bias"] = uniform(inputs, 1, widths[columns], draw)
         return weights
 
-    def next_epoch(self) -> list[dict[str, float]]:
-        self.optimiser.set_rates([rate_of(c, epoch) for c, epoch in zip(self.configs, self.epochs, strict=True)])
-        return super().next_epoch()
+    def weights(self, config: SMIEConfig, epoch: int, steps: int) -> dict[str, Tensor]:
+        return {"information": torch.ones(steps), "temporal": torch.full((steps,), config.temporal_weight)}
 
-    def differentiate(self, x: Tensor, labels: Tensor, rows: Tensor) -> Tensor:
-        masked = None
-        if self.data.masked is not None:
-            masked = self.data.masked.index_select(0, rows.flatten()).view_as(x)
-        x = layer_norm(x, x.shape[2:])
-        places = stacked_product(self.text, self.layers.parameters["language"])  # (members, S, hidden_1)
-        own = torch.nn.functional.one_hot(labels, self.text.shape[1]).to(x.dtype)  # (members, batch, S)
-        language = stacked_product(own, places)
-        rolled = x.roll(-1, dims=1)
-        counts = torch.where(self.other_class[:, None], labels != labels.roll(-1, dims=1), True).to(x.dtype)
-        counts = counts / counts.sum(dim=1, keepdim=True).clamp_min(1)
-        batch = x.shape[1]
-        inputs = [x, rolled] if masked is None else [x, rolled, layer_norm(masked, masked.shape[2:])]
-        pairs = torch.cat(inputs, dim=1)  # (members, 2 or 3 · batch, D): true, false, and true ones of masked clips
-        hidden_1 = (self.layers("visual", pairs) + language.repeat(1, len(inputs), 1)).relu_()
-        hidden_2 = self.layers("hidden", hidden_1).relu_()
-        scores = self.layers("score", hidden_2)[..., 0].split(batch, dim=1)  # (members, batch) of each
+    def learning_rate(self, config: SMIEConfig, epoch: int) -> float:
+        """A linear warm-up, then half a cosine to zero."""
+        if epoch < config.warm_up:
+            return config.learning_rate * (epoch + 1) / config.warm_up
+        done = (epoch - config.warm_up) / max(1, config.epochs - config.warm_up)
+        return config.learning_rate * (1 + math.cos(math.pi * min(done, 1.0))) / 2
 
-        false, false_slope = (softplus(scores[1]) * counts).sum(dim=1), scores[1].sigmoid() * counts
-        information = -softplus(-scores[0]).mean(dim=1) - false
-        slopes = [-(-scores[0]).sigmoid() / batch, false_slope]  # of the loss, −I
-        temporal = torch.zeros_like(information)
+    def of_classes(self, network: Network, text: Tensor) -> dict[str, Tensor]:
+        return {"text": normalize(text, dim=-1)}
+
+    def losses(self, network: Network, batch: Batch, encoded: None) -> dict[str, Tensor]:
+        """−I, and where masked features are given, what I lacks of the margin over I₁; each (…,)."""
+        x, labels, masked = layer_norm(batch.x, batch.x.shape[-1:]), batch.labels, batch.masked
+        own = one_hot(labels, batch.seen.text.shape[-2]).to(x.dtype)  # (…, batch, S)
+        language = stacked_product(own, network("language", batch.seen.made["text"]))
+        pairs = [x, x.roll(-1, dims=-2)]  # true and false ones, and true ones of masked clips
         if masked is not None:
-            fewer = -softplus(-scores[2]).mean(dim=1) - false
-            temporal = (self.temporal_margin - (information - fewer)).relu()
-            share = (self.temporal_weight * (temporal > 0))[:, None]
-            slopes[0] = slopes[0] * (1 + share)  # the false pairs are in both estimates, and cancel
-            slopes.append(share * (-scores[2]).sigmoid() / batch)
-        self._write(pairs, hidden_1, hidden_2, own, torch.cat(slopes, dim=1)[..., None])
-        return torch.stack([-information, temporal])
+            pairs.append(layer_norm(masked, masked.shape[-1:]))
+        hidden = (network("visual", torch.cat(pairs, dim=-2)) + torch.cat([language] * len(pairs), dim=-2)).relu()
+        scores = network("score", network("hidden", hidden).relu())[..., 0].chunk(len(pairs), dim=-1)  # (…, batch) each
 
-    def _write(self, pairs: Tensor, hidden_1: Tensor, hidden_2: Tensor, own: Tensor, slope: Tensor) -> None:
-        """Write all gradients from the slope of the scores (members, pairs, 1)."""
-        parameters = self.layers.parameters
-        self.layers.write_slopes("score", hidden_2, slope)
-        slope = stacked_product(slope, parameters["score"].transpose(1, 2)).mul_(hidden_2 > 0)
-        self.layers.write_slopes("hidden", hidden_1, slope)
-        slope = stacked_product(slope, parameters["hidden"].transpose(1, 2)).mul_(hidden_1 > 0)
-        self.layers.write_slopes("visual", pairs, slope)
-        several = pairs.shape[1] // own.shape[1]
-        of_classes = stacked_product(own.repeat(1, several, 1).transpose(1, 2), slope)  # (members, S, hidden_1)
-        stacked_product(self.text.transpose(1, 2), of_classes, out=self.layers.gradients["language"])
+        other = (labels != labels.roll(-1, dims=-1)).to(x.dtype)
+        counts = batch.fields.chosen("negatives", {"rolled": torch.ones_like(other), "other_class": other})
+        counts = counts / counts.sum(dim=-1, keepdim=True).clamp_min(1)
+        false = (softplus(scores[1]) * counts).sum(dim=-1)
+        information = -softplus(-scores[0]).mean(dim=-1) - false
+        if masked is None:
+            return {"information": -information}
+        fewer = -softplus(-scores[2]).mean(dim=-1) - false
+        return {
+            "information": -information,
+            "temporal": (batch.fields.number("temporal_margin") - (information - fewer)).relu(),
+        }
 
 
-def rate_of(config: SMIEConfig, epoch: int) -> float:
-    """The learning rate of an epoch, counted from 0: a linear warm-up, then half a cosine to zero."""
-    if epoch < config.warm_up:
-        return config.learning_rate * (epoch + 1) / config.warm_up
-    done = (epoch - config.warm_up) / max(1, config.epochs - config.warm_up)
-    return config.learning_rate * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+method = SMIE()

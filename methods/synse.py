@@ -30,42 +30,40 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from methods.accelerated.synse import AcceleratedSynSE
-from methods.latents import check_classifier, classifiers_on, drawn, rows_of_classes, training_of
-from methods.models import WeightsModel, check_seen_classifier, seen_classifiers
+from methods.latents import (
+    LatentConfig,
+    LatentModel,
+    check_classifier,
+    drawn,
+    rows_of_classes,
+    with_classifier,
+)
+from methods.models import SYNSES_GATE, check_seen_classifier, seen_classifiers
 from methods.outputs import warn_of_relu
 from methods.vae import LEAST_MOVEMENT, Latent, squared_error
 from platform.errors import InputError
-from platform.learning.stated import Batch, Network, StatedConfig, StatedMethod, Trained
-from platform.method import PAPERS_GATE, Member
+from platform.learning.batch import Batch
+from platform.learning.stated import Network, StatedMethod, Trained
+from platform.method import Member
 from platform.population.draws import generator
-from platform.population.layers import Layout, xavier
+from platform.population.layers import Layout, xavier_start
 from platform.population.schedules import rising, switched_on
 from platform.zeroshot.task import Task
 
 _PARTS = {"verb+noun": ("verb", "noun"), "single": ("text",)}
+_PAPER = {"classifier_fit": "adam", **SYNSES_GATE}  # Section 2.6's for all data sets
 _RELEASED = {  # the code's choices for all data sets
+    **_PAPER,
     "beta_rate": 0.1 / 3000,
     "beta_y_first_cycle": 2,
     "reconstruction": "mean",
     "noise": "sample",
     "output_relu": True,
     "classifier_relu": True,
-    "classifier_fit": "adam",
-    "seen_classifier": "logits",
-    **PAPERS_GATE,
-    "combination": "hard",
-    "gate_balanced": False,
-}
-_PAPER = {  # Section 2.6's for all data sets
-    "classifier_fit": "adam",
-    "seen_classifier": "logits",
-    **PAPERS_GATE,
-    "combination": "hard",
-    "gate_balanced": False,
 }
 
 
-class SynSEConfig(StatedConfig):
+class SynSEConfig(LatentConfig):
     """Hyperparameters of SynSE; the defaults are Section 2.6's for NTU-60, 55/5 split."""
 
     parts: Literal["verb+noun", "single"] = Field(
@@ -89,27 +87,6 @@ class SynSEConfig(StatedConfig):
     learning_rate: float = Field(1e-4, gt=0, description="of Adam, for the VAEs (2.6)")
     batch_size: int = Field(64, ge=2, description="samples a step (2.6)")
     epochs: int = Field(10, ge=1, description="cycles (`multiple`, 2.6; ten in the released code)")
-    noise: Literal["dimension", "sample"] = Field(
-        "dimension", description="a normal draw for each latent dimension, or one for all of a latent (released)"
-    )
-    output_relu: bool = Field(False, description="ReLU on the decoders' outputs (released)")
-    classifier_relu: bool = Field(False, description="ReLU on the classifier's logits (released)")
-    classifier_samples: int = Field(500, ge=1, description="latents generated for each unseen class (2.6; Table 3)")
-    classifier_fit: Literal["penalised", "adam"] = Field(
-        "penalised",
-        description="f_u: the layer of least penalised loss (ours), or full-batch steps of Adam (2.6)",
-    )
-    classifier_c: float = Field(
-        0.1, gt=0, description="inverse L2 penalty of f_u on standardised latents (scikit-learn's C; ours)"
-    )
-    classifier_steps: int = Field(300, ge=1, description="of Adam, for f_u (2.6)")
-    classifier_learning_rate: float = Field(1e-3, gt=0, description="of f_u's Adam (2.6)")
-    seen_classifier: Literal["features", "logits"] = Field(
-        "features",
-        description="f_s: a softmax layer fitted on x_s, or the one of the extractor itself, whose logits the data set "
-        "then brings (2.5)",
-    )
-    seen_classifier_c: float = Field(1.0, gt=0, description="inverse L2 penalty of f_s (scikit-learn's C)")
     combination: Literal["hard", "soft", "stacking", "joint"] = Field(
         "soft",
         description="a hard gate with a chosen threshold (2.6), a soft one (Eq. 5; Table 2), calibrated stacking, or "
@@ -121,11 +98,10 @@ class SynSEConfig(StatedConfig):
 
 
 @dataclass(frozen=True)
-class SynSEModel(WeightsModel):
-    """A trained SynSE of one member.
+class SynSEModel(LatentModel):
+    """A trained SynSE of one member. classifiers: f_u as `unseen`, f_s as `seen`.
 
-    classifiers: f_u as `unseen`, f_s as `seen` unless logits are given, and under combination=joint `joint`, over all
-    classes; kept: `seen_latents` (S, joint_samples, z_s), on which the last is fitted again.
+    kept: under combination=joint, `seen_latents` (S, joint_samples, z_s), on which its classifier is fitted again.
     """
 
     Config = SynSEConfig
@@ -138,15 +114,6 @@ class SynSEModel(WeightsModel):
         if self.config.parts == "single":
             return {"z": self.latent(x)}
         return dict(zip(("z_verb", "z_noun"), self.latent(x).chunk(2, dim=1), strict=True))
-
-    def unseen_scores(self, x: Tensor) -> Tensor:
-        return self.classifiers["unseen"].log_probabilities(self.latent(x))
-
-    def sides(self, x: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if "joint" not in self.classifiers:
-            return super().sides(x, logits)
-        scores = self.classifiers["joint"].log_probabilities(self.latent(x))
-        return scores[:, : len(self.seen)], scores[:, len(self.seen) :]
 
     def refitted(self) -> Self:
         return _with_classifiers([self])[0]
@@ -226,47 +193,36 @@ class SynSE(StatedMethod):
         }
 
     def start(self, member: Member, widths: Mapping[str, int]) -> dict[str, Tensor]:
-        """An encoder's two heads start by themselves; biases start at zero."""
-        draw, weights = generator(member.seed, "weights"), {}
-        for layer, (rows, columns) in self.layers(member.config).items():
-            fan_in, fan_out = (sum(widths[part] for part in parts) for parts in (rows, columns))
-            count = 2 if layer.startswith("encoder") else 1
-            heads = [xavier(fan_in, fan_out // count, 0.5, draw) for _ in range(count)]
-            weights |= {layer: torch.cat(heads, dim=1), f"{layer}_bias": torch.zeros(1, fan_out)}
-        return weights
+        """Means and log-variances start by themselves, each with all of its parts."""
+        layers = self.layers(member.config)
+        layers |= {"encoder_s": (("features",), ("z_s", "z_s"))}
+        return xavier_start(layers, {**widths, "z_s": member.config.z_s}, 0.5, generator(member.seed, "weights"))
 
     def parts_of_noise(self, config: SynSEConfig) -> dict[str, Sequence[str | tuple[str, ...]]]:
         """Of the skeleton's latent, and then of each part's."""
         parts = _PARTS[config.parts]
         return {"": [("z",) * len(parts), *("z" for _ in parts)]}
 
-    def encoded(self, network: Network, batch: Batch, config: SynSEConfig) -> tuple[Latent, list[Latent]]:
+    def encoded(self, network: Network, batch: Batch) -> tuple[Latent, list[Latent]]:
         """z_s = <z_s,v, z_s,n>, and z_v and z_n of the parts of the text."""
-        parts, z = _PARTS[config.parts], batch.widths["z"]
+        parts, z = _PARTS[batch.config.parts], batch.widths["z"]
         noise_s, *noise_y = batch.noise.split([z * len(parts), *(z for _ in parts)], dim=-1)
         texts = zip(parts, batch.y.chunk(len(parts), dim=-1), noise_y, strict=True)
         latents_y = [Latent.sample(network(f"encoder_{part}", text), noise) for part, text, noise in texts]
         return Latent.sample(network("encoder_s", batch.x), noise_s), latents_y
 
-    def losses(
-        self,
-        network: Network,
-        batch: Batch,
-        encoded: tuple[Latent, list[Latent]],
-        wanted: frozenset[str],
-        config: SynSEConfig,
-    ) -> dict[str, Tensor]:
+    def losses(self, network: Network, batch: Batch, encoded: tuple[Latent, list[Latent]]) -> dict[str, Tensor]:
         """The terms of Eq. 4, each (…,)."""
         latent_s, latents_y = encoded
-        parts = _PARTS[config.parts]
+        parts = _PARTS[batch.config.parts]
         texts = batch.y.chunk(len(parts), dim=-1)
 
         def error(part: str, latent: Tensor, target: Tensor) -> Tensor:
             """A decoding's squared norm (Eq. 3), or its mean over elements (released)."""
             decoded = network(f"decoder_{part}", latent)
-            decoded = batch.choices.where("output_relu", True, decoded.relu, decoded)
+            decoded = batch.fields.chosen("output_relu", {True: decoded.relu, False: decoded})
             mean = squared_error(decoded, target)
-            return batch.choices.where("reconstruction", "sum", lambda: mean * target.shape[-1], mean)
+            return batch.fields.chosen("reconstruction", {"sum": lambda: mean * target.shape[-1], "mean": mean})
 
         own = [latent.z for latent in latents_y]
         terms = {
@@ -274,7 +230,7 @@ class SynSE(StatedMethod):
             "kl_s": latent_s.divergence,
             "kl_y": sum(latent.divergence for latent in latents_y),
         }
-        if "cross_reconstruction" in wanted:  # Eq. 3: the skeleton from the text's latents, each part from its half
+        if "cross_reconstruction" in batch.wanted:  # Eq. 3: the skeleton from the text's latents, a part from its half
             halves = latent_s.z.chunk(len(parts), dim=-1)
             from_text = error("s", torch.cat(own, dim=-1), batch.x)
             terms["cross_reconstruction"] = from_text + sum(map(error, parts, halves, texts))
@@ -332,18 +288,10 @@ def _in_parts(semantics: Tensor, parts: Sequence[str]) -> Tensor:
 def _with_classifiers(models: Sequence[SynSEModel]) -> list[SynSEModel]:
     """The models with f_u (Section 2.4), and where they have seen latents, with the classifier over all classes."""
     latents = [[model.generated()] for model in models]
-    models = _fitted(models, latents, "unseen")
+    models = with_classifier(models, latents, "unseen")
     joint = [m for m, model in enumerate(models) if "seen_latents" in model.kept]
-    blocks = [[models[m].kept["seen_latents"], *latents[m]] for m in joint]
-    with_joint = dict(zip(joint, _fitted([models[m] for m in joint], blocks, "joint"), strict=True)) if joint else {}
-    return [with_joint.get(m, model) for m, model in enumerate(models)]
-
-
-def _fitted(models: Sequence[SynSEModel], latents: Sequence[Sequence[Tensor]], name: str) -> list[SynSEModel]:
-    found = classifiers_on(
-        latents,
-        [training_of(model.config) for model in models],
-        [model.config.classifier_relu for model in models],
-        [generator(model.seed, f"{name} classifier") for model in models],
-    )
-    return [model.with_classifier(name, own) for model, own in zip(models, found, strict=True)]
+    if joint:
+        blocks = [[models[m].kept["seen_latents"], *latents[m]] for m in joint]
+        for m, model in zip(joint, with_classifier([models[m] for m in joint], blocks, "joint"), strict=True):
+            models[m] = model
+    return models

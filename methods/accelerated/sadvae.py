@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from methods.accelerated.vae import Reconstruction, crossed, crossed_slopes, latent_slope
+from methods.accelerated.vae import Reconstruction, crossed, crossed_gradients, latent_gradient
 from methods.vae import Latent
-from platform.learning.stated import Batch, StatedMethod, StatedPopulation
+from platform.learning.batch import Batch
+from platform.learning.stated import StatedMethod, StatedPopulation
 from platform.method import Member
 from platform.population.layers import stacked_product
 from platform.workers import Workers
@@ -22,67 +23,65 @@ class AcceleratedSADVAE(StatedPopulation):
         self.z_v = self.layers.widest["z_v"]
 
     def encode(self, batch: Batch) -> tuple[Latent, Latent]:
-        return self.method.encoded(self.layers, batch, self.config)
+        return self.method.encoded(self.layers, batch)
 
-    def differentiate(
-        self, batch: Batch, encoded: tuple[Latent, Latent], weights: Tensor, wanted: frozenset[str]
-    ) -> Tensor:
+    def differentiate(self, batch: Batch, encoded: tuple[Latent, Latent], weights: Tensor) -> Tensor:
         (latent_x, latent_y), x, y = encoded, batch.x, batch.y
         _, lambda_1, beta_x, beta_y, lambda_2, _ = weights
         for_x, for_y = crossed(latent_x.z, latent_y.z, self.z_v)
         own_and_crossed = torch.stack([torch.ones_like(lambda_1), lambda_1], dim=1)
-        error_x, slope_for_x = self._decode("decoder_x", for_x, x, own_and_crossed)
-        error_y, slope_for_y = self._decode("decoder_y", for_y, y, own_and_crossed)
-        slope_x, slope_y = crossed_slopes(slope_for_x, slope_for_y, self.z_v)
+        error_x, gradient_for_x = self._decode("decoder_x", for_x, x, own_and_crossed)
+        error_y, gradient_for_y = self._decode("decoder_y", for_y, y, own_and_crossed)
+        gradient_x, gradient_y = crossed_gradients(gradient_for_x, gradient_for_y, self.z_v)
         nothing = torch.zeros_like(lambda_2)
         correlation = nothing
-        if "total_correlation" in wanted:
-            correlation, slope = self._total_correlation(latent_x.z, batch.order)
-            slope_x += slope.mul_(lambda_2[:, None, None])
-        self.layers.write_slopes("encoder_x", x, latent_slope(latent_x, slope_x, beta_x))
-        self.layers.write_slopes("encoder_y", y, latent_slope(latent_y, slope_y, beta_y))
+        if "total_correlation" in batch.wanted:
+            correlation, gradient = self._total_correlation(latent_x.z, batch.order)
+            gradient_x += gradient.mul_(lambda_2[:, None, None])
+        self.layers.write_gradients("encoder_x", x, latent_gradient(latent_x, gradient_x, beta_x))
+        self.layers.write_gradients("encoder_y", y, latent_gradient(latent_y, gradient_y, beta_y))
         own, cross = (error_x + error_y).unbind(1)
         return torch.stack([own, cross, latent_x.divergence, latent_y.divergence, correlation, nothing])
 
     def differentiate_adversary(self, batch: Batch, encoded: tuple[Latent, Latent], weight: Tensor) -> Tensor:
         z, order = self.method.pairs(batch, encoded)
         inputs, hidden, logits = self._discriminate(z, order)
-        value, slope_logits = self._log_likelihood(logits)
-        slope_logits *= -0.5 * weight[:, None]
-        self.layers.write_slopes("discriminator_2", hidden, slope_logits[..., None])
-        self.layers.write_slopes("discriminator_1", inputs, self._slope_hidden(hidden, slope_logits))
+        value, gradient_logits = self._log_likelihood(logits)
+        gradient_logits *= -0.5 * weight[:, None]
+        self.layers.write_gradients("discriminator_2", hidden, gradient_logits[..., None])
+        self.layers.write_gradients("discriminator_1", inputs, self._gradient_hidden(hidden, gradient_logits))
         return -0.5 * value
 
     def _decode(self, layer: str, latents: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """(members, 2) errors of own and cross reconstruction, and the latents' slope; writes the layer's gradients."""
+        """(members, 2) errors of own and cross reconstruction, and the latents' gradient; writes the layer's gradients."""
         decoded = self.layers(layer, latents)
         positive = decoded > 0 if self.config.output_relu else None
         reconstruction = Reconstruction.of(decoded.relu_() if self.config.output_relu else decoded, target)
-        slope = reconstruction.slope(weight)
+        gradient = reconstruction.gradient(weight)
         if positive is not None:
-            slope *= positive
-        self.layers.write_slopes(layer, latents, slope)
-        return reconstruction.errors, stacked_product(slope, self.layers.parameters[layer].transpose(1, 2))
+            gradient *= positive
+        self.layers.write_gradients(layer, latents, gradient)
+        return reconstruction.errors, stacked_product(gradient, self.layers.parameters[layer].transpose(1, 2))
 
     def _total_correlation(self, z_x: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
-        """(members,) what the encoder minimises, L_T of Eq. 6 or the mean of D_T(z_x), and its slope in z_x."""
+        """(members,) what the encoder minimises, L_T of Eq. 6 or the mean of D_T(z_x), and its gradient in z_x."""
         batch = z_x.shape[1]
         _, hidden, logits = self._discriminate(z_x, order)
         if self.config.adversary == "probability":
             value = logits[:, :batch].sigmoid().mean(dim=1)
             probability = logits.sigmoid()
-            slope_logits = probability * (1 - probability) / batch
-            slope_logits[:, batch:] = 0.0
+            gradient_logits = probability * (1 - probability) / batch
+            gradient_logits[:, batch:] = 0.0
         else:
-            value, slope_logits = self._log_likelihood(logits)
-        slope = stacked_product(
-            self._slope_hidden(hidden, slope_logits), self.layers.parameters["discriminator_1"].transpose(1, 2)
+            value, gradient_logits = self._log_likelihood(logits)
+        gradient = stacked_product(
+            self._gradient_hidden(hidden, gradient_logits), self.layers.parameters["discriminator_1"].transpose(1, 2)
         )
-        slope_z, altered = slope[:, :batch], slope[:, batch:]
-        slope_z[..., self.z_v :] += altered[..., self.z_v :]
+        gradient_z, altered = gradient[:, :batch], gradient[:, batch:]
+        gradient_z[..., self.z_v :] += altered[..., self.z_v :]
         places = order[..., None].expand(-1, -1, self.z_v)
-        slope_z[..., : self.z_v].scatter_add_(1, places, altered[..., : self.z_v])
-        return value, slope_z
+        gradient_z[..., : self.z_v].scatter_add_(1, places, altered[..., : self.z_v])
+        return value, gradient_z
 
     def _discriminate(self, z: Tensor, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """D_T, a two-layer network, on z and then on z̃, in which z^v is another sample's by `order`.
@@ -95,12 +94,12 @@ class AcceleratedSADVAE(StatedPopulation):
         return inputs, hidden, self.layers("discriminator_2", hidden).squeeze(-1)
 
     def _log_likelihood(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """(members,) L_T = log D_T(z_x) + log(1 − D_T(z̃_x)), a mean over the batch (Eq. 6), and its slope in logits."""
+        """(members,) L_T = log D_T(z_x) + log(1 − D_T(z̃_x)), a mean over the batch (Eq. 6), and its gradient in logits."""
         batch = logits.shape[1] // 2
         signed = torch.cat([logits[:, :batch], -logits[:, batch:]], dim=1)
-        slope = torch.sigmoid(-signed).div_(batch)
-        slope[:, batch:].neg_()
-        return logsigmoid(signed).sum(dim=1) / batch, slope
+        gradient = torch.sigmoid(-signed).div_(batch)
+        gradient[:, batch:].neg_()
+        return logsigmoid(signed).sum(dim=1) / batch, gradient
 
-    def _slope_hidden(self, hidden: Tensor, slope_logits: Tensor) -> Tensor:
-        return slope_logits[..., None] * self.layers.parameters["discriminator_2"].transpose(1, 2) * (hidden > 0)
+    def _gradient_hidden(self, hidden: Tensor, gradient_logits: Tensor) -> Tensor:
+        return gradient_logits[..., None] * self.layers.parameters["discriminator_2"].transpose(1, 2) * (hidden > 0)

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from methods.accelerated.vae import Reconstruction, crossed, crossed_slopes, latent_slope
+from methods.accelerated.vae import Reconstruction, crossed, crossed_gradients, latent_gradient
 from methods.vae import Latent
-from platform.learning.stated import Batch, StatedMethod, StatedPopulation
+from platform.learning.batch import Batch
+from platform.learning.stated import StatedMethod, StatedPopulation
 from platform.method import Member
 from platform.population.layers import stacked_product
 from platform.workers import Workers
@@ -23,12 +24,10 @@ class AcceleratedSynSE(StatedPopulation):
         self.elements = {kind: self._elements(kind) for kind in ("features", "text")}
 
     def encode(self, batch: Batch) -> tuple[Latent, list[Latent]]:
-        return self.method.encoded(self.layers, batch, self.config)
+        return self.method.encoded(self.layers, batch)
 
-    def differentiate(
-        self, batch: Batch, encoded: tuple[Latent, list[Latent]], weights: Tensor, wanted: frozenset[str]
-    ) -> Tensor:
-        (latent_s, latents_y), x, crossing = encoded, batch.x, "cross_reconstruction" in wanted
+    def differentiate(self, batch: Batch, encoded: tuple[Latent, list[Latent]], weights: Tensor) -> Tensor:
+        (latent_s, latents_y), x, crossing = encoded, batch.x, "cross_reconstruction" in batch.wanted
         _, alpha, beta_s, beta_y = weights
         parts = [name.removeprefix("decoder_") for name in self.layout if name.startswith("decoder_")][1:]
         widths, texts = [latent.z.shape[-1] for latent in latents_y], batch.y.chunk(len(parts), dim=-1)
@@ -36,18 +35,18 @@ class AcceleratedSynSE(StatedPopulation):
         if crossing:
             for_s, for_y = crossed(for_s, for_y, 0)
         own_and_crossed = torch.stack([torch.ones_like(alpha), alpha], dim=1)[:, : 1 + crossing]
-        errors, slope_s = self._decode("decoder_s", for_s, x, own_and_crossed, self.elements["features"])
-        slopes_y = []
+        errors, gradient_s = self._decode("decoder_s", for_s, x, own_and_crossed, self.elements["features"])
+        gradients_y = []
         for part, text, latent in zip(parts, texts, for_y.split(widths, dim=-1), strict=True):
-            error, slope = self._decode(f"decoder_{part}", latent, text, own_and_crossed, self.elements["text"])
+            error, gradient = self._decode(f"decoder_{part}", latent, text, own_and_crossed, self.elements["text"])
             errors = errors + error
-            slopes_y.append(slope)
-        slope_y = torch.cat(slopes_y, dim=-1)
+            gradients_y.append(gradient)
+        gradient_y = torch.cat(gradients_y, dim=-1)
         if crossing:
-            slope_s, slope_y = crossed_slopes(slope_s, slope_y, 0)
-        self.layers.write_slopes("encoder_s", x, latent_slope(latent_s, slope_s, beta_s))
-        for part, text, latent, slope in zip(parts, texts, latents_y, slope_y.split(widths, dim=-1), strict=True):
-            self.layers.write_slopes(f"encoder_{part}", text, latent_slope(latent, slope, beta_y))
+            gradient_s, gradient_y = crossed_gradients(gradient_s, gradient_y, 0)
+        self.layers.write_gradients("encoder_s", x, latent_gradient(latent_s, gradient_s, beta_s))
+        for part, text, latent, gradient in zip(parts, texts, latents_y, gradient_y.split(widths, dim=-1), strict=True):
+            self.layers.write_gradients(f"encoder_{part}", text, latent_gradient(latent, gradient, beta_y))
         own, cross = errors[:, 0], errors[:, 1] if crossing else torch.zeros_like(alpha)
         return torch.stack([own, cross, latent_s.divergence, sum(latent.divergence for latent in latents_y)])
 
@@ -60,7 +59,7 @@ class AcceleratedSynSE(StatedPopulation):
     def _decode(
         self, layer: str, latents: Tensor, target: Tensor, weight: Tensor, elements: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """(members, k) errors of k decodings of one target, and the latents' slope; writes the layer's gradients.
+        """(members, k) errors of k decodings of one target, and the latents' gradient; writes the layer's gradients.
 
         latents: (members, k·batch, z), batch after batch; weight: (members, k).
         """
@@ -70,8 +69,10 @@ class AcceleratedSynSE(StatedPopulation):
             kept = (decoded > 0) | self.without_relu
             decoded *= kept
         reconstruction = Reconstruction.of(decoded, target)
-        slope = reconstruction.slope(weight * elements)
+        gradient = reconstruction.gradient(weight * elements)
         if kept is not None:
-            slope *= kept
-        self.layers.write_slopes(layer, latents, slope)
-        return reconstruction.errors * elements, stacked_product(slope, self.layers.parameters[layer].transpose(1, 2))
+            gradient *= kept
+        self.layers.write_gradients(layer, latents, gradient)
+        return reconstruction.errors * elements, stacked_product(
+            gradient, self.layers.parameters[layer].transpose(1, 2)
+        )

@@ -1,7 +1,7 @@
 """Parts of the variational autoencoders' steps for populations, each with its gradient written out.
 
 At a batch of 32, autograd's bookkeeping of many small operations takes about a quarter of a step, and gradients that
-are written to the same memory every time save fetching it from the system. `slope` is a loss's derivative throughout.
+are written to the same memory every time save fetching it from the system. `gradient` is a loss's derivative throughout.
 """
 
 from dataclasses import dataclass, replace
@@ -13,15 +13,15 @@ from torch import Tensor
 from methods.vae import Latent
 
 
-def latent_slope(latent: Latent, slope_z: Tensor, weight: Tensor) -> Tensor:
+def latent_gradient(latent: Latent, gradient_z: Tensor, weight: Tensor) -> Tensor:
     """Of a latent's head, from that of z and the divergence's weight (members,)."""
     share = (weight / latent.mean.shape[1])[:, None, None]
-    slope = torch.empty(*latent.mean.shape[:2], 2 * latent.mean.shape[2], device=slope_z.device)
-    slope_mean, slope_logvar = slope.chunk(2, dim=-1)
-    torch.addcmul(slope_z, latent.mean, share, out=slope_mean)
-    torch.mul(slope_z, latent.noise, out=slope_logvar)
-    slope_logvar.mul_(latent.deviation).addcmul_(latent.variance - 1.0, share).mul_(0.5)
-    return slope
+    gradient = torch.empty(*latent.mean.shape[:2], 2 * latent.mean.shape[2], device=gradient_z.device)
+    gradient_mean, gradient_logvar = gradient.chunk(2, dim=-1)
+    torch.addcmul(gradient_z, latent.mean, share, out=gradient_mean)
+    torch.mul(gradient_z, latent.noise, out=gradient_logvar)
+    gradient_logvar.mul_(latent.deviation).addcmul_(latent.variance - 1.0, share).mul_(0.5)
+    return gradient
 
 
 def by_variance(latent: Latent, chosen: Tensor) -> Latent:
@@ -36,7 +36,7 @@ def by_variance(latent: Latent, chosen: Tensor) -> Latent:
 class Distance:
     """The 2-Wasserstein distance of two latents' distributions, sample by sample (CADA-VAE's L_DA).
 
-    value: (members,), averaged over the batch; mean, deviation: (members, batch, width), its slopes in the first one's
+    value: (members,), averaged over the batch; mean, deviation: (members, batch, width), its gradients in the first
     means and deviations. The second one's are their opposites.
     """
 
@@ -51,7 +51,7 @@ class Distance:
         share = torch.where(distance > 0, 1 / distance, 0.0) / mean.shape[1]  # where both are the same, no direction
         return cls(distance.mean(dim=(1, 2)), mean * share, deviation * share)
 
-    def slopes(self, first: Latent, second: Latent, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def gradients(self, first: Latent, second: Latent, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Of both heads (members, batch, 2·width). weight: (members,)."""
         share = weight[:, None, None]
         mean, logvar = self.mean * share, self.deviation * (0.5 * share)
@@ -83,14 +83,14 @@ class Reconstruction:
             errors = torch.where(absolute[:, None], difference.abs().sum(dim=(2, 3)), errors)
         return cls(difference, errors / (batch * width), absolute)
 
-    def slope(self, weight: Tensor) -> Tensor:
+    def gradient(self, weight: Tensor) -> Tensor:
         """Of the decodings, (members, k·batch, width), from the errors' weights (members, k); overwrites difference."""
         members, _, batch, width = self.difference.shape
         scale = (weight * (2.0 / (batch * width)))[:, :, None, None]
-        slope = self.difference
+        gradient = self.difference
         if self.absolute is not None:
-            slope = torch.where(self.absolute[:, None, None, None], 0.5 * slope.sign(), slope)
-        return slope.mul_(scale).view(members, -1, width)
+            gradient = torch.where(self.absolute[:, None, None, None], 0.5 * gradient.sign(), gradient)
+        return gradient.mul_(scale).view(members, -1, width)
 
 
 def crossed(z_x: Tensor, z_y: Tensor, own: int) -> tuple[Tensor, Tensor]:
@@ -104,10 +104,10 @@ def crossed(z_x: Tensor, z_y: Tensor, own: int) -> tuple[Tensor, Tensor]:
     return torch.cat([z_x, swapped], dim=1), torch.cat([z_y, z_x[..., own:]], dim=1)
 
 
-def crossed_slopes(for_x: Tensor, for_y: Tensor, own: int) -> tuple[Tensor, Tensor]:
+def crossed_gradients(for_x: Tensor, for_y: Tensor, own: int) -> tuple[Tensor, Tensor]:
     """Of z_x and z_y, from those of what `crossed` gave; `for_x` is overwritten."""
     batch = for_x.shape[1] // 2
-    slope_x, swapped = for_x[:, :batch], for_x[:, batch:]
-    slope_x[..., :own] += swapped[..., :own]
-    slope_x[..., own:] += for_y[:, batch:]
-    return slope_x, for_y[:, :batch] + swapped[..., own:]
+    gradient_x, swapped = for_x[:, :batch], for_x[:, batch:]
+    gradient_x[..., :own] += swapped[..., :own]
+    gradient_x[..., own:] += for_y[:, batch:]
+    return gradient_x, for_y[:, :batch] + swapped[..., own:]

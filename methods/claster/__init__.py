@@ -8,7 +8,8 @@ the nearest centroid moves.
     clustering.py   the centroids: ω (Eq. 1), what a reward moves (Eq. 5), how they start
     network.py      the MLPs: a', φ, ψ and V
     projection.py   the semantic-to-visual MLP, fitted before all else
-    population.py   an iteration: classification (Eq. 2), both losses with their weights (Eq. 3), the centroids' step
+    __init__.py     both losses (Eq. 2 and 3)
+    population.py   what an iteration does beside them: the policy's choices, the centroids' step
     model.py        inference: rectification (Eq. 6), the nearest unseen class
 
 No code was released. Where the paper is silent or says two things, this is our choice, and why:
@@ -40,24 +41,36 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import torch
+from torch import Tensor
+from torch.nn.functional import log_softmax, one_hot
+
 from methods.claster.config import CLASTERConfig
 from methods.claster.model import CLASTERModel
+from methods.claster.network import CLASTERNetwork, Encoded, projected
 from methods.claster.population import CLASTERPopulation, thinned
-from methods.compatibility import check_members
+from methods.compatibility import CompatibilityMethod
 from platform.errors import InputError
-from platform.method import Member, Method, Population
+from platform.learning.batch import Batch
+from platform.learning.stated import Network
+from platform.method import Member, Population
+from platform.population.draws import generator
+from platform.population.layers import Layout, stacked_product, uniform_start
 from platform.workers import Workers
+from platform.zeroshot.task import Task
 
 __all__ = ["CLASTER", "CLASTERConfig", "CLASTERModel", "method"]
 
 
-class CLASTER(Method):
+class CLASTER(CompatibilityMethod):
     """The method; see the module."""
 
     Config = CLASTERConfig
     Model = CLASTERModel
+    stacked = CLASTERPopulation
     data_parallel = "equal"
     pack_by = ("batch_size", "clustering", "visual_semantic", "aggregation", "channels", "policy")
+    loss_names = ("classification", "semantic", "reward")
     citation = """@inproceedings{gowda2022claster,
   title = {CLASTER: Clustering with Reinforcement Learning for Zero-Shot Action Recognition},
   author = {Gowda, Shreyank N and Sevilla-Lara, Laura and Keller, Frank and Rohrbach, Marcus},
@@ -81,14 +94,92 @@ class CLASTER(Method):
     def steps(self, config: CLASTERConfig, samples: int) -> int:
         return config.epochs * config.iterations
 
-    def population(self, members: Sequence[Member], workers: Workers) -> Population:
-        """Members that train side by side. They share `pack_by`; task, seed and every other field may differ.
+    def steps_of_epoch(self, config: CLASTERConfig) -> int:
+        return config.iterations
 
-        Raises InputError where there are fewer samples than clusters, fields contradict each other (as policy=rllib
-        and clusters that nothing moves), given logits are wanted and there are none.
-        """
-        check_members(members)
-        members = [replace(m, task=thinned(m.task, m.config.train_share, m.seed)) for m in members]
+    def layers(self, config: CLASTERConfig) -> Layout:
+        both = config.visual_semantic and config.aggregation == "concatenation"
+        points = ("features", "features") if both else ("features",)
+        omega = points
+        if config.clustering == "netvlad":
+            omega = tuple(f"features_{j}" for j in range(config.clusters) for _ in points)
+        layers = {"project_1": (("text",), ("hidden",)), "project_2": (("hidden",), ("features",))}
+        if config.visual_semantic:
+            layers |= {"estimate_1": (("features",), ("hidden",)), "estimate_2": (("hidden",), ("features",))}
+        if config.channels:
+            layers |= {"conv_1": (("one",) * 3, ("channels",)), "conv_2": (("channels",) * 3, ("one",))}
+        layers |= {"classify_1": (omega, ("hidden",)), "classify_2": (("hidden",), ("text",))}
+        if config.visual_semantic and config.aggregation == "weighted":
+            layers["share"] = (("one",), ("one",))
+        if config.clustering == "netvlad":
+            layers["assign"] = (points, ("clusters",))
+        if config.clustering != "none":
+            layers |= dict.fromkeys(("centroids", "start"), (("clusters",), points))
+        if config.policy == "rllib":
+            sizes = ((*points, "clusters", "classes"), ("policy",), ("policy",))
+            for kind, given in (("policy", ("clusters",)), ("value", ("one",))):
+                for number, (rows, columns) in enumerate(zip(sizes, (*sizes[1:], given), strict=True), 1):
+                    layers[f"{kind}_{number}"] = (rows, columns)
+        return layers
+
+    def widths(self, task: Task, config: CLASTERConfig) -> dict[str, int]:
+        width = task.features.shape[1]
+        own = {"hidden": config.hidden, "channels": config.channels, "clusters": config.clusters, "one": 1}
+        own |= {"policy": config.policy_hidden, "classes": len(task.seen)}
+        residuals = {f"features_{j}": width for j in range(config.clusters)}
+        return {"features": width, "text": task.semantics.shape[1], **own, **residuals}
+
+    def start(self, member: Member, widths: Mapping[str, int]) -> dict[str, Tensor]:
+        """The networks at their start; what the centroids lie in is the population's to find."""
+        layers = self.layers(member.config)
+        own = {name: parts for name, parts in layers.items() if name not in ("share", "centroids", "start")}
+        weights = uniform_start(own, widths, generator(member.seed, "weights"))
+        for name in layers:
+            if name.startswith("conv_"):  # else ω may be too small to open a ReLU anywhere, and nothing learns
+                weights[f"{name}_bias"].zero_()
+            elif name == "share":
+                weights[name] = torch.zeros(1, 1)  # both parts count for a half
+        return weights
+
+    def weights(self, config: CLASTERConfig, epoch: int, steps: int) -> dict[str, Tensor]:
+        """Eq. 3's. The reward is told, and moves the centroids: no gradient comes from it."""
+        values = {"classification": 1.0, "semantic": config.semantic_weight, "reward": 0.0}
+        return {name: torch.full((steps,), float(value)) for name, value in values.items()}
+
+    def decay(self, config: CLASTERConfig, layer: str) -> float:
+        return config.weight_decay
+
+    def of_classes(self, network: Network, text: Tensor) -> dict[str, Tensor]:
+        """a' of each seen class, (…, S, D)."""
+        return {"projected": projected(network, text)}
+
+    def encoded(self, network: Network, batch: Batch) -> Encoded:
+        """A batch's ω (Eq. 1) and what V makes of it (Eq. 2)."""
+        config, most = batch.config, batch.widths["clusters"]
+        exists = torch.arange(most, device=batch.x.device) < batch.fields.number("clusters")[..., None]
+        own = CLASTERNetwork(config, network.weights, exists)
+        semantic = own.estimated(batch.x) if config.visual_semantic else None
+        points = own.joined(batch.x, semantic)
+        omega, d = own.omega(points)
+        scores = stacked_product(own.classified(omega), batch.seen.text.mT)
+        scores = scores.masked_fill(~batch.seen.exist[..., None, :], -torch.inf)
+        reward = torch.where(scores.argmax(dim=-1) == batch.labels, 1.0, -1.0)
+        return Encoded(own, semantic, points, d, scores, reward)
+
+    def losses(self, network: Network, batch: Batch, encoded: Encoded) -> dict[str, Tensor]:
+        """L_C (Eq. 2), the semantics' least squares, and the mean reward; each (…,)."""
+        own = log_softmax(encoded.scores, dim=-1).gather(-1, batch.labels[..., None])[..., 0]  # (…, N)
+        terms = {"classification": -own.mean(dim=-1), "reward": encoded.reward.mean(dim=-1)}
+        if encoded.semantic is not None:
+            classes = batch.seen.made["projected"]
+            true = stacked_product(one_hot(batch.labels, classes.shape[-2]).to(classes.dtype), classes)
+            terms["semantic"] = (encoded.semantic - true).square().mean(dim=(-2, -1))
+        return terms
+
+    def check(self, members: Sequence[Member]) -> None:
+        """Raises InputError where there are fewer samples than clusters, fields contradict each other (as policy=rllib
+        and clusters that nothing moves), or given logits are wanted and there are none."""
+        super().check(members)
         for member in members:
             config, count = member.config, len(member.task.labels)
             if config.clustering != "none" and count < config.clusters:
@@ -97,7 +188,11 @@ class CLASTER(Method):
                 raise InputError(f"policy=rllib: clustering={config.clustering} moves no centroid; use reinforce")
             if config.inference == "estimated" and not config.visual_semantic:
                 raise InputError("inference=estimated: visual_semantic=false estimates no semantics; use predicted")
-        return CLASTERPopulation(members, workers)
+
+    def population(self, members: Sequence[Member], workers: Workers) -> Population:
+        """Members that share `pack_by`, each with its `train_share` of the samples."""
+        own = [replace(m, task=thinned(m.task, m.config.train_share, m.seed)) for m in members]
+        return super().population(own, workers)
 
 
 method = CLASTER()

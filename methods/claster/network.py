@@ -1,6 +1,7 @@
 """CLASTER's networks: what a sample is to its centroids, and what V makes of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ class CLASTERNetwork:
 
     def projected(self, semantics: Tensor) -> Tensor:
         """a', (…, C, D): class semantics in the features' space. semantics: (…, C, T)."""
-        return self.layer("project_2", self.layer("project_1", semantics).relu())
+        return projected(self.layer, semantics)
 
     def estimated(self, x: Tensor) -> Tensor:
         """φ, (…, N, D): what a sample's projected semantics should be. x: (…, N, D)."""
@@ -83,3 +84,24 @@ class CLASTERNetwork:
             own = self.exists.repeat_interleave(x.shape[-2] // self.exists.shape[-1], dim=-1)  # (…, W)
             found = found * own[..., None, :, None]
         return found
+
+
+def projected(layer: Callable[[str, Tensor], Tensor], semantics: Tensor) -> Tensor:
+    """a', (…, C, D) of semantics (…, C, T). layer: a layer's name and its input to its output."""
+    return layer("project_2", layer("project_1", semantics).relu())
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A batch as its members' networks see it, with the graph that gradients are taken through.
+
+    semantic: φ, (…, N, D), where it is estimated; points: ψ, (…, N, W); d: (…, N, K), where there are centroids;
+    scores: (…, N, S), the logits of Eq. 2; reward: (…, N), 1 where the largest is the sample's class, else −1.
+    """
+
+    network: CLASTERNetwork
+    semantic: Tensor | None
+    points: Tensor
+    d: Tensor | None
+    scores: Tensor
+    reward: Tensor

@@ -3,21 +3,20 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import log_softmax, one_hot
 
 from methods.claster.clustering import distances, first_centroids, reinforcement
-from methods.claster.config import CLASTERConfig
-from methods.claster.model import CLASTERModel
-from methods.claster.network import CLASTERNetwork
+from methods.claster.network import CLASTERNetwork, Encoded
 from methods.claster.projection import fitted_projection
-from methods.compatibility import CompatibilityPopulation
+from platform.learning.batch import Batch
+from platform.learning.stated import StatedMethod, StatedPopulation
 from platform.method import Member
 from platform.population.adam import PopulationAdam
 from platform.population.draws import generator
-from platform.population.layers import Layout, stacked_product, uniform
+from platform.population.layers import Layout, stacked_product
 from platform.workers import Workers
 from platform.zeroshot.metrics import purity
 from platform.zeroshot.task import Task
@@ -29,77 +28,30 @@ _FIRST_POINTS = 20_000
 _PURITY_SAMPLES = 2048  # of the training samples, at most, after each epoch
 
 
-class CLASTERPopulation(CompatibilityPopulation):
-    """CLASTER's members; see `platform.learning.stacked`. Slopes are autograd's."""
+class CLASTERPopulation(StatedPopulation):
+    """CLASTER's members: beside the stated losses, their centroids, and the policies that choose these."""
 
-    losses = ("classification", "semantic", "reward")
-    Model = CLASTERModel
-
-    def __init__(self, members: Sequence[Member], workers: Workers) -> None:
-        self.shape: CLASTERConfig = members[0].config  # for the fields of `pack_by`
+    def __init__(self, method: StatedMethod, members: Sequence[Member], workers: Workers) -> None:
         self.most_clusters = max(m.config.clusters for m in members)
-        self.layout = self._layout()
         self.device = workers.device
-        super().__init__(members, workers)
+        super().__init__(method, members, workers)
         self.scales = torch.ones(len(members), 1, 2, device=self.device)  # of the policy's observations
-        counts = torch.tensor([c.clusters for c in self.configs], device=self.device)
-        self.exists = torch.arange(self.most_clusters, device=self.device) < counts[:, None]  # (members, K)
-        self.semantic_weight, self.weight_decay, self.alpha, self.alpha_steps = (
-            self.numbers(name) for name in ("semantic_weight", "weight_decay", "alpha", "alpha_steps")
-        )
-        network = CLASTERNetwork(self.shape, self.layers.parameters)
-        self.projected = network.projected(self.text)  # (members, S, D), which training leaves alone
+        self.alpha, self.alpha_steps = (self.fields.number(name) for name in ("alpha", "alpha_steps"))
         self.watched = [self._watched(m) for m in range(len(members))]
 
-    def _layout(self) -> Layout:
-        config = self.shape
-        both = config.visual_semantic and config.aggregation == "concatenation"
-        points = ("features", "features") if both else ("features",)
-        omega = points
-        if config.clustering == "netvlad":
-            omega = tuple(f"features_{j}" for j in range(self.most_clusters) for _ in points)
-        layout = {"project_1": (("text",), ("hidden",)), "project_2": (("hidden",), ("features",))}
-        if config.visual_semantic:
-            layout |= {"estimate_1": (("features",), ("hidden",)), "estimate_2": (("hidden",), ("features",))}
-        if config.channels:
-            layout |= {"conv_1": (("one",) * 3, ("channels",)), "conv_2": (("channels",) * 3, ("one",))}
-        layout |= {"classify_1": (omega, ("hidden",)), "classify_2": (("hidden",), ("text",))}
-        if config.visual_semantic and config.aggregation == "weighted":
-            layout["share"] = (("one",), ("one",))
-        if config.clustering == "netvlad":
-            layout["assign"] = (points, ("clusters",))
-        if config.clustering != "none":
-            layout |= dict.fromkeys(("centroids", "start"), (("clusters",), points))
-        if config.policy == "rllib":
-            sizes = ((*points, "clusters", "classes"), ("policy",), ("policy",))
-            for kind, given in (("policy", ("clusters",)), ("value", ("one",))):
-                for number, (rows, columns) in enumerate(zip(sizes, (*sizes[1:], given), strict=True), 1):
-                    layout[f"{kind}_{number}"] = (rows, columns)
-        return layout
+    def make_layout(self) -> Layout:
+        return self.method.layers(self.config.model_copy(update={"clusters": self.most_clusters}))
 
     def widths_of(self, member: Member) -> dict[str, int]:
-        config, width = member.config, member.task.features.shape[1]
-        own = {"hidden": config.hidden, "channels": config.channels, "clusters": config.clusters, "one": 1}
-        own |= {"policy": config.policy_hidden, "classes": len(member.task.seen)}
-        residuals = {f"features_{j}": width if j < config.clusters else 0 for j in range(self.most_clusters)}
-        return {"features": width, "text": member.task.semantics.shape[1], **own, **residuals}
+        beyond = {f"features_{j}": 0 for j in range(member.config.clusters, self.most_clusters)}
+        return super().widths_of(member) | beyond
 
     def initial_weights(self, member: Member) -> dict[str, Tensor]:
         """The networks at their start, but for the projection, which is fitted here, and the first centroids."""
-        widths, draw = self.widths_of(member), generator(member.seed, "weights")
-        weights = {}
-        for name, parts in self.layout.items():
-            rows, columns = (sum(widths[part] for part in several) for several in parts)
-            if name == "share":
-                weights[name] = torch.zeros(1, 1)  # both parts count for a half
-            elif name not in ("centroids", "start"):
-                weights[name] = uniform(rows, rows, columns, draw)
-                weights[f"{name}_bias"] = uniform(rows, 1, columns, draw)
-                if name.startswith("conv_"):  # else ω may be too small to open a ReLU anywhere, and nothing learns
-                    weights[f"{name}_bias"].zero_()
+        weights = super().initial_weights(member)
         weights |= fitted_projection(member, weights, self.device)
-        if self.shape.clustering != "none":
-            kind = "random" if self.shape.clustering == "random" else "kmeans"
+        if self.config.clustering != "none":
+            kind = "random" if self.config.clustering == "random" else "kmeans"
             points = self._first_points(member, weights)
             weights["start"] = first_centroids(kind, points, member.config.clusters, member.seed)
             weights["centroids"] = weights["start"].clone()
@@ -107,26 +59,26 @@ class CLASTERPopulation(CompatibilityPopulation):
 
     def _first_points(self, member: Member, weights: Mapping[str, Tensor]) -> Tensor:
         """ψ, with the true class's semantics, of the samples that the centroids start from."""
-        network, task = CLASTERNetwork(self.shape, weights), member.task
+        network, task = CLASTERNetwork(self.config, weights), member.task
         x, labels, most = task.features, task.labels, max(_FIRST_POINTS, member.config.clusters)
         if len(labels) > most:
             rows = torch.randperm(len(labels), generator=generator(member.seed, "first points"))[:most]
             x, labels = x[rows], labels[rows]
         semantic = None
-        if self.shape.visual_semantic:
+        if self.config.visual_semantic:
             semantic = network.projected(task.semantics[: len(task.seen)])[labels]
         return network.joined(x, semantic)
 
     def make_optimisers(self) -> Sequence[PopulationAdam]:
         others = ("project_", "start", "policy_", "value_")  # fitted, kept or learned elsewhere
         own = {n: p for n, p in self.layers.parameters.items() if not n.startswith(others)}
-        if self.shape.clustering != "netvlad":
+        if self.config.clustering != "netvlad":
             own.pop("centroids", None)
-        self.optimiser = PopulationAdam(own, [c.learning_rate for c in self.configs])
+        self.optimiser, self.adversary = PopulationAdam(own, self._rates([0] * len(self.members))), None
         return [self.optimiser]
 
-    def steps_of_epoch(self) -> list[int]:
-        return [c.iterations for c in self.configs]
+    def trained_layers(self) -> list[str]:
+        return [*self.optimiser.parameters, *(["centroids"] if self.config.clustering == "sgd" else [])]
 
     def next_epoch(self) -> list[dict[str, float]]:
         returns = self._train_policies()
@@ -136,47 +88,30 @@ class CLASTERPopulation(CompatibilityPopulation):
             losses |= self._purities(m) | returns[m]
         return found
 
-    def differentiate(self, x: Tensor, labels: Tensor, rows: Tensor) -> Tensor:
-        moved = self.shape.clustering
-        names = [
-            n for n in self.layers.parameters if n in self.optimiser.parameters or (n, moved) == ("centroids", "sgd")
-        ]
-        with torch.enable_grad():
-            leaves = {name: self.layers.parameters[name].detach().requires_grad_() for name in names}
-            network = CLASTERNetwork(self.shape, {**self.layers.parameters, **leaves}, self.exists)
-            semantic = network.estimated(x) if self.shape.visual_semantic else None
-            points = network.joined(x, semantic)
-            omega, d = network.omega(points)
-            scores = stacked_product(network.classified(omega), self.text.mT)
-            scores = scores.masked_fill(~self.is_class[:, None], -torch.inf)
-            own = log_softmax(scores, dim=2).gather(2, labels[..., None])[..., 0]  # (members, batch)
-            classification, fit = -own.mean(dim=1), torch.zeros_like(self.alpha)
-            if semantic is not None:
-                true = stacked_product(one_hot(labels, self.text.shape[1]).to(x.dtype), self.projected)
-                fit = (semantic - true).square().mean((1, 2))
-            slopes = torch.autograd.grad(
-                (classification + self.semantic_weight * fit).sum(), [leaves[name] for name in names]
-            )
-        for name, slope in zip(names, slopes, strict=True):
-            self.layers.gradients[name].copy_(slope)
-            if name in self.optimiser.parameters:
-                self.layers.gradients[name].addcmul_(self.layers.parameters[name], self.weight_decay[:, None, None])
-        reward = torch.where(scores.argmax(dim=2) == labels, 1.0, -1.0)
-        if moved == "reinforce":
-            d, centroids = d.detach(), self.layers.parameters["centroids"]
+    def differentiate(self, batch: Batch, encoded: Encoded, weights: Tensor) -> Tensor:
+        """The stated losses' gradients, and where the rewards move the centroids (Eq. 5)."""
+        terms = super().differentiate(batch, encoded, weights)
+        if self.config.clustering == "reinforce":
+            points, d, scores = encoded.points.detach(), encoded.d.detach(), encoded.scores.detach()
             chosen = d.argmin(dim=2)
-            if self.shape.policy == "rllib":
-                chosen = network.choices(points.detach(), d, scores.detach().softmax(dim=2), self.scales)
-            score = own.detach().exp()
+            if self.config.policy == "rllib":
+                chosen = encoded.network.choices(points, d, scores.softmax(dim=2), self.scales)
             direction = reinforcement(
-                points.detach(), centroids, chosen, d, reward, score, self.workers.average, stacked_product
+                points,
+                self.layers.parameters["centroids"],
+                chosen,
+                d,
+                encoded.reward,
+                scores.log_softmax(dim=2).gather(2, batch.labels[..., None])[..., 0].exp(),
+                self.workers.average,
+                stacked_product,
             )
             self.layers.gradients["centroids"].copy_(-direction)
-        return torch.stack([classification, fit, reward.mean(dim=1)]).detach()
+        return terms
 
-    def _take_step(self, everyone: bool, rows: Tensor, active: Tensor) -> Tensor:
-        losses = super()._take_step(everyone, rows, active)
-        if self.shape.clustering in ("reinforce", "sgd"):
+    def _take_step(self, kind: Any, rows: Tensor, weights: Tensor, active: Tensor, *rest: Tensor) -> Tensor:
+        losses = super()._take_step(kind, rows, weights, active, *rest)
+        if self.config.clustering in ("reinforce", "sgd"):
             alpha = self._alpha(self.optimiser.steps[0] - 1)
             (direction,) = self.workers.average([self.layers.gradients["centroids"]])
             self.layers.parameters["centroids"].sub_((alpha * active)[:, None, None] * direction)
@@ -184,7 +119,7 @@ class CLASTERPopulation(CompatibilityPopulation):
 
     def _train_policies(self) -> list[dict[str, float]]:
         """Each member's policy before an epoch, and its returns; the scales of what it observes are kept."""
-        if self.shape.policy != "rllib":
+        if self.config.policy != "rllib":
             return [{} for _ in self.members]
         from methods.environments.centroids import Clustering  # here: Gymnasium, and Ray, stand behind them
         from methods.environments.ppo import PPOOptions, improved
@@ -230,7 +165,7 @@ class CLASTERPopulation(CompatibilityPopulation):
 
     def _purities(self, member: int) -> dict[str, float]:
         """Of the clusters as they started and as they are (Eq. 7), and of the classes; see `purity`."""
-        if self.shape.clustering == "none":
+        if self.config.clustering == "none":
             return {}
         wanted = ("estimate_", "share", "centroids", "start")
         weights = self.layers.own(

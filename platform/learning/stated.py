@@ -8,64 +8,36 @@ they stand apart (`accelerated`), and must equal those of the stated losses.
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from platform.learning.batch import Batch, MemberFields, SeenClasses
+from platform.learning.network import TrainedNetwork
 from platform.learning.stacked import StackedPopulation
 from platform.method import Member, Method, MethodConfig, Model, Population
 from platform.population.adam import PopulationAdam
-from platform.population.layers import Layout, stacked_linear
+from platform.population.layers import Layout
 from platform.population.noise import EpochNoise
 from platform.workers import Workers
 from platform.zeroshot.task import Task
 
-Network = Callable[[str, Tensor], Tensor]  # a layer's name and its input (…, in) to its output (…, out)
+
+class Network(Protocol):
+    """The layers of a member, or of a population's members, as losses call them."""
+
+    weights: Mapping[str, Tensor]  # matrices (…, in, out), and biases (…, 1, out) as `NAME_bias`
+
+    def __call__(self, name: str, x: Tensor) -> Tensor:
+        """A layer by its name. x: (…, in); returns (…, out)."""
 
 
-class StatedConfig(MethodConfig):
-    """Base of such a method's Config."""
+class AcceleratedConfig(MethodConfig):
+    """Base of the Config of a method some of whose gradients are written by hand."""
 
     accelerate: bool = Field(True, description="gradients written by hand, where there are some (the same numbers)")
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What a step is given, of one member or of a population's.
-
-    x: (…, B, D) features; y: (…, B, T) each sample's class text; noise: (…, B, width) standard normal draws of all
-    parts that the method names; order: (…, B), a permutation of the batch; beside: noise and order of other draws, by
-    purpose; widths: of the parts; choices: which members have a field's value.
-    """
-
-    x: Tensor
-    y: Tensor
-    noise: Tensor
-    order: Tensor
-    beside: Mapping[str, tuple[Tensor, Tensor]]
-    widths: Mapping[str, int]
-    choices: "Choices"
-
-
-class Choices:
-    """Fields in which members of a population may differ, asked for in the middle of a loss."""
-
-    def __init__(self, configs: Sequence[Any], device: torch.device) -> None:
-        self.configs, self.device = configs, device
-        self._masks: dict[tuple[str, Any], tuple[Tensor, bool, bool]] = {}
-
-    def where(self, field: str, value: Any, then: Callable[[], Tensor], otherwise: Tensor) -> Tensor:
-        """`then()` for members whose field has the value, else `otherwise`; both (…, batch, width) or (…,)."""
-        if (field, value) not in self._masks:
-            chosen = [getattr(config, field) == value for config in self.configs]
-            self._masks[field, value] = torch.tensor(chosen, device=self.device), any(chosen), all(chosen)
-        mask, some, everyone = self._masks[field, value]
-        if not some:
-            return otherwise
-        found = then()
-        return found if everyone else torch.where(mask.view(-1, *(1,) * (found.dim() - 1)), found, otherwise)
 
 
 @dataclass(frozen=True)
@@ -94,16 +66,19 @@ class StatedMethod(Method):
     """A method that states its losses. What it takes as `config` may be any member's of a population: they share
     `pack_by`.
 
-    accelerated: the population with gradients written by hand, if there is one; losses: names of all terms; occasional:
-    those that are left out, and not counted in the mean, while their weight is zero; amsgrad: which Adam; adversary: of
-    whom there is one, how the names of its layers start, and the name of its loss.
+    loss_names: of all terms; occasional: those that are left out, and not counted in the mean, while their weight is
+    zero; reads_classes: whether losses read the text of all seen classes; amsgrad: which Adam; adversary: the name of
+    its loss, with which the names of its layers start, where there is one; stacked: the population, where it is more
+    than a `StatedPopulation`; accelerated: the one with gradients written by hand, if there is one.
     """
 
-    accelerated: ClassVar[type["StatedPopulation"] | None] = None
     loss_names: ClassVar[tuple[str, ...]]
     occasional: ClassVar[frozenset[str]] = frozenset()
+    reads_classes: ClassVar[bool] = False
     amsgrad: ClassVar[bool] = False
     adversary: ClassVar[str] = ""
+    stacked: ClassVar[type["StatedPopulation"] | None] = None
+    accelerated: ClassVar[type["StatedPopulation"] | None] = None
 
     @abstractmethod
     def layers(self, config: Any) -> Layout:
@@ -117,27 +92,37 @@ class StatedMethod(Method):
     def start(self, member: Member, widths: Mapping[str, int]) -> dict[str, Tensor]:
         """A member's matrices and biases before its first step, on the CPU, from its own generator."""
 
-    @abstractmethod
+    def of_classes(self, network: Network, text: Tensor) -> Mapping[str, Tensor]:
+        """What losses read of the seen classes that no step changes. text: (…, S, T), zero beyond a member's own."""
+        return {}
+
     def parts_of_noise(self, config: Any) -> Mapping[str, Sequence[str | tuple[str, ...]]]:
         """What is drawn for a batch, by purpose: parts with a normal draw each. The first is `Batch.noise`."""
+        return {}
 
-    @abstractmethod
-    def encoded(self, network: Network, batch: Batch, config: Any) -> Any:
+    def encoded(self, network: Network, batch: Batch) -> Any:
         """What all losses read, such as latents."""
+        return None
 
     @abstractmethod
-    def losses(
-        self, network: Network, batch: Batch, encoded: Any, wanted: frozenset[str], config: Any
-    ) -> dict[str, Tensor]:
-        """Each term (…,), a mean over the batch. wanted: the occasional ones that count for some member."""
+    def losses(self, network: Network, batch: Batch, encoded: Any) -> dict[str, Tensor]:
+        """Each term (…,), a mean over the batch; of the occasional ones, those of `batch.wanted`."""
 
-    def adversary_loss(self, network: Network, batch: Batch, encoded: Any, config: Any) -> Tensor:
+    def adversary_loss(self, network: Network, batch: Batch, encoded: Any) -> Tensor:
         """(…,) what the adversary minimises, of detached tensors."""
         raise NotImplementedError
 
-    @abstractmethod
     def weights(self, config: Any, epoch: int, steps: int) -> dict[str, Tensor]:
-        """The weight (steps,) of each term in an epoch, from 0."""
+        """The weight (steps,) of each term in an epoch, from 0; by default 1."""
+        return {name: torch.ones(steps) for name in self.loss_names}
+
+    def decay(self, config: Any, layer: str) -> float:
+        """The weight decay of a layer's matrix and bias, inside Adam: what half their squares add to the loss."""
+        return 0.0
+
+    def learning_rate(self, config: Any, epoch: int) -> float:
+        """Adam's, in an epoch, from 0."""
+        return config.learning_rate
 
     def turns(self, config: Any, epoch: int, steps: int) -> Tensor:
         """(steps,) bool: when the adversary takes a step."""
@@ -165,8 +150,8 @@ class StatedMethod(Method):
     def population(self, members: Sequence[Member], workers: Workers) -> Population:
         """Members that share `pack_by`; task, seed and every other field may differ."""
         self.check(members)
-        quick = members[0].config.accelerate and self.accelerated is not None
-        return (self.accelerated if quick else StatedPopulation)(self, members, workers)
+        quick = self.accelerated is not None and members[0].config.accelerate
+        return (self.accelerated if quick else self.stacked or StatedPopulation)(self, members, workers)
 
 
 class StatedPopulation(StackedPopulation):
@@ -174,12 +159,17 @@ class StatedPopulation(StackedPopulation):
 
     def __init__(self, method: StatedMethod, members: Sequence[Member], workers: Workers) -> None:
         self.method, self.configs, self.config = method, [m.config for m in members], members[0].config
-        self.layout = method.layers(self.config)
+        self.layout = self.make_layout()
         super().__init__(members, workers)
         self.data.semantics = method.prepared(self.data.semantics, self.config)
+        self.seen = self._seen_classes() if method.reads_classes else None
         self.parts = method.parts_of_noise(self.config)
-        self.choices = Choices(self.configs, self.device)
+        self.fields = MemberFields(self.configs, self.device)
+        self.decays = {n: d for n in self.optimiser.parameters if (d := self._decays(n)) is not None}
         self.step = self.replayed(self._take_step)
+
+    def make_layout(self) -> Layout:
+        return self.method.layers(self.config)
 
     def widths_of(self, member: Member) -> dict[str, int]:
         return self.method.widths(member.task, member.config)
@@ -188,7 +178,7 @@ class StatedPopulation(StackedPopulation):
         return self.method.start(member, self.widths_of(member))
 
     def make_optimisers(self) -> Sequence[PopulationAdam]:
-        parameters, rates = self.layers.parameters, [c.learning_rate for c in self.configs]
+        parameters, rates = self.layers.parameters, self._rates([0] * len(self.members))
         prefix = self.method.adversary
         others = {name: p for name, p in parameters.items() if prefix and name.startswith(prefix)}
         mine = {name: p for name, p in parameters.items() if name not in others}
@@ -198,6 +188,8 @@ class StatedPopulation(StackedPopulation):
 
     def next_epoch(self) -> list[dict[str, float]]:
         method, names, size = self.method, self.method.loss_names, self.config.batch_size
+        for optimiser in self.optimisers:
+            optimiser.set_rates(self._rates(self.epochs))
         own_steps = [method.steps_of_epoch(c) for c in self.configs]
         steps, rows = self.data.batches(self.epochs, size, own_steps if own_steps[0] is not None else None)
         mine = self.workers.share(size)
@@ -247,43 +239,41 @@ class StatedPopulation(StackedPopulation):
         """(longest, members) bool: whose adversary takes a step."""
         return self._by_member(steps, self.method.turns)
 
+    def batch_of(self, rows: Tensor, drawn: Sequence[Tensor], wanted: frozenset[str] = frozenset()) -> Batch:
+        """rows: (members, batch); drawn: noise and permutation of each purpose, one after the other."""
+        noise, order, *others = drawn or (None, None)
+        purposes = list(self.parts)[1:]
+        beside = dict(zip(purposes, zip(others[::2], others[1::2], strict=True), strict=True))
+        widths = self.layers.widest
+        return Batch(self.data, rows, self.seen, noise, order, beside, widths, self.config, self.fields, wanted)
+
     def encode(self, batch: Batch) -> Any:
         """What `differentiate` and the adversary read, with the graph that gradients are taken through."""
-        self._leaves = {n: self.layers.parameters[n].detach().requires_grad_() for n in self.optimiser.parameters}
+        self._network = TrainedNetwork(self.layers, self.trained_layers())
         with torch.enable_grad():
-            return self.method.encoded(self._network(self._leaves), batch, self.config)
+            return self.method.encoded(self._network, batch)
 
-    def differentiate(self, batch: Batch, encoded: Any, weights: Tensor, wanted: frozenset[str]) -> Tensor:
+    def trained_layers(self) -> Sequence[str]:
+        """Names of matrices and biases whose gradients `differentiate` writes."""
+        return list(self.optimiser.parameters)
+
+    def differentiate(self, batch: Batch, encoded: Any, weights: Tensor) -> Tensor:
         """Write the gradients of the weighted losses; returns the terms (losses, members). weights: alike."""
-        names = list(self.optimiser.parameters)
         with torch.enable_grad():
-            network = self._network(self._leaves)
-            found = self.method.losses(network, batch, encoded, wanted, self.config)
+            found = self.method.losses(self._network, batch, encoded)
             nothing = torch.zeros_like(weights[0])
             terms = torch.stack([found.get(name, nothing) for name in self.method.loss_names])
-            total = (terms * weights)[[n in found for n in self.method.loss_names]].sum()
-            gradients = torch.autograd.grad(total, [self._leaves[name] for name in names], allow_unused=True)
-        for name, gradient in zip(names, gradients, strict=True):
-            self.layers.gradients[name].copy_(gradient) if gradient is not None else self.layers.gradients[name].zero_()
+            counted = [k for k, name in enumerate(self.method.loss_names) if name in found]
+            self._network.write_gradients((terms * weights)[counted].sum())
         return terms.detach()
 
     def differentiate_adversary(self, batch: Batch, encoded: Any, weight: Tensor) -> Tensor:
         """Write the adversary's gradients; returns its loss (members,)."""
-        names = list(self.adversary.parameters)
-        leaves = {name: self.layers.parameters[name].detach().requires_grad_() for name in names}
+        network = TrainedNetwork(self.layers, self.adversary.parameters)
         with torch.enable_grad():
-            loss = self.method.adversary_loss(self._network(leaves), batch, encoded, self.config)
-            gradients = torch.autograd.grad((loss * weight).sum(), [leaves[name] for name in names])
-        for name, gradient in zip(names, gradients, strict=True):
-            self.layers.gradients[name].copy_(gradient)
+            loss = self.method.adversary_loss(network, batch, encoded)
+            network.write_gradients((loss * weight).sum())
         return loss.detach()
-
-    def batch_of(self, rows: Tensor, drawn: Sequence[Tensor]) -> Batch:
-        """rows: (members, batch); drawn: noise and permutation of each purpose, one after the other."""
-        noise, order, *others = drawn
-        purposes = list(self.parts)[1:]
-        beside = dict(zip(purposes, zip(others[::2], others[1::2], strict=True), strict=True))
-        return Batch(*self.data.batch(rows), noise, order, beside, self.layers.widest, self.choices)
 
     def _take_step(
         self,
@@ -303,12 +293,14 @@ class StatedPopulation(StackedPopulation):
         names = self.method.loss_names
         occasional = [name for name in names if name in self.method.occasional]
         wanted = frozenset(name for name, counts in zip(occasional, counted, strict=True) if counts)
-        batch = self.batch_of(rows, drawn)
+        batch = self.batch_of(rows, drawn, wanted)
         encoded, own = self.encode(batch), torch.zeros_like(weights[0])
         first = adversary and self.method.adversary_first(self.config)
         if first:
             own = self._adversary_step(batch, encoded, weights, due)
-        terms = self.differentiate(batch, encoded, weights, wanted)
+        terms = self.differentiate(batch, encoded, weights)
+        for name, decay in self.decays.items():
+            self.layers.gradients[name].addcmul_(self.layers.parameters[name], decay)
         gradients = [self.layers.gradients[name] for name in self.optimiser.parameters]
         self.optimiser.step(self.workers.average(gradients), None if everyone else active)
         if adversary and not first:
@@ -323,10 +315,17 @@ class StatedPopulation(StackedPopulation):
         self.adversary.step(self.workers.average(gradients), due)
         return own
 
-    def _network(self, leaves: Mapping[str, Tensor]) -> Network:
-        """The layers, of which gradients reach `leaves` alone."""
-        parameters = {**self.layers.parameters, **leaves}
-        return lambda name, x: stacked_linear(x, parameters[name], parameters[f"{name}_bias"])
+    def _seen_classes(self) -> SeenClasses:
+        text, exist = self.data.seen_text()
+        return SeenClasses(text, exist, self.method.of_classes(TrainedNetwork(self.layers, ()), text))
+
+    def _rates(self, epochs: Sequence[int]) -> list[float]:
+        return [self.method.learning_rate(config, epoch) for config, epoch in zip(self.configs, epochs, strict=True)]
+
+    def _decays(self, name: str) -> Tensor | None:
+        """(members, 1, 1) weight decays of a matrix or bias; None where nobody has any."""
+        decays = [float(self.method.decay(config, name.removesuffix("_bias"))) for config in self.configs]
+        return torch.tensor(decays, device=self.device)[:, None, None] if any(decays) else None
 
     def _noise(self, purpose: str, parts: Sequence[str | tuple[str, ...]], mine: slice) -> EpochNoise:
         return EpochNoise(

@@ -29,6 +29,7 @@ class TrainingData:
         self.classes = torch.cat(classes)  # (ΣN,) rows of `semantics`
         self.first_rows = [rows[id(m.task)] for m in members]
         self.first_classes = [first_classes[id(m.task)] for m in members]  # in `semantics`
+        self._first_class = torch.tensor(self.first_classes, device=device)[:, None]
 
     def batches(
         self, epochs: Sequence[int], batch_size: int, steps: Sequence[int] | None = None
@@ -45,16 +46,35 @@ class TrainingData:
         idle = [r[:1].expand(max(steps) - len(r), -1) for r in rows]
         return steps, torch.stack([torch.cat(pair) for pair in zip(rows, idle, strict=True)], dim=1)
 
-    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """f_x (members, batch, D) and f_y (members, batch, T) of rows (members, batch)."""
-        flat = rows.flatten()  # index_select is several times quicker here than indexing by a matrix
-        x = self.features.index_select(0, flat)
-        y = self.semantics.index_select(0, self.classes.index_select(0, flat))
-        return x.view(*rows.shape, -1), y.view(*rows.shape, -1)
+    def features_of(self, rows: Tensor) -> Tensor:
+        """(members, batch, D) of rows (members, batch)."""
+        return _rows_of(self.features, rows)
 
-    def unseen_semantics(self, index: int) -> Tensor:
-        task = self.tasks[index]
-        return task.semantics[len(task.seen) :]
+    def masked_of(self, rows: Tensor) -> Tensor | None:
+        """(members, batch, D) of rows (members, batch), where masked features are given."""
+        return None if self.masked is None else _rows_of(self.masked, rows)
+
+    def text_of(self, rows: Tensor) -> Tensor:
+        """(members, batch, T) each sample's class text. rows: (members, batch)."""
+        return _rows_of(self.semantics, _rows_of(self.classes, rows))
+
+    def labels_of(self, rows: Tensor) -> Tensor:
+        """(members, batch) in 0 … S − 1 of rows (members, batch)."""
+        return _rows_of(self.classes, rows) - self._first_class
+
+    def seen_text(self) -> tuple[Tensor, Tensor]:
+        """Text of the seen classes (members, S, T), zero beyond a member's own, and where these are (members, S)."""
+        counts = [len(task.seen) for task in self.tasks]
+        text = self.semantics.new_zeros(len(counts), max(counts), self.semantics.shape[1])
+        for m, (first, count) in enumerate(zip(self.first_classes, counts, strict=True)):
+            text[m, :count] = self.semantics[first : first + count]
+        exist = torch.arange(max(counts), device=self.device) < torch.tensor(counts, device=self.device)[:, None]
+        return text, exist
+
+
+def _rows_of(tensor: Tensor, rows: Tensor) -> Tensor:
+    # index_select is several times quicker here than indexing by a matrix
+    return tensor.index_select(0, rows.flatten()).view(*rows.shape, *tensor.shape[1:])
 
 
 def _joined(tensors: Sequence[Tensor]) -> Tensor:

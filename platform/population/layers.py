@@ -11,7 +11,7 @@ Layout = Mapping[str, tuple[Sequence[str], Sequence[str]]]  # a layer to the par
 
 
 def stacked_product(x: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
-    """x: (members, rows, k), y: (members, k, columns); gives (members, rows, columns). Both may be a single member's.
+    """x: (members, rows, k), y: (members, k, columns); returns (members, rows, columns). Both may be a single member's.
 
     On a CPU member by member: a library that is given several products at once may sum each in another order than it
     sums a single one, and a member of a population should compute what it would compute alone, to the last bit.
@@ -49,7 +49,7 @@ def _like(tensor: Tensor) -> Tensor:
 
 
 class _Product(torch.autograd.Function):
-    """`stacked_product`, and its slopes taken in the same way."""
+    """`stacked_product`, and its gradients taken in the same way."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
@@ -57,13 +57,15 @@ class _Product(torch.autograd.Function):
         return stacked_product(x, y)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         (x, y), (of_x, of_y) = ctx.saved_tensors, ctx.needs_input_grad
-        return stacked_product(slope, y.mT) if of_x else None, stacked_product(x.mT, slope) if of_y else None
+        return stacked_product(gradient, y.mT) if of_x else None, stacked_product(x.mT, gradient) if of_y else None
 
 
-def stacked_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def stacked_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x: (members, rows, in), weight: (members, in, out), bias: (members, 1, out); returns (members, rows, out)."""
+    if bias is None:
+        return stacked_product(x, weight)
     if x.device.type != "cpu":
         return torch.baddbmm(bias, x, weight)
     if torch.is_grad_enabled() and (weight.requires_grad or x.requires_grad):
@@ -91,10 +93,39 @@ class _Linear(torch.autograd.Function):
         )
 
 
-def linear_slopes(x: Tensor, slope: Tensor, weight: Tensor, bias: Tensor) -> None:
-    """Write a stacked linear layer's gradients. x: (members, rows, in), slope: (members, rows, out) of what it gave."""
-    stacked_product(x.transpose(1, 2), slope, out=weight)
-    torch.sum(slope, dim=1, keepdim=True, out=bias)
+def write_linear_gradients(x: Tensor, gradient: Tensor, weight: Tensor, bias: Tensor | None, add: bool = False) -> None:
+    """Write a stacked linear layer's gradients into `weight` and `bias`, or add them to what is there.
+
+    x: (members, rows, in), its input; gradient: (members, rows, out), its output's.
+    """
+    if not add:
+        stacked_product(x.mT, gradient, out=weight)
+    elif x.device.type == "cpu":
+        _member_by_member(torch.addmm, (weight, x.mT, gradient), weight)
+    else:
+        weight.baddbmm_(x.mT, gradient)
+    if bias is not None:
+        bias.add_(gradient.sum(dim=1, keepdim=True)) if add else torch.sum(gradient, dim=1, keepdim=True, out=bias)
+
+
+def xavier_start(layout: Layout, widths: Mapping[str, int], gain: float, draw: torch.Generator) -> dict[str, Tensor]:
+    """Matrices whose parts of columns each start by themselves as `xavier` says, and biases of zero."""
+    weights = {}
+    for layer, (rows, columns) in layout.items():
+        fan_in = sum(widths[part] for part in rows)
+        weights[layer] = torch.cat([xavier(fan_in, widths[part], gain, draw) for part in columns], dim=1)
+        weights[f"{layer}_bias"] = torch.zeros(1, weights[layer].shape[1])
+    return weights
+
+
+def uniform_start(layout: Layout, widths: Mapping[str, int], draw: torch.Generator) -> dict[str, Tensor]:
+    """Matrices and biases as PyTorch's linear layers start."""
+    weights = {}
+    for layer, parts in layout.items():
+        rows, columns = (sum(widths[part] for part in several) for several in parts)
+        weights[layer] = uniform(rows, rows, columns, draw)
+        weights[f"{layer}_bias"] = uniform(rows, 1, columns, draw)
+    return weights
 
 
 def xavier(fan_in: int, fan_out: int, gain: float, draw: torch.Generator) -> Tensor:
@@ -141,12 +172,12 @@ class StackedLayers:
         self.gradients = {name: torch.zeros_like(parameter) for name, parameter in self.parameters.items()}
 
     def __call__(self, name: str, x: Tensor) -> Tensor:
-        """x: (members, rows, in); gives (members, rows, out)."""
-        return stacked_linear(x, self.parameters[name], self.parameters[f"{name}_bias"])
+        """x: (members, rows, in); returns (members, rows, out)."""
+        return stacked_linear(x, self.parameters[name], self.parameters.get(f"{name}_bias"))
 
-    def write_slopes(self, name: str, x: Tensor, slope: Tensor) -> None:
-        """Write a layer's gradients; shapes as for `linear_slopes`."""
-        linear_slopes(x, slope, self.gradients[name], self.gradients[f"{name}_bias"])
+    def write_gradients(self, name: str, x: Tensor, gradient: Tensor, add: bool = False) -> None:
+        """Write a layer's gradients, or add to them; shapes as for `write_linear_gradients`."""
+        write_linear_gradients(x, gradient, self.gradients[name], self.gradients.get(f"{name}_bias"), add)
 
     def stacked(self, own: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Members' own tensors, shaped as their parameters, as (members, rows, columns), zero beyond their widths."""

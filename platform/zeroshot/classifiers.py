@@ -107,10 +107,10 @@ def _trained(
     optimiser = PopulationAdam({"weight": weight, "bias": bias}, rates, training.betas)
     for own, wanted in _batches(x, targets, training, draws):
         logits = torch.baddbmm(bias, weight, own.transpose(1, 2))
-        slope = torch.softmax(logits.relu() if relu else logits, dim=1).sub_(wanted).div_(own.shape[1])
+        gradient = torch.softmax(logits.relu() if relu else logits, dim=1).sub_(wanted).div_(own.shape[1])
         if relu:
-            slope *= logits > 0
-        optimiser.step([torch.bmm(slope, own), slope.sum(dim=2, keepdim=True)])
+            gradient *= logits > 0
+        optimiser.step([torch.bmm(gradient, own), gradient.sum(dim=2, keepdim=True)])
     return [
         SoftmaxClassifier(weight[m, :, : z.shape[1]].T.contiguous(), bias[m, :, 0], relu) for m, z in enumerate(latents)
     ]
@@ -168,15 +168,15 @@ def _minimised(
     ahead, momentum = weight, x.new_ones(len(latents), 1, 1)
     moving = torch.ones_like(momentum, dtype=torch.bool)
     for _ in range(_MOST_STEPS):
-        slope = torch.softmax(torch.bmm(ahead, x.transpose(1, 2)), dim=1).sub_(targets)
-        slope = torch.bmm(slope, x).div_(count).addcmul_(ahead, penalty)
-        step = torch.bmm(slope, inverse)
+        gradient = torch.softmax(torch.bmm(ahead, x.transpose(1, 2)), dim=1).sub_(targets)
+        gradient = torch.bmm(gradient, x).div_(count).addcmul_(ahead, penalty)
+        step = torch.bmm(gradient, inverse)
         moved = torch.where(moving, ahead - step, weight)
-        uphill = (slope * (moved - weight)).sum(dim=(1, 2), keepdim=True) > 0
+        uphill = (gradient * (moved - weight)).sum(dim=(1, 2), keepdim=True) > 0
         following = torch.where(uphill, 1.0, (1 + (1 + 4 * momentum.square()).sqrt()) / 2)
         ahead = moved + torch.where(uphill, 0.0, (momentum - 1) / following) * (moved - weight)
         weight, momentum = moved, following
-        moving &= (slope * step).sum(dim=(1, 2), keepdim=True) > _LEAST_GAIN
+        moving &= (gradient * step).sum(dim=(1, 2), keepdim=True) > _LEAST_GAIN
         if not moving.any():
             break
     weight, bias = torch.where(finite, weight, torch.nan).split([width - 1, 1], dim=2)
