@@ -82,7 +82,7 @@ def carry_out(
     setup: the experiment's; preset: the one that the configuration was named by, to be said.
     """
     from platform.files import held, write_json
-    from platform.report.tests import by_kind, test_table
+    from platform.report.results_table import by_kind, results_table
     from platform.tracking.environment import environment_tags
     from platform.tracking.outcome import record_of
     from platform.tracking.record import Tracker
@@ -135,7 +135,7 @@ def carry_out(
             cli.event("outcome", outcome.model_dump())
         return
     tested = [o for o in outcomes if o.test]
-    cli.console.print(test_table(by_kind(tested), [o.counts for o in tested], data.extractor_kinds()))
+    cli.console.print(results_table(by_kind(tested), [o.counts for o in tested], data.extractor_kinds()))
     for note in dict.fromkeys(note for o in tested for note in o.notes):
         cli.console.print(f"note: {note}", soft_wrap=True)
     cli.console.print(f"models {folder / 'models'}", soft_wrap=True)

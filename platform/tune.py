@@ -294,7 +294,7 @@ def _named(chosen: "Chosen") -> str:
 
 
 def _show(report: "Report", ui: str, counts: Sequence[Mapping[str, int]], extractor: Sequence[str]) -> None:
-    from platform.report.tests import test_table
+    from platform.report.results_table import results_table
     from platform.search.progress import leaderboard
 
     for split, chosen in (report.by_split or {"": report}).items():
@@ -303,7 +303,7 @@ def _show(report: "Report", ui: str, counts: Sequence[Mapping[str, int]], extrac
     ends = f"{report.trials} trials, {report.stopped} stopped early, {report.failed} failed"
     best = [f"that of {split} is {_named(chosen)}" for split, chosen in report.by_split.items()]
     cli.console.print(f"{ends}; the best {', '.join(best) or f'is {_named(report)}'}", soft_wrap=True)
-    cli.console.print(test_table(report.tests, counts, extractor))
+    cli.console.print(results_table(report.tests, counts, extractor))
     if report.selection:
         cli.console.print(f"{report.selection}: what is tested there is no clean number", soft_wrap=True, markup=False)
     cli.console.print(f"\nCompare the runs in MLflow: {ui}", soft_wrap=True, highlight=False)

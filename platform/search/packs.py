@@ -21,7 +21,7 @@ class Pack:
 class Packs:
     """Groups proposals by what a population cannot differ in, and hands them out in packs.
 
-    Packs shrink towards the end, so that all lanes end at about the same time.
+    Packs shrink towards the end, so that all packs that train at a time end together.
     """
 
     def __init__(
@@ -30,19 +30,19 @@ class Packs:
         left: Callable[[], int],
         group: Callable[[Proposal], Hashable],
         size: int,
-        lanes: int,
+        concurrency: int,
         ahead: int | None,
     ) -> None:
         """left: how many `propose` still has; ahead: how many may wait, unlimited where None.
 
         A sampler that learns from results should not be asked for more than can be trained soon.
         """
-        self.propose, self.left, self.group, self.size, self.lanes, self.ahead = (
+        self.propose, self.left, self.group, self.size, self.concurrency, self.ahead = (
             propose,
             left,
             group,
             size,
-            lanes,
+            concurrency,
             ahead,
         )
         self.waiting: dict[Hashable, deque[Proposal]] = {}
@@ -74,7 +74,7 @@ class Packs:
 
     def _take(self, group: Hashable, count: int) -> list[Proposal]:
         queue = self.waiting.get(group, deque())
-        fair = math.ceil((sum(map(len, self.waiting.values())) + self.left()) / self.lanes)
+        fair = math.ceil((sum(map(len, self.waiting.values())) + self.left()) / self.concurrency)
         taken = [queue.popleft() for _ in range(min(count, fair, len(queue)))]
         if not queue:
             self.waiting.pop(group, None)

@@ -27,8 +27,8 @@ from platform.datasets.folder import Dataset
 from platform.errors import InputError, Unavailable
 from platform.files import NotWritable, write_json
 from platform.method import load_method
+from platform.report.results_table import Tests, by_kind
 from platform.report.selection import Select, best_folders, chosen_together
-from platform.report.tests import Tests, by_kind
 from platform.search.execution import Answer, Job, Resources, advised, execute
 from platform.search.halving import Halving
 from platform.search.progress import Row, Watch
@@ -145,13 +145,13 @@ class Search:
         write_json(folder / "search.json", options.model_dump(mode="json"))
         return cls(folder)
 
-    def run(self, tracker: Tracker, watch: Watch, resources: Resources, lanes: int) -> Report:
-        """Carry out what is not yet done, and write the report. lanes: packs that train at a time.
+    def run(self, tracker: Tracker, watch: Watch, resources: Resources, concurrency: int) -> Report:
+        """Carry out what is not yet done, and write the report. concurrency: packs that train at a time.
 
         Raises InputError where the folder cannot be written, or no trial of a stage succeeds.
         """
         try:
-            return self._run(tracker, watch, resources, lanes)
+            return self._run(tracker, watch, resources, concurrency)
         except OSError as error:  # of Optuna's journal
             raise NotWritable(self.folder, error) from error
 
@@ -170,22 +170,22 @@ class Search:
         together = self.options.select == "together"
         return chosen_together(Dataset(self.options.problem.dataset), self.options.splits) if together else ""
 
-    def _run(self, tracker: Tracker, watch: Watch, resources: Resources, lanes: int) -> Report:
+    def _run(self, tracker: Tracker, watch: Watch, resources: Resources, concurrency: int) -> Report:
         stages, kept = _Stages([]), {}
         for stage, trials in zip(self.space.stages, self.options.trials, strict=True):
-            source = self._stage(stage, trials, kept, tracker, watch, resources, lanes)
+            source = self._stage(stage, trials, kept, tracker, watch, resources, concurrency)
             stages.sources.append(source)
             watch.stage(stage.name, len(source.outcomes), trials, stages.fields(), stages.rows())
             source.take_up()
             if len(source.outcomes) < trials:
-                execute(source, resources, lanes, self.folder)
+                execute(source, resources, concurrency, self.folder)
             if not ranked(source.trials(), self.space):
                 reasons = {o.reason for several in source.outcomes.values() for o in several if o.reason}
                 shown = "; ".join(sorted(reasons)[:2]) or "see the packs' folders"
                 raise InputError(f"stage `{stage.name}`: all {trials} trials failed ({shown})")
             kept = stages.kept(self.space)
         choices = self._choices(stages, watch)
-        tests = self._test(choices, stages.values(), tracker, watch, resources, lanes)
+        tests = self._test(choices, stages.values(), tracker, watch, resources, concurrency)
         chosen = {choice.folder: self._chosen(choice, stages) for choice in choices}
         report = Report(
             **(chosen[""].model_dump() if "" in chosen else {}),
@@ -269,7 +269,7 @@ class Search:
         tracker: Tracker,
         watch: Watch,
         resources: Resources,
-        lanes: int,
+        concurrency: int,
     ) -> StageSource:
         asked = self.options
         study = StageStudy(
@@ -280,9 +280,11 @@ class Search:
         def experiment(configs: Mapping[str, Mapping[str, Any]]) -> Experiment:
             return self.experiment(configs, seeds, test=False)
 
-        size = asked.pack or self._measured_size(stage, {**asked.base, **kept}, experiment, resources, lanes, watch)
+        size = asked.pack or self._measured_size(
+            stage, {**asked.base, **kept}, experiment, resources, concurrency, watch
+        )
         return StageSource(
-            self.folder, self.method, self.space, study, experiment, asked.halving, size, lanes, tracker, watch
+            self.folder, self.method, self.space, study, experiment, asked.halving, size, concurrency, tracker, watch
         )
 
     def _measured_size(
@@ -291,7 +293,7 @@ class Search:
         kept: Mapping[str, Any],
         experiment: Callable[[Mapping[str, Mapping[str, Any]]], Experiment],
         resources: Resources,
-        lanes: int,
+        concurrency: int,
         watch: Watch,
     ) -> int:
         """Once for a search: a resumed one goes on with the same size. 1 where the configuration measured fails."""
@@ -300,7 +302,7 @@ class Search:
             low = {name: dimension.ends()[0] for name, dimension in stage.sampled.items() if dimension.ends()}
             measured = experiment({"measured": {**stage.fixed, **kept, **low}})
             try:
-                size = pack_size(measured, self.options.protocol.folds, resources, lanes)
+                size = pack_size(measured, self.options.protocol.folds, resources, concurrency)
             except RayError as error:  # no reason to end before others have been tried, unless all would end so
                 if isinstance(error, Unavailable):
                     raise Unavailable(advised(error.cause)) from error
@@ -318,7 +320,7 @@ class Search:
         tracker: Tracker,
         watch: Watch,
         resources: Resources,
-        lanes: int,
+        concurrency: int,
     ) -> Tests:
         """The best configurations' tests over seeds. values: of the trials, by key."""
         jobs = [self._jobs(choice, values) for choice in choices]
@@ -326,7 +328,7 @@ class Search:
         waiting = [job for job in every if not self._is_tested(job)]
         if waiting:
             watch.stage("test", len(every) - len(waiting), len(every), [])
-            execute(_Tests(waiting, watch), resources, lanes, self.folder)
+            execute(_Tests(waiting, watch), resources, concurrency, self.folder)
         found = [outcome for own in jobs for outcome in self._tested(own, tracker)]
         return by_kind(found)
 

@@ -24,13 +24,13 @@ _MEMORY_SHARE = 0.5  # of what is free, for all packs
 _STATES = 3.0  # memory of a member in its states: beside them its gradients, its kept model and what a step works with
 
 
-def pack_size(experiment: Experiment, folds: int, resources: Resources, lanes: int) -> int:
+def pack_size(experiment: Experiment, folds: int, resources: Resources, concurrency: int) -> int:
     """Configurations of a pack, for an experiment of one configuration. Ray must be connected."""
     measure = ray.remote(_measured).options(num_cpus=resources.cpus, num_gpus=resources.gpus)
     batches, seconds, size, room = ray.get(measure.remote(experiment.model_dump_json(), resources.cpus))
     config = load_method(experiment.method).configure(experiment.configs[0])
     lasting = _LEAST_SECONDS / (seconds * batches * epochs_of(config))
-    members = min(max(size, lasting), room / lanes)
+    members = min(max(size, lasting), room / concurrency)
     fits = len(experiment.seeds) * max(1, len(experiment.splits)) * folds
     return max(1, math.ceil(members / fits))
 

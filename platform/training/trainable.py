@@ -16,16 +16,16 @@ from platform.training.checkpoints import read_checkpoint, write_checkpoint
 from platform.training.devices import device_of
 from platform.training.protocols import (
     Candidate,
-    Desk,
     HeldOut,
     ProtocolOptions,
     Report,
+    Scheduler,
     Sides,
     Test,
+    TrainingContext,
     Validation,
     Validations,
-    Workplace,
-    test,
+    refit_and_test,
     validate,
 )
 from platform.training.saved_models import save_model
@@ -114,15 +114,15 @@ def train(
     experiment: Experiment,
     folder: Path,
     report: Report | None = None,
-    desk: Desk | None = None,
+    scheduler: Scheduler | None = None,
     rank: int = 0,
     world_size: int = 1,
 ) -> list[Outcome]:
     """Run an experiment in `folder`, or go on with one that was cut off there; a finished one is only read.
 
-    Configurations train side by side where their method's `pack_by` lets them. With a desk they must agree in it,
-    nothing is tested, and outcomes are the desk's to make. Raises InputError where it cannot be run, and Unavailable
-    where that is no configuration's fault.
+    Configurations train side by side where their method's `pack_by` lets them. With a scheduler they must agree in it,
+    nothing is tested, and outcomes go to the scheduler. Raises InputError where the experiment cannot be run, and
+    Unavailable where that is no configuration's fault.
     """
     if (finished := read_outcomes(folder)) is not None:
         return finished
@@ -133,13 +133,13 @@ def train(
     problems, device = {split: experiment.loaded(split) for split in splits}, _device(experiment.device)
     with writing(folder.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    place = Workplace(device, folder, experiment.checkpoint_seconds, report, rank, world_size)
+    context = TrainingContext(device, folder, experiment.checkpoint_seconds, report, rank, world_size)
     validations = {}
     for number, pack in enumerate(packs_of(method, configs)):
         own = {key: configs[key] for key in pack}
-        there = replace(place, pack=number)
-        validations |= validate(method, problems, own, experiment.seeds, experiment.protocol, there, desk)
-    if desk is not None:
+        there = replace(context, pack=number)
+        validations |= validate(method, problems, own, experiment.seeds, experiment.protocol, there, scheduler)
+    if scheduler is not None:
         return []
     outcomes = [
         outcome
@@ -150,8 +150,8 @@ def train(
     outcomes = [o.model_copy(update={"counts": {**tested_on[o.split], **o.counts}}) for o in outcomes]
     flat = [validation for key in configs for validation in validations[key]]
     if experiment.test:
-        tested = _tested(experiment, problems, outcomes, flat, place)
-        outcomes = _save(experiment, problems, outcomes, flat, tested, place)
+        tested = _tested(experiment, problems, outcomes, flat, context)
+        outcomes = _save(experiment, problems, outcomes, flat, tested, context)
     seconds = (time.monotonic() - started) / len(outcomes)
     outcomes = [o.model_copy(update={"seconds": seconds}) for o in outcomes]
     if rank == 0:
@@ -237,7 +237,7 @@ def _tested(
     problems: Mapping[str, Problem],
     outcomes: Sequence[Outcome],
     validations: Sequence[Validation | None],
-    place: Workplace,
+    context: TrainingContext,
 ) -> list[Test | None]:
     """Each outcome's test; None for one that had failed before, or diverges now."""
     method = load_method(experiment.method)
@@ -249,8 +249,8 @@ def _tested(
     tests: list[Test | None] = [None] * len(outcomes)
     for number, pack in enumerate(packs_of(method, {i: candidate.config for i, candidate in sound.items()})):
         chosen = [validations[int(i)] for i in pack]
-        there = replace(place, pack=number)
-        found = test(method, problems, [sound[i] for i in pack], chosen, experiment.protocol, there)
+        there = replace(context, pack=number)
+        found = refit_and_test(method, problems, [sound[i] for i in pack], chosen, experiment.protocol, there)
         for i, tested in zip(pack, found, strict=True):
             tests[int(i)] = tested
     return tests
@@ -262,7 +262,7 @@ def _save(
     outcomes: Sequence[Outcome],
     validations: Sequence[Validation | None],
     tests: Sequence[Test | None],
-    place: Workplace,
+    context: TrainingContext,
 ) -> list[Outcome]:
     """Write models, and the held-out scores that ensembles are joined by; outcomes with what was tested.
 
@@ -275,12 +275,14 @@ def _save(
             continue
         places = {protocol: f"models/{i}-{protocol}" for protocol in tested.models}
         held_out = f"models/{i}-held-out.safetensors"
-        if place.rank == 0:
+        if context.rank == 0:
             fold = problems[outcome.split].final(outcome.config["normalise"])
             record = record_of_fold(experiment, fold.normaliser, outcome.split)
             for protocol, model in tested.models.items():
-                save_model(experiment.method, model, place.folder / places[protocol], {"protocol": protocol, **record})
-            _write_held_out(place.folder / held_out, validation, tested)
+                save_model(
+                    experiment.method, model, context.folder / places[protocol], {"protocol": protocol, **record}
+                )
+            _write_held_out(context.folder / held_out, validation, tested)
         reached = {"test": dict(tested.metrics), "test_epochs": list(tested.epochs), "models": places}
         found.append(outcome.model_copy(update={**reached, "held_out": held_out}))
     return found

@@ -1,4 +1,4 @@
-"""The table of tests: single models and ensembles, under each protocol."""
+"""The table of test results: single models and ensembles, under each protocol."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,10 +15,10 @@ Tests = Mapping[
 _LEAKS = "released: the papers' code chooses the epoch on the unseen test classes themselves; it leaks"
 
 
-def test_table(
+def results_table(
     tests: Tests,
     counts: Iterable[Counts],
-    extractor: Sequence[str] = (),  # noqa: PT028 (no test of pytest)
+    extractor: Sequence[str] = (),
 ) -> Table:
     """Test metrics of single models and of ensembles under each protocol, mean and standard deviation, in percent.
 
