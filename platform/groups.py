@@ -60,7 +60,7 @@ def grouped(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _option(field: Field, kind: Any, *notes: Any) -> tuple[inspect.Parameter, Callable[[Any], Any]]:
-    """A field as Typer sees it, and the function from what Typer gives to its value."""
+    """A field as Typer sees it, and the function from what Typer passes to its value."""
     info = _only(ParameterInfo, notes)
     read = _only(Read, notes) or _read(kind, field.default, _only(Expected, notes))
     written = [name for name in (info.default, *(info.param_decls or ())) if str(name).startswith("--")]

@@ -111,7 +111,7 @@ class Model(ABC):
     """A trained model over classes numbered seen first, then unseen. Scores are log-probabilities.
 
     `combination` joins seen and unseen scores; the protocol fits it on pseudo-unseen classes and sets it. A method that
-    scores all classes at once offers combination=joint, and `sides` then gives the two blocks of those scores.
+    scores all classes at once offers combination=joint, and `sides` then returns the two blocks of those scores.
     """
 
     seen: tuple[str, ...]
@@ -125,11 +125,11 @@ class Model(ABC):
 
     @abstractmethod
     def unseen_scores(self, x: Tensor) -> Tensor:
-        """x: (N, D); gives (N, U)."""
+        """x: (N, D); returns (N, U)."""
 
     @abstractmethod
     def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
-        """x: (N, D), logits: (N, S) of a given classifier, for the methods that use one; gives (N, S)."""
+        """x: (N, D), logits: (N, S) of a given classifier, for the methods that use one; returns (N, S)."""
 
     def latents(self, x: Tensor) -> dict[str, Tensor]:
         """Where samples lie in the method's own spaces, (N, width) each by name, for figures; none by default."""

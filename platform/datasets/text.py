@@ -209,7 +209,7 @@ def _check_counts(dataset: Dataset, texts: list[list[str | None]], sets: str) ->
 
 
 def _encoded(dataset: Dataset, encoder: str, texts: list[str]) -> np.ndarray:
-    """(texts, T) as the encoder gives them, so that one file serves every way to combine and normalise."""
+    """(texts, T) as the encoder returns them, so that one file serves every way to combine and normalise."""
     slug = re.sub(r"[^a-z0-9]+", "-", encoder.lower().rstrip("/").rpartition("/")[2]).strip("-")
     digest = hashlib.sha256(json.dumps([encoder_id(encoder), texts]).encode()).hexdigest()[:12]
     kept = f"texts/{slug}-{digest}"

@@ -197,5 +197,5 @@ def _points(epochs: Sequence[Mapping[str, float]], metrics: Mapping[str, float])
 
 
 def _identity(metric: "Metric") -> tuple[str, int, str]:
-    """Equal for a point and what MLflow gives back for it."""
+    """Equal for a point and what MLflow returns for it."""
     return metric.key, metric.step, str(min(max(metric.value, -_LARGEST), _LARGEST))  # text, as NaN is not equal to NaN

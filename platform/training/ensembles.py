@@ -63,7 +63,7 @@ class Ensemble(Model):
 
 
 def held_out_together(several: Sequence[Sequence[HeldOut]]) -> list[HeldOut]:
-    """What an ensemble gives each fold's held-out samples, from what its parts give them."""
+    """An ensemble's scores of each fold's held-out samples, from those of its parts."""
     together = []
     for parts in zip(*several, strict=True):
         seen, unseen = (mean_probability([part[side] for part in parts]) for side in (0, 1))

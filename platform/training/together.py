@@ -42,7 +42,7 @@ def best_together(
     """The best k of several configurations, with all their seeds, as one model; k by `metric` on pseudo-unseen classes.
 
     Of numbers k that the folds cannot tell apart it is the largest: more parts vary less.
-    ranked: each configuration's folder and outcomes, the best first. Gives one outcome a split.
+    ranked: each configuration's folder and outcomes, the best first. Returns one outcome a split.
     """
     method, found = load_method(experiment.method), []
     for split in dict.fromkeys(o.split for _, outcomes in ranked for o in outcomes):

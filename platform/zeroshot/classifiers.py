@@ -28,7 +28,7 @@ class SoftmaxClassifier:
     relu: bool = False
 
     def log_probabilities(self, x: Tensor) -> Tensor:
-        """x: (N, in); gives (N, classes)."""
+        """x: (N, in); returns (N, classes)."""
         logits = x @ self.weight + self.bias
         return torch.log_softmax(logits.relu() if self.relu else logits, dim=1)
 

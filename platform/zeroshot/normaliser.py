@@ -50,7 +50,7 @@ class Normaliser:
         return cls(torch.zeros(1).expand(dimension), torch.ones(1).expand(dimension), unit=False, pixels=True)
 
     def __call__(self, features: Tensor) -> Tensor:
-        """features: (N, D), on any device; given back as they are, memory map or not, where nothing is to be done.
+        """features: (N, D), on any device; returned as they are, memory map or not, where nothing is to be done.
 
         Raises InputError where they are pictures and should not be, or should.
         """
