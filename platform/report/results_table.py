@@ -11,7 +11,7 @@ from platform.training.trainable import Outcome
 
 Tests = Mapping[
     str, Mapping[str, Mapping[str, Sequence[float]]]
-]  # kind to protocol to metric to a value a seed and split
+]  # kind of model to protocol to metric to a value for each seed and split
 _LEAKS = "released: the papers' code chooses the epoch on the unseen test classes themselves; it leaks"
 
 
@@ -51,7 +51,7 @@ def results_table(
 
 
 def by_kind(outcomes: Sequence[Outcome]) -> dict[str, dict[str, dict[str, list[float]]]]:
-    """What was tested, single models or an ensemble, to protocol to metric to one value a seed and split."""
+    """Kind of model (single or an ensemble) to protocol to metric to one value for each seed and split."""
     tests: dict[str, dict[str, dict[str, list[float]]]] = {}
     for outcome in outcomes:
         kind = tests.setdefault(outcome.kind, {})

@@ -1,4 +1,4 @@
-"""A comparison on disk: the page, and each table as Markdown, LaTeX and CSV. Written aside, then renamed whole."""
+"""A comparison on disk: the page, and each table as Markdown, LaTeX and CSV. Written whole or not at all."""
 
 import datetime
 import shutil

@@ -10,8 +10,10 @@ from platform.search.study import Proposal
 
 @dataclass(frozen=True)
 class Pack:
-    """Proposals that train side by side. folder: where a checkpoint of theirs may stand, by its name; deaths: how often
-    a worker has died with them."""
+    """Proposals that train side by side.
+
+    folder: the name of the one that holds their checkpoint; deaths: how often their worker was lost.
+    """
 
     folder: str
     members: list[Proposal]
@@ -19,7 +21,7 @@ class Pack:
 
 
 class Packs:
-    """Groups proposals by what a population cannot differ in, and hands them out in packs.
+    """Groups proposals by the fields in which a population must agree, and hands them out in packs.
 
     Packs shrink towards the end, so that all packs that train at a time end together.
     """
@@ -49,7 +51,7 @@ class Packs:
         self.ready: deque[Pack] = deque()
 
     def next(self) -> Pack | None:
-        """A pack that was given back, or a new one of the group in which most are waiting; None where none is left."""
+        """A returned pack, or a new one from the largest group that waits; None where there is none."""
         if self.ready:
             return self.ready.popleft()
         self._ask(enough=lambda: max(map(len, self.waiting.values()), default=0) >= self.size)
@@ -65,11 +67,11 @@ class Packs:
         return self._take(group, free)
 
     def give_back(self, pack: Pack) -> None:
-        """To be handed out before any other."""
+        """Return a pack, to be handed out before any other."""
         self.ready.append(pack)
 
     def add(self, proposal: Proposal) -> None:
-        """One more that waits."""
+        """Add a waiting proposal."""
         self.waiting.setdefault(self.group(proposal), deque()).append(proposal)
 
     def _take(self, group: Hashable, count: int) -> list[Proposal]:

@@ -1,9 +1,9 @@
 """The two protocols around a method's fit.
 
-`clean`: hold out as many pseudo-unseen seen classes as there are unseen ones; choose the epoch, the configuration and
-what joins seen and unseen scores there; fit again on all seen classes with what was chosen; test once.
-`released`: what the papers' released code does: the epoch with the best accuracy on the unseen test classes themselves.
-It leaks, is computed beside the clean result from the same fit, and is always labelled.
+`clean`: hold out as many pseudo-unseen classes, which are seen ones, as there are unseen classes; choose the epoch, the
+configuration and the combination of seen and unseen scores on them; refit on all seen classes; test once.
+`released`: as in the papers' released code, the epoch with the best accuracy on the unseen test classes themselves. It
+leaks test data, is computed beside the clean result from the same fit, and is always labelled.
 """
 
 import math
@@ -49,7 +49,7 @@ from platform.zeroshot.task import Samples
 Report = Callable[[str, int, Sequence[Mapping[str, float]]], None]  # stage, epoch, metrics of each member
 HeldOut = tuple[Tensor, Tensor, Tensor]  # (N, S) seen and (N, U) unseen log-probabilities of a fold, and (N,) labels
 Sides = tuple[Tensor, Tensor]  # (M, S) and (M, U) log-probabilities of held-out samples of seen classes
-_OF_CLASS = "zsl of class "  # names an epoch's accuracy on each pseudo-unseen class, from which the epoch is chosen
+_OF_CLASS = "zsl of class "  # prefix of the accuracies on each pseudo-unseen class, from which the epoch is chosen
 
 
 class ProtocolOptions(BaseModel):
@@ -60,7 +60,7 @@ class ProtocolOptions(BaseModel):
     protocols: tuple[Literal["clean", "released"], ...] = ("clean", "released")
     folds: int = Field(3, ge=1, description="draws of pseudo-unseen classes that validation averages over")
     seen_fraction: float = Field(0.2, gt=0, lt=1, description="share of the seen samples that validation holds out")
-    fold_seed: int = Field(0, ge=0, description="names the draw of the pseudo-unseen classes")
+    fold_seed: int = Field(0, ge=0, description="seed of the draw of the pseudo-unseen classes")
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ class Candidate:
 class Validation:
     """What validation found for a candidate. epochs: metrics of each epoch, mean over folds; epoch: the chosen one.
 
-    seen_share: by which to carry `combination` over to the final model (`platform.zeroshot.gate.carried`); None: it
-    stays as it is. above_chance: whether an epoch's zero-shot accuracy is more than luck; where none is, the last epoch
-    is chosen. by_fold: `metrics` on each fold by itself, which say how far they can be trusted. held_out: each fold's
-    scores at the chosen epoch, from which ensembles are joined.
+    seen_share: from which to recalibrate `combination` on the final model (`platform.zeroshot.gate.carried`); None:
+    `combination` is kept. above_chance: whether any epoch's zero-shot accuracy is significantly above chance; otherwise
+    the last epoch is chosen. by_fold: `metrics` on each fold, which show their spread. held_out: each fold's scores at
+    the chosen epoch, for ensembles.
     """
 
     epochs: Sequence[Mapping[str, float]]
@@ -96,8 +96,8 @@ class Validation:
 class Test:
     """A candidate's test: each protocol's metrics, model and epoch.
 
-    held_out_seen: by protocol, the scores of seen samples that a second fit, without them, gives; from which the
-    combination was carried over. Empty where it was not.
+    held_out_seen: by protocol, scores of seen samples that a second fit was not trained on, from which the combination
+    was recalibrated. Empty where it was not.
     """
 
     epochs: Sequence[Mapping[str, float]]
@@ -211,8 +211,7 @@ class _ValidationStage:
         self.together: dict[str, dict[int, list[int]]] = {}
         for m, (split, seed, fold) in enumerate(self.members):
             self.groups.setdefault((split, seed), []).append(m)
-            # the epoch belongs to a configuration: its seeds choose it together, since one seed's few pseudo-unseen
-            # samples choose it badly
+            # one epoch for all seeds of a configuration: the few pseudo-unseen samples of a single seed choose it badly
             self.together.setdefault(split, {}).setdefault(fold, []).append(m)
 
     def folds(self, split: str, normalise: str) -> tuple[list[Fold], list[Samples]]:
@@ -244,7 +243,7 @@ class _ValidationStage:
         )
 
     def _selection(self, first: int) -> ModelSelection:
-        known: list[list[Tensor]] = []  # epoch by epoch, each member's accuracies: a long history is read once
+        known: list[list[Tensor]] = []  # epoch by epoch, each member's accuracies; a cache
 
         def wanted(history: History) -> list[int]:
             known.extend(_by_class(epoch) for epoch in history[len(known) :])
@@ -254,7 +253,7 @@ class _ValidationStage:
         return wanted
 
     def _choice(self, split: str, history: History, first: int, known: Sequence[Sequence[Tensor]]) -> Choice:
-        """By the accuracy on each pseudo-unseen class of each fold, mean over the seeds that are still finite."""
+        """The epoch, by the accuracy on each pseudo-unseen class of each fold, averaged over the finite seeds."""
         units, chances = [], []
         for members in self.together[split].values():
             counted = [m for m in members if is_finite(history[-1], m)] or members
@@ -279,7 +278,7 @@ class _ValidationStage:
             for m, s in zip(models, self.folds(split, config.normalise)[1], strict=True)
         ]  # on the CPU: the gate's many small fits run there
         if any(part.isnan().any() for seen, unseen, _ in held_out for part in (seen, unseen)):
-            return None  # the last step overflowed: no loss has shown it
+            return None  # the last step overflowed after its loss was computed
         epochs = [_mean([epoch[m] for m in group]) for epoch in training_group.history]
         epoch = epoch_selected(training_group.selections["best"], training_group.history, group[0])
         choice = self._choice(
@@ -310,8 +309,8 @@ def refit_and_test(
     """Fit candidates on all seen classes, side by side, and test each protocol's choice; None for one that diverged.
 
     problems: by split. The clean protocol's model is the one after the validated epoch; `released` also evaluates every
-    epoch on the unseen test classes and takes the best. Where the combination is to be carried over, a second fit
-    leaves some of the seen samples out, and at the same epoch scores them.
+    epoch on the unseen test classes and takes the best. Where the combination is to be recalibrated, a second fit
+    leaves some of the seen samples out and scores them at the same epoch.
     """
     data = [(candidate.split, candidate.config.normalise) for candidate in candidates]
     carrying = {own for own, validation in zip(data, validations, strict=True) if validation.seen_share is not None}
@@ -371,7 +370,7 @@ def refit_and_test(
 
 @dataclass(frozen=True)
 class _Final:
-    """All seen classes and the test samples, these on the device; where wanted, a fold that holds seen samples out."""
+    """The final training set, the test samples on the device, and perhaps a fold that holds seen samples out."""
 
     fold: Fold
     samples: Samples
@@ -386,7 +385,7 @@ class _Final:
 
 @dataclass(frozen=True)
 class Combined:
-    """What joins seen and unseen scores, and the joint metrics that it gives on held-out samples.
+    """The combination of seen and unseen scores, and its joint metrics on held-out samples.
 
     seen_share, by_fold: as in `Validation`; the latter with the zero-shot accuracies.
     """
@@ -436,7 +435,7 @@ def _mean(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def pooled(scored: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
     """(ΣN, S) seen and (ΣN, U) unseen scores and (ΣN,) labels of all folds together.
 
-    Classes are numbered alike in all of them; a fold with fewer classes gets impossible ones.
+    Classes have the same numbers in all folds; a fold with fewer classes gets columns of −∞.
     """
     most_seen, most_unseen = (max(s[side].shape[1] for s in scored) for side in (0, 1))
     pooled = []
