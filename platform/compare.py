@@ -68,7 +68,7 @@ class TableOptions:
 class AblationOptions(options.ConfigurationOptions):
     """An ablation, and the configuration and data that its rows start from."""
 
-    table: Annotated[str | None, typer.Option(help="an ablation instead, as sadvae-6; list shows them")] = None
+    table: Annotated[str | None, typer.Option(help="an ablation, such as sadvae-6; `list` shows all")] = None
     run: Annotated[bool, typer.Option("--run", help="with --table: train and test what is missing")] = False
     base: Annotated[
         list[Path] | None, typer.Option(help="with --table: run folder with the rows' base configuration and data")
@@ -166,7 +166,7 @@ def _list_tables() -> None:
 
 
 def _results(sources: Sequence[str], runs: Path, ablation: bool) -> "list[Result]":
-    """Of folders, of the store's runs by name, or of all the store. Raises InputError where there is none."""
+    """Results of folders, of the store's runs by name, or of all the store. Raises InputError for none."""
     from platform.report.results import results_of_folders, results_of_store
 
     folders = [Path(source) for source in sources if Path(source).exists()]

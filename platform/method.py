@@ -136,7 +136,7 @@ class Model(ABC):
         return {}
 
     def sides(self, x: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """What `combination` joins: (N, S) and (N, U) log-probabilities, each side's own or two blocks of one whole."""
+        """What `combination` joins: (N, S) and (N, U) log-probabilities, of each side or two blocks of joint ones."""
         return self.seen_scores(x, logits), self.unseen_scores(x)
 
     @abstractmethod
@@ -244,9 +244,9 @@ class Method(ABC):
     data_parallel: ClassVar[Literal["equal", "shares", "none"]] = "none"
 
     def text_parts(self, config: Any) -> tuple[str, ...]:
-        """The texts of a class whose vectors, as wide as each other, stand one after the other in its semantics.
+        """The texts of a class whose vectors, of equal width, are concatenated in its semantics.
 
-        Such as `verb` and `noun`; the verbs see to it (`setup.py`). None, the default: any semantics will do.
+        Such as `verb` and `noun`; the command line checks it (`setup.py`). None, the default: any semantics.
         """
         return ()
 
