@@ -128,7 +128,7 @@ def environment_rows(config: ERPCNetConfig, pictures: Tensor, text: Tensor, repe
 
 
 def agree(one: Localities, other: Localities, config: ERPCNetConfig) -> None:
-    """Both give the same observations and rewards over two episodes. Raises AssertionError where they do not."""
+    """Both return the same observations and rewards over two episodes. Raises AssertionError where they do not."""
     count = min(PLACES)
     first, second = (
         LocalitiesVectorEnv(localities, count, sigma=config.sigma, steps=config.steps) for localities in (one, other)

@@ -553,7 +553,7 @@ def _optimiser(extractor: Extractor, network: SkeletonNetwork) -> torch.optim.Op
 def _descend(
     network: SkeletonNetwork, optimiser: torch.optim.Optimizer, x: Tensor, y: Tensor, precision: str
 ) -> Tensor:
-    """A step of an extractor's training; gives its loss."""
+    """A step of an extractor's training; returns its loss."""
     optimiser.zero_grad(set_to_none=True)
     with computing(precision, x.device):
         _, logits = network(x)

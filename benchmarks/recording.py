@@ -15,7 +15,7 @@ from platform.datasets.readers import ImportOptions, read
 from platform.datasets.simulator import simulate
 from platform.datasets.text import ClassText
 from platform.method import Member, Model, load_method
-from platform.training.fitting import Course, Fitting
+from platform.training.fitting import Fitting, TrainingGroup
 from platform.workers import Workers
 from platform.zeroshot.metrics import accuracy_by_class
 from platform.zeroshot.problem import Fold, Problem, ProblemOptions, load_problem
@@ -109,7 +109,7 @@ def recorded(name: str, values: Mapping[str, Any], data: str, split: str, proble
     stacked = dict(sides)
 
     def keep(member: int, model: Model) -> dict[str, float]:
-        (seed, kind), epoch = members[member], len(course.history)
+        (seed, kind), epoch = members[member], len(group.history)
         for combination, found in (("soft", sides), ("stacking", stacked)):
             joined = replace(model, config=model.config.model_copy(update={"combination": combination}))
             found[kind, seed, epoch] = _sides(joined, folds[kind])
@@ -119,8 +119,8 @@ def recorded(name: str, values: Mapping[str, Any], data: str, split: str, proble
         return {}
 
     tasks = [Member(folds[kind].task, config, seed) for seed, kind in members]
-    course = Course(name, tasks, config.epochs - 1, keep, {})
-    Fitting(method, [course], Workers(torch.device("cpu"))).fit()
+    group = TrainingGroup(name, tasks, config.epochs - 1, keep, {})
+    Fitting(method, [group], Workers(torch.device("cpu"))).fit()
     labels = {kind: fold.samples.labels for kind, fold in folds.items()}
     return Recording(data, split, name.rpartition(".")[2], config.epochs, sides, stacked, labels)
 
@@ -138,8 +138,8 @@ def accuracies_of_grid(problem: Problem) -> tuple[list[Tensor], Tensor]:
         found[fold, config] = _by_class(_sides(model, folds[fold]), samples.labels)
         return {}
 
-    course = Course("grid", [Member(f.task, c, 0) for f in folds for c in configs], 0, keep, {})
-    Fitting(method, [course], Workers(torch.device("cpu"))).fit()
+    group = TrainingGroup("grid", [Member(f.task, c, 0) for f in folds for c in configs], 0, keep, {})
+    Fitting(method, [group], Workers(torch.device("cpu"))).fit()
     *validation, test = [torch.stack([found[f, c] for c in range(len(configs))]) for f in range(len(folds))]
     return validation, test.mean(1)
 

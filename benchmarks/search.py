@@ -53,7 +53,9 @@ class Silent:
         pass
 
 
-def in_packs(problem: ProblemOptions, trials: int, lanes: int, folder: Path) -> tuple[float, list[dict[str, Any]]]:
+def in_packs(
+    problem: ProblemOptions, trials: int, concurrency: int, folder: Path
+) -> tuple[float, list[dict[str, Any]]]:
     """Seconds of the second stage, with everything that a user gets, and its configurations."""
     options = SearchOptions(
         name="search", method=METHOD, problem=problem, protocol=ProtocolOptions(protocols=("clean",)), base={},
@@ -63,7 +65,7 @@ def in_packs(problem: ProblemOptions, trials: int, lanes: int, folder: Path) -> 
     search = Search.create(folder / "search", options, SPACE.read_text())
     tracker, watch = Tracker(folder, "unseen"), Silent()
     tracker.parent("search", "search", {}, {})
-    report = search.run(tracker, watch, Resources(), lanes)
+    report = search.run(tracker, watch, Resources(), concurrency)
     return watch.ended - watch.began, [dict(row.values) for row in report.leaders]
 
 
@@ -72,7 +74,7 @@ def a_trial_each(
     cpus: float,
     configs: Sequence[Mapping[str, Any]],
     problem: ProblemOptions,
-    lanes: int,
+    concurrency: int,
     folder: Path,
 ) -> float:
     """Seconds of as many Tune trials as there are configurations, with neither Optuna nor MLflow."""
@@ -80,7 +82,7 @@ def a_trial_each(
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"CPU": cpus}),
         param_space={"experiment": tune.grid_search(experiments), "folder": str(folder)},
-        tune_config=tune.TuneConfig(max_concurrent_trials=lanes),
+        tune_config=tune.TuneConfig(max_concurrent_trials=concurrency),
         run_config=tune.RunConfig(storage_path=str(folder), verbose=0),
     )
     started = time.perf_counter()
@@ -129,28 +131,28 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=12, help="trials of one process each, which are slower")
     parser.add_argument("--trainers", type=int, default=4, help="trials of a TorchTrainer each, which are slowest")
     asked = parser.parse_args()
-    lanes = os.cpu_count() or 1
+    concurrency = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         dataset = write_ntu_like(folder / "data", asked.samples)
         problem = ProblemOptions(dataset=dataset.resolve(), split="55_5", text=ClassText(encoder="attributes"))
         runtime.connect()
-        seconds, configs = in_packs(problem, asked.trials, lanes, folder / "packs")
-        alone, _ = in_packs(problem, asked.trials, 1, folder / "one-lane")
+        seconds, configs = in_packs(problem, asked.trials, concurrency, folder / "packs")
+        alone, _ = in_packs(problem, asked.trials, 1, folder / "one-at-a-time")
         rows = [["packs", asked.trials, seconds, alone, plainly(configs, problem, True, folder / "plain")]]
         for name, trainable, cpus, count in (
             ("a trial a process", _in_a_process, 1.0, asked.processes),
             ("a TorchTrainer a trial", _with_trainer, 0.1, asked.trainers),
         ):
             own = configs[:count]
-            seconds = a_trial_each(trainable, cpus, own, problem, lanes, folder / f"{cpus}")
+            seconds = a_trial_each(trainable, cpus, own, problem, concurrency, folder / f"{cpus}")
             alone = a_trial_each(trainable, cpus, own, problem, 1, folder / f"{cpus}-alone")
             plain = plainly(own, problem, False, folder / f"{cpus}-plain")
             rows.append([name, count, seconds, alone, plain])
     baseline = rows[1][1] / rows[1][2]
     keep(
         "search",
-        f"Trials an hour of Table A's search, {asked.samples} samples, {lanes} at a time",
+        f"Trials an hour of Table A's search, {asked.samples} samples, {concurrency} at a time",
         ["", "trials", "trials an hour", "times a trial a process", "beyond training, %"],
         [
             [n, t, f"{3600 * t / s:.0f}", f"{t / s / baseline:.2f}", f"{100 * (1 - p / a):.0f}"]

@@ -1,4 +1,4 @@
-"""`python -m platform`: the verbs, a line each."""
+"""`python -m platform`: the verbs, one line each."""
 
 from platform.cli import console
 
@@ -9,8 +9,8 @@ VERBS = {
     "tune": "search a method's hyperparameters, then test the best configuration",
     "compare": "tables of what was tested beside the papers', tests of significance, ablations, one HTML page",
     "evaluate": "test a trained model on a data folder",
-    "check": "try what a method of your own must keep",
-    "predict": "give samples a class among names that the model was never trained on",
+    "check": "check a method of your own against the contract",
+    "predict": "classify samples among class names that the model was never trained on",
 }
 
 console.print("Unseen: train, tune and compare zero-shot recognition methods.\n", highlight=False)

@@ -1,4 +1,4 @@
-"""What some methods can do besides: each declared once here, and asked for by whoever makes use of it."""
+"""Optional capabilities of methods, as Protocols that their users check for."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,7 +20,7 @@ class Stepwise(Protocol):
     """A model that looks at a sample step by step (ERPCNet)."""
 
     def steps(self, x: Tensor) -> Steps | None:
-        """How it recognises pictures (N, D) among the unseen classes; None where it is configured to look once."""
+        """Its steps on pictures (N, D) among the unseen classes; None where it is configured to look once."""
 
 
 @runtime_checkable
@@ -29,19 +29,19 @@ class Staged(Protocol):
 
     @property
     def first_epoch(self) -> int:
-        """The first one, from 0, after which a model is the method's own, and may be chosen."""
+        """The first epoch, from 0, whose model is that of the complete method and may be chosen."""
 
 
 def clusters_of(model: Any, x: Tensor) -> dict[str, Tensor]:
-    """Those of `Clustering`; empty for any other model."""
+    """The clusters of a `Clustering` model; empty for any other."""
     return model.clusters(x) if isinstance(model, Clustering) else {}
 
 
 def steps_of(model: Any, x: Tensor) -> Steps | None:
-    """Those of `Stepwise`; None for any other model."""
+    """The steps of a `Stepwise` model; None for any other."""
     return model.steps(x) if isinstance(model, Stepwise) else None
 
 
 def first_epoch_of(config: Any) -> int:
-    """That of `Staged`; 0 for any other Config."""
+    """The first epoch of a `Staged` Config; 0 for any other."""
     return config.first_epoch if isinstance(config, Staged) else 0

@@ -1,4 +1,4 @@
-"""Check what a method promises: `python -m platform.check my_lab.my_method`."""
+"""Check that a method fulfils the contract: `python -m platform.check my_lab.my_method`."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ def check(
     fields: options.FieldOptions,
     as_json: options.Json = False,
 ) -> None:
-    """Try every promise of a method on a small made-up problem; exit code 2 where one is broken.
+    """Check every rule of the method contract on a small synthetic problem; exit code 2 where one is broken.
 
     Epochs are 3 and batches of 8 unless --set says otherwise; give a large network small widths by --set, too.
     """

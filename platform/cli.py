@@ -58,23 +58,23 @@ def _say_warnings() -> None:
 
 
 def stopped(resume: str, workers: int = 1, address: str | None = None) -> NoReturn:
-    """Say how to go on, on as many workers, and end the process as Ctrl-C does."""
-    resume += f" --workers {workers}" if workers > 1 else ""  # other workers would draw other numbers
+    """Print how to resume, on as many workers, and exit as after Ctrl-C."""
+    resume += f" --workers {workers}" if workers > 1 else ""  # the number of workers affects the random draws
     resume += f" --address {address}" if address is not None else ""
     say(f"stopped; go on with: {resume}")
     raise typer.Exit(130)
 
 
 def say(text: str) -> None:
-    """A line on standard error, which leaves `--json` whole."""
+    """Print a line to standard error, so that `--json` output stays valid."""
     _errors.print(text, markup=False)
 
 
 def line(text: str) -> None:
-    """A line on standard output as it is, which is neither broken nor coloured."""
+    """Print a line to standard output, neither wrapped nor coloured."""
     console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 def event(kind: str, values: Mapping[str, object]) -> None:
-    """One line of JSON on standard output, for `--json`."""
+    """Print one line of JSON to standard output, for `--json`."""
     print(json.dumps({"event": kind, **values}, default=str), flush=True)

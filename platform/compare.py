@@ -37,30 +37,30 @@ class ResultOptions:
 
 @dataclass(frozen=True)
 class TableOptions:
-    """What the tables show of them."""
+    """What the tables show of the results."""
 
     per_sample: Annotated[
-        bool, typer.Option("--per-sample", help="accuracies over samples, as the skeleton papers have them")
+        bool, typer.Option("--per-sample", help="accuracies over samples, as in the skeleton papers, not per class")
     ] = False
     harmonic_mean: Annotated[
         Literal["auto", "mean", "of-means"],
         typer.Option(
-            help="H of several tests: the mean of their H, or that of-means of s and u; auto: as the paper beside",
+            help="H over several tests: mean of H, or of-means: H of the mean s and u; auto: as in the paper",
         ),
     ] = "auto"
     metric: Annotated[
         Literal["zsl", "seen", "unseen", "harmonic_mean", "ausuc"],
-        typer.Option(help="of tests of significance: zsl, seen, unseen, harmonic_mean, ausuc"),
+        typer.Option(help="metric of the significance tests: zsl, seen, unseen, harmonic_mean, ausuc"),
     ] = "zsl"
     against: Annotated[
-        str | None, typer.Option(help="method, or row of --table, that others are tested against; the best if absent")
+        str | None, typer.Option(help="method, or row of --table, to compare others against; the best if absent")
     ] = None
     papers: Annotated[str, typer.Option(help="papers' tables to show, as in sadvae-3,synse-2; none, or auto")] = "auto"
     figures: Annotated[bool, typer.Option(help="draw figures of the models")] = True
 
     @property
     def averaged(self) -> "HarmonicMean | None":
-        """How the H of several tests are averaged; None: as the paper beside has it."""
+        """How H is averaged over several tests; None: as in the paper that is shown."""
         return None if self.harmonic_mean == "auto" else self.harmonic_mean
 
 
@@ -68,10 +68,10 @@ class TableOptions:
 class AblationOptions(options.ConfigurationOptions):
     """An ablation, and the configuration and data that its rows start from."""
 
-    table: Annotated[str | None, typer.Option(help="an ablation instead, as sadvae-6; list shows them")] = None
+    table: Annotated[str | None, typer.Option(help="an ablation, such as sadvae-6; `list` shows all")] = None
     run: Annotated[bool, typer.Option("--run", help="with --table: train and test what is missing")] = False
     base: Annotated[
-        list[Path] | None, typer.Option(help="with --table: run folder whose configuration and data rows start from")
+        list[Path] | None, typer.Option(help="with --table: run folder with the rows' base configuration and data")
     ] = None
     dataset: options.DatasetFolder = None
     features: Annotated[
@@ -94,7 +94,7 @@ class AblationOptions(options.ConfigurationOptions):
 
 @dataclass(frozen=True)
 class AblationRows:
-    """What an ablation's rows start from: fields by method, data of a feature set and a class text each, and seeds."""
+    """The base of an ablation's rows: fields by method, data (one feature set and class text each), and seeds."""
 
     plan: "Ablation"
     base: Mapping[str, Mapping[str, Any]]
@@ -106,7 +106,7 @@ class AblationRows:
         return self.data[0].splits
 
     def wanted(self) -> "list[Planned]":
-        """Its rows on these data."""
+        """The ablation's rows on these data."""
         from platform.report.ablations import planned
 
         return planned(self.plan, [one.problem for one in self.data], self.base)
@@ -166,7 +166,7 @@ def _list_tables() -> None:
 
 
 def _results(sources: Sequence[str], runs: Path, ablation: bool) -> "list[Result]":
-    """Of folders, of the store's runs by name, or of all the store. Raises InputError where there is none."""
+    """Results of folders, of the store's runs by name, or of all the store. Raises InputError for none."""
     from platform.report.results import results_of_folders, results_of_store
 
     folders = [Path(source) for source in sources if Path(source).exists()]
@@ -219,7 +219,7 @@ def _tables(results: "Sequence[Result]", shown: TableOptions) -> "list[Table]":
         beside = [published_table(name) for name in options.names(shown.papers)]
     tables = [comparison_table(results, per_sample=shown.per_sample, published=beside, averaged=shown.averaged)]
     tables += _verdicts(results, shown)
-    if shown.papers == "auto":  # those that compare the most of these methods
+    if shown.papers == "auto":  # those that share the most methods
         common = {t.key: len(methods & {row.method for row in t.rows}) for t in beside}
         beside = [t for t in beside if common[t.key] >= 2]
     if (agreement := agreement_table(results, beside, shown.metric, shown.per_sample)) is not None:
@@ -245,7 +245,7 @@ def _verdicts(results: "Sequence[Result]", shown: TableOptions) -> "list[Table]"
 
 
 def _rows(asked: AblationOptions, splits: Sequence[str]) -> AblationRows:
-    """What an ablation's rows start from: the base folders', where these say nothing else."""
+    """The base of an ablation's rows: the base folders', unless the options say otherwise."""
     from platform.report.ablations import ablation
     from platform.report.results import run_of_folder
 
@@ -258,7 +258,7 @@ def _rows(asked: AblationOptions, splits: Sequence[str]) -> AblationRows:
     for method in {row.method for row in plan.rows}:
         values[method] = {**values.get(method, {}), **(asked.configured(method).values if given else {})}
     wanted = {ConfiguredMethod.of(row.method, {**values[row.method], **row.fields}).text_parts for row in plan.rows}
-    parts = wanted.pop() if len(wanted) == 1 else ()  # rows that differ in it need it said
+    parts = wanted.pop() if len(wanted) == 1 else ()  # where rows differ in it, it must be given
     texts = options.names if "text" in plan.over else lambda given: [given] if given else []  # a path may hold a comma
     start = options.DataOptions(dataset=asked.dataset, combine=asked.combine, unseen_test=asked.unseen_test)
     if asked.dataset is None and bases:
@@ -296,7 +296,7 @@ def _run_missing(
 
 
 def _ablation(rows: AblationRows, results: "Sequence[Result]", shown: TableOptions) -> "tuple[Table, list[Result]]":
-    """An ablation's table and the tests in it; what is missing is said."""
+    """An ablation's table and the tests in it; reports what is missing."""
     from platform.report.ablations import ablation_table, missing, tests_of
     from platform.report.published import find_published
 

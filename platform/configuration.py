@@ -21,9 +21,9 @@ def searched(
     choice: Sequence[int | float | str | bool] | None = None,
     **declared: Any,
 ) -> Any:
-    """pydantic's `Field`, and how a search samples it where there is no space file: one kind, as in these files.
+    """pydantic's `Field` with its search range, for searches without a space file: one kind, as in those files.
 
-    declared: what `Field` takes, such as `gt` and `description`. The range is checked where it is used.
+    declared: arguments of `Field`, such as `gt` and `description`. The range is checked when it is used.
     """
     kinds = {"uniform": uniform, "log_uniform": log_uniform, "integer": integer, "choice": choice}
     search = {kind: list(value) for kind, value in kinds.items() if value is not None}
@@ -31,13 +31,13 @@ def searched(
 
 
 def search_ranges(config: type[BaseModel]) -> dict[str, Any]:
-    """What the fields of a Config say of their search, by name, as a space file would; of those that say something."""
+    """The search ranges that a Config's fields declare, by name, as in a space file."""
     said = {name: field.json_schema_extra for name, field in config.model_fields.items()}
     return {name: extra["search"] for name, extra in said.items() if isinstance(extra, dict) and "search" in extra}
 
 
 def validated(config: type[Config], values: Mapping[str, Any]) -> Config:
-    """A configuration from values. Raises InputError naming the field, the value and what would be right."""
+    """A configuration from values. Raises InputError naming the field, the value and what is expected."""
     for name in values:
         check_field(config, name)
     try:
@@ -45,7 +45,7 @@ def validated(config: type[Config], values: Mapping[str, Any]) -> Config:
     except ValidationError as error:
         first, *others = error.errors()
         field = str(first["loc"][0]) if first["loc"] else config.__name__
-        said = [first["msg"].lower()]  # of a field that may be one thing or another, pydantic says each by itself
+        said = [first["msg"].lower()]  # for a union, pydantic reports each alternative
         said += [other["msg"].lower() for other in others if other["loc"][:1] == first["loc"][:1]]
         said = [one.removeprefix("input should be ") if number else one for number, one in enumerate(said)]
         described = config.model_fields[field].description if first["loc"] else ""

@@ -65,7 +65,7 @@ def info(
 @app.command()
 def simulate(
     folder: Annotated[Path, typer.Argument(help="The data folder to write; must not exist.")] = Path("data/simulated"),
-    seed: Annotated[int, typer.Option(min=0, help="Of every random number.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
     subjects: Annotated[int, typer.Option(min=2, help="Simulated people; odd ones train.")] = 16,
     cameras: Annotated[int, typer.Option(min=1, help="Views of each performance.")] = 3,
     repetitions: Annotated[int, typer.Option(min=1, help="Performances of an action by each person.")] = 2,
@@ -84,7 +84,7 @@ def _report(progress: Progress, bar: TaskID, done: int, total: int) -> None:
 
 
 def _refuse_existing(folder: Path) -> None:
-    """Before the work, what `write_dataset` would refuse after it."""
+    """Check first what `write_dataset` would refuse at the end."""
     if folder.exists():
         raise InputError(f"{folder} exists already; choose another folder or remove it")
 
@@ -98,7 +98,7 @@ def _write_and_say_next(contents: Contents, folder: Path) -> None:
 
 
 def _summary(dataset: Dataset) -> dict[str, object]:
-    """The card without its checksums, and what stands beside it."""
+    """The card without its checksums, and facts of the folder."""
     return dataset.card.model_dump(exclude={"checksums"}) | {
         "class_names": dataset.class_names,
         "texts": _texts(dataset),
@@ -145,7 +145,7 @@ def _print_info(dataset: Dataset) -> None:
 
 
 def _findings(dataset: Dataset) -> dict[str, list[Finding]]:
-    """Why the feature sets are not clean: by the splits of which the same is true."""
+    """Why the feature sets are not clean, grouped by splits with the same reasons."""
     if not dataset.card.features:
         return {}
     by_said: dict[Finding, list[str]] = {}
@@ -165,7 +165,7 @@ def _size(feature_set: FeatureSet) -> str:
 
 
 def _texts(dataset: Dataset) -> list[str]:
-    """What `--text` can choose from: what every class has."""
+    """The class texts that `--text` can choose from: those that every class has."""
     parts = ["verb", "noun"] if all(c.verb for c in dataset.classes) else []
     sets = [name for name in dataset.classes[0].descriptions if all(c.descriptions.get(name) for c in dataset.classes)]
     return ["name", *parts, *sets]

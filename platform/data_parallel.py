@@ -12,7 +12,7 @@ from platform.errors import InputError
 if TYPE_CHECKING:
     from ray.train.torch import TorchTrainer
 
-Work = Callable[[str, Path, int, int], None]  # what is asked for, folder, rank, count of workers
+Work = Callable[[str, Path, int, int], None]  # request, folder, rank, number of workers
 _REASON = "why-it-ended.txt"
 _PATIENCE = 4 * 3600  # seconds; the others wait while the first worker evaluates, or plays a policy's episodes
 
@@ -31,10 +31,10 @@ def gpus_of_each(workers: int, address: str | None) -> float:
 
 
 def on_workers(work: Work, asked: str, folder: Path, workers: int, gpus: float) -> None:
-    """Each of several workers does the same, with its own rank; what it finds, it writes into the folder.
+    """Run `work` on several workers, each with its own rank; results are written into the folder.
 
-    work: a function of a module. `folder` must be one that all workers reach. A lost worker starts the group again, so
-    that work is to go on from what it has written. Raises InputError where a worker did. Ray must be connected.
+    work: a module-level function. All workers must be able to reach `folder`. When a worker is lost, all are restarted,
+    so that `work` must resume from what it has written. Raises InputError where a worker did. Ray must be connected.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig
@@ -68,18 +68,18 @@ def _guarded(config: Mapping[str, Any]) -> None:
 
     context, folder = ray_train.get_context(), Path(config["folder"])
     if (folder / _REASON).exists():
-        return  # started again after the error below, which would only come again
+        return  # restarted after the error below, which would only be raised again
     try:
         config["work"](config["asked"], folder, context.get_world_rank(), context.get_world_size())
     except InputError as error:
         with suppress(OSError):  # a folder that cannot be written to may be what is wrong
             (folder / _REASON).write_text(str(error))
-        # a worker that has not met it may wait for this one: Ray ends them all, and can read a plain exception
+        # other workers may wait for this one: Ray ends them all; it can only unpickle a plain exception
         raise RuntimeError(str(error)) from None
 
 
 def _trainer() -> "type[TorchTrainer]":
-    """Ray Train's, but that Ctrl-C is the verb's to answer: Ray's own handler would end the process with 0."""
+    """Ray Train's trainer without its Ctrl-C handler, which would exit with code 0; the verb handles it."""
     from ray.train.torch import TorchTrainer
 
     class Trainer(TorchTrainer):

@@ -35,7 +35,7 @@ def evaluate(
     trained, samples, record = model_and_samples(model, dataset, split, device)
     asked = record["problem"]
     data = ProblemData.of(ProblemOptions(**asked))
-    own = dataset is None and split is None  # of the model's own data it was decided when it was trained
+    own = dataset is None and split is None  # the model's own data were checked when it was trained
     data.check_extractor(allow_seen_extractor or own)
     data.say_extractor(as_json)
     metrics, counts = all_metrics(trained, samples), counts_of(trained.seen, trained.unseen, samples)

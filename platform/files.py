@@ -1,4 +1,4 @@
-"""What is written to disk: whole files or none, folders that one process holds, and what a disk can do wrong."""
+"""Atomic writes, locked folders, and disk errors."""
 
 import fcntl
 import json
@@ -13,7 +13,7 @@ from platform.errors import InputError, Unavailable
 
 
 class NotWritable(Unavailable):
-    """A folder that cannot be written to: the disk is full, perhaps. Whatever was finished before stands."""
+    """A folder cannot be written to, perhaps because the disk is full. What was finished before is kept."""
 
     def __init__(self, folder: Path, error: Exception) -> None:
         super().__init__(f"{folder} cannot be written ({error}); make room, and go on from there with --resume")
@@ -27,7 +27,7 @@ def write_json(path: Path, value: object) -> None:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Raises NotWritable for what goes wrong in writing to a folder."""
+    """Raises NotWritable for errors in writing to a folder."""
     try:
         yield
     except (OSError, SafetensorError) as error:
@@ -36,7 +36,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary name for a file that becomes `path` once it is written, and is gone where it cannot be."""
+    """A temporary name for a file that is renamed to `path` once it is written, or removed on an error."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield partial
@@ -49,7 +49,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold a run's folder for this process. Raises InputError where another one does."""
+    """Lock a run's folder for this process. Raises InputError where another process holds it."""
     with (folder / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

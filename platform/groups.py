@@ -15,7 +15,7 @@ from platform.errors import InputError
 class Read:
     """In an option's annotation: the type and default that Typer sees, and the function from that to the field's value.
 
-    by: is given the option as it is written, and what was given for it. Raises InputError.
+    by: called with the option's name and its value; may raise InputError.
     """
 
     given: Any
@@ -25,7 +25,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Expected:
-    """In a choice's annotation: what its error line expects, in place of the list of choices."""
+    """In a choice's annotation: what its error message names, in place of the list of choices."""
 
     said: str
 
@@ -33,7 +33,7 @@ class Expected:
 def grouped(function: Callable[..., None]) -> Callable[..., None]:
     """`function` with each field of its groups as a parameter of its own, for Typer to call.
 
-    A field of a Literal is a choice, which is checked here: InputError where a value is none of it. A field without a
+    A field of a Literal is a choice, which is checked here: InputError for any other value. A field without a
     `typer.Option` or `typer.Argument` keeps its default, which every field of a group has.
     """
     parameters: list[inspect.Parameter] = []
@@ -60,7 +60,7 @@ def grouped(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _option(field: Field, kind: Any, *notes: Any) -> tuple[inspect.Parameter, Callable[[Any], Any]]:
-    """A field as Typer sees it, and the function from what Typer gives to its value."""
+    """A field as Typer sees it, and the function from what Typer passes to its value."""
     info = _only(ParameterInfo, notes)
     read = _only(Read, notes) or _read(kind, field.default, _only(Expected, notes))
     written = [name for name in (info.default, *(info.param_decls or ())) if str(name).startswith("--")]

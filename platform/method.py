@@ -1,8 +1,8 @@
-"""The contract of a method: what the platform calls, and what it returns.
+"""The contract of a method: the classes and functions that the platform calls.
 
 A method is a module with one object `method`. The platform finds it by the module's name, so `my_lab.my_method` works
-like `methods.sadvae`. The platform owns the training loop: a method makes learners, of one member each, or populations,
-of several that train side by side, and the platform asks them for epochs, models and states.
+like `methods.sadvae`. The platform owns the training loop: a method makes learners of one member each, or populations
+of several that train side by side; the platform calls them for epochs, models and states.
 """
 
 import importlib
@@ -26,7 +26,7 @@ from platform.zeroshot.task import Task
 class ScoringConfig(BaseModel):
     """What every Config has: how features are normalised, and how seen and unseen scores are joined.
 
-    The base of a method's Config that is solved and not trained (`SolvedMethod`).
+    The base Config of a closed-form method (`SolvedMethod`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
@@ -62,7 +62,7 @@ class ScoringConfig(BaseModel):
 
     @property
     def gate_options(self) -> GateOptions:
-        """How its gate is made; combination must be soft or hard."""
+        """The options of its gate; combination must be soft or hard."""
         return GateOptions(
             kind=self.combination,
             inputs=self.gate_inputs,
@@ -82,11 +82,11 @@ class MethodConfig(ScoringConfig):
 
 
 def epochs_of(config: ScoringConfig) -> int:
-    """Those of a trained method; a solution is found in one."""
+    """The epochs of a trained method; 1 for a closed-form one."""
     return config.epochs if isinstance(config, MethodConfig) else 1
 
 
-# The gate of SynSE and SA-DVAE, for presets that give a paper's or a released code's values; each names its own kind.
+# The gate of SynSE and SA-DVAE, for presets with a paper's or a released code's values, which add its kind.
 PAPERS_GATE: Mapping[str, Any] = {
     "gate_inputs": "probabilities",
     "calibration": "validated",
@@ -95,9 +95,9 @@ PAPERS_GATE: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Member:
-    """One of a population: what to train on, how, and the seed that names its random draws.
+    """A member of a population: its task, configuration, and the seed of its random draws.
 
-    state: from which to go on, as its learner or population returned it; None at a fresh start.
+    state: to resume from, as its learner or population returned it; None for a fresh start.
     """
 
     task: Task
@@ -111,7 +111,7 @@ class Model(ABC):
     """A trained model over classes numbered seen first, then unseen. Scores are log-probabilities.
 
     `combination` joins seen and unseen scores; the protocol fits it on pseudo-unseen classes and sets it. A method that
-    scores all classes at once offers combination=joint, and `sides` then gives the two blocks of those scores.
+    scores all classes at once offers combination=joint, and `sides` then returns the two blocks of those scores.
     """
 
     seen: tuple[str, ...]
@@ -120,23 +120,23 @@ class Model(ABC):
 
     @property
     def learns_seen_classes(self) -> bool:
-        """Whether its seen scores are its own and change with each epoch, so that their accuracy is worth a curve."""
+        """Whether it trains its own seen classifier, so that seen accuracy has a learning curve."""
         return False
 
     @abstractmethod
     def unseen_scores(self, x: Tensor) -> Tensor:
-        """x: (N, D); gives (N, U)."""
+        """x: (N, D); returns (N, U)."""
 
     @abstractmethod
     def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
-        """x: (N, D), logits: (N, S) of a given classifier, for the methods that use one; gives (N, S)."""
+        """x: (N, D), logits: (N, S) of a given classifier, for the methods that use one; returns (N, S)."""
 
     def latents(self, x: Tensor) -> dict[str, Tensor]:
-        """Where samples lie in the method's own spaces, (N, width) each by name, for figures; none by default."""
+        """Latents of samples by name, (N, width) each, for figures; none by default."""
         return {}
 
     def sides(self, x: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """What `combination` joins: (N, S) and (N, U) log-probabilities, each side's own or two blocks of one whole."""
+        """What `combination` joins: (N, S) and (N, U) log-probabilities, of each side or two blocks of joint ones."""
         return self.seen_scores(x, logits), self.unseen_scores(x)
 
     @abstractmethod
@@ -161,7 +161,7 @@ class Model(ABC):
         return semantics.to(own)
 
     def scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
-        """(N, C) over all classes, whose largest is the decision. x: (N, D). Raises where no combination is set."""
+        """(N, C) over all classes; the argmax is the prediction. x: (N, D). Raises where no combination is set."""
         return self._combination().scores(*self.sides(x, logits))
 
     def curve_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
@@ -178,7 +178,7 @@ class Model(ABC):
 
 
 class Learner(ABC):
-    """One member in training: the platform asks for its epochs, one after the other."""
+    """One member in training, epoch by epoch."""
 
     @abstractmethod
     def train_epoch(self) -> Mapping[str, float]:
@@ -186,7 +186,7 @@ class Learner(ABC):
 
     @abstractmethod
     def model(self) -> Model:
-        """The model as it is now, which later epochs leave as it is."""
+        """The current model, which later epochs do not change."""
 
     @abstractmethod
     def state(self) -> Mapping[str, Tensor]:
@@ -202,7 +202,7 @@ class Population(ABC):
 
     @abstractmethod
     def models(self, places: Sequence[int]) -> Sequence[Model]:
-        """The models of some members as they are now, which later epochs leave as they are."""
+        """The current models of some members, which later epochs do not change."""
 
     @abstractmethod
     def states(self, places: Sequence[int]) -> Sequence[Mapping[str, Tensor]]:
@@ -232,21 +232,21 @@ class Method(ABC):
     Model: ClassVar[type[Model]]
     citation: ClassVar[str]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    pack_by: ClassVar[tuple[str, ...]] = ("batch_size",)  # the fields in which a population cannot differ
-    learns_from: ClassVar[tuple[FeatureKind, ...]] = ("numbers",)  # kinds of features that a task may have
+    pack_by: ClassVar[tuple[str, ...]] = ("batch_size",)  # the fields in which a population's members must agree
+    learns_from: ClassVar[tuple[FeatureKind, ...]] = ("numbers",)  # kinds of features that it accepts
     any_text: ClassVar[str] = ""  # the assignment with which a method of `text_parts` takes any class text
 
-    # how far class text's first outputs must be able to move for a model to leave chance (`training/movement.py`)
+    # how far class text's first outputs must move for accuracy above chance (`training/movement.py`)
     least_movement: ClassVar[float] = 0.0
 
-    # data-parallel workers: `equal` where they train what one would, `shares` where each pairs or normalises samples
-    # within its own share of a batch, so that their count matters; `none` where a method takes no share
+    # data-parallel workers: `equal`: same results as one worker; `shares`: each worker pairs or normalises samples
+    # within its own share of a batch, so that their number matters; `none`: not supported
     data_parallel: ClassVar[Literal["equal", "shares", "none"]] = "none"
 
     def text_parts(self, config: Any) -> tuple[str, ...]:
-        """The texts of a class whose vectors, as wide as each other, stand one after the other in its semantics.
+        """The texts of a class whose vectors, of equal width, are concatenated in its semantics.
 
-        Such as `verb` and `noun`; the verbs see to it (`setup.py`). None, the default: any semantics will do.
+        Such as `verb` and `noun`; the command line checks it (`setup.py`). None, the default: any semantics.
         """
         return ()
 
@@ -259,7 +259,7 @@ class Method(ABC):
         return epochs_of(config) * -(-samples // getattr(config, "batch_size", samples))
 
     def restored(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Model:
-        """A model of what its `state` was; `combination`, `seen` and `unseen` are among the values."""
+        """A model from its `state`; `combination`, `seen` and `unseen` are among the values."""
         return self.Model.from_state(tensors, values)
 
     def configure(self, values: Mapping[str, Any], preset: str | None = None) -> ScoringConfig:
@@ -292,14 +292,14 @@ class LearnerMethod(Method):
 
 
 class SolvedMethod(LearnerMethod):
-    """A method that is solved and not trained: it has one epoch, and no batches."""
+    """A method with a closed-form solution: it has one epoch, and no batches."""
 
     pack_by = ()
-    data_parallel = "equal"  # each of them solves the whole
+    data_parallel = "equal"  # each worker solves the whole problem
 
     @abstractmethod
     def solved(self, member: Member, device: torch.device) -> tuple[Model, Mapping[str, float]]:
-        """A member's model, and what it was solved for, such as its mean squared error."""
+        """A member's model, and its losses, such as the mean squared error."""
 
     def learner(self, member: Member, workers: Workers) -> Learner:
         return _Solution(*self.solved(member, workers.device))
@@ -321,7 +321,7 @@ class _Solution(Learner):
 
 
 def tensors_of(state: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
-    """Those of a state whose names start with `kind.`, without that."""
+    """The tensors of a state whose names start with `kind.`, without that prefix."""
     return {name.removeprefix(f"{kind}."): t for name, t in state.items() if name.startswith(f"{kind}.")}
 
 
@@ -331,7 +331,7 @@ def load_method(name: str) -> Method:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and not (name == error.name or name.startswith(error.name + ".")):
-            raise  # the method's own module exists, and something that it imports does not
+            raise  # the method's module exists, but one of its imports does not
         raise InputError(f"no method `{name}`: there is no such module; try methods.sadvae") from None
     if not isinstance(getattr(module, "method", None), Method):
         raise InputError(f"`{name}` is no method: the module has no object `method` of type platform.method.Method")

@@ -1,4 +1,4 @@
-"""What to do with a data folder: the command that a verb ends with, a split and values that fit its size."""
+"""The suggested next command for a data folder, with a split and values that fit its size."""
 
 import shlex
 from collections.abc import Iterable
@@ -12,13 +12,13 @@ from platform.errors import InputError
 
 _METHOD = "methods.sadvae"
 _SMALL_SPACE = "search_spaces/sadvae_small.yaml"
-_FEW = 30_000  # training samples: below, the papers' rates, made for more, leave a model near its start
+_FEW = 30_000  # training samples; with fewer, the papers' learning rates hardly train a model
 _UNSEEN_SHARE = 0.2  # of the classes, where a split is drawn, as in AwA's 40/10 and CUB's 150/50
 _DRAWS = 5
 
 
 def next_step(dataset: Dataset, preferred: Iterable[str] = (), features: str | None = None) -> list[str]:
-    """Lines to end with: why, where there is something to say, and `Next: COMMAND`.
+    """Closing lines: a reason, if any, and `Next: COMMAND`.
 
     preferred: names of splits to suggest before the folder's others; features: the set to train on, its first by
     default.
@@ -35,7 +35,7 @@ def next_step(dataset: Dataset, preferred: Iterable[str] = (), features: str | N
         f" --features {shlex.quote(features)}" if features else ""
     )
     if dataset.card.features[dataset.feature_set(features)].kind == "pixels":
-        # which method learns from pixels is the user's to say: the platform knows methods by name alone
+        # the user must name a method that learns from pixels: the platform does not list methods
         return [f"Next: python -m platform.train METHOD {chosen}"]
     count = training_samples(dataset, dataset.split(split))
     if count >= _FEW:
@@ -47,7 +47,7 @@ def next_step(dataset: Dataset, preferred: Iterable[str] = (), features: str | N
 
 
 def _sensible_split(dataset: Dataset, preferred: Iterable[str], features: str | None) -> str | None:
-    """The first split that can be trained and tested cleanly: of those with a name, else one that is drawn."""
+    """The first named split that can be trained and tested cleanly, else a drawn one."""
     unseen = max(2, round(_UNSEEN_SHARE * len(dataset.class_names)))
     drawn = (f"random:{unseen}:{seed}" for seed in range(_DRAWS))
     candidates = dict.fromkeys([*preferred, *dataset.splits, *drawn])

@@ -29,11 +29,12 @@ if TYPE_CHECKING:  # PyTorch stands behind them, and a verb's help should not wa
 DatasetFolder = Annotated[Path | None, typer.Option("--dataset", help="data folder; the simulated default if absent")]
 Split = Annotated[str | None, typer.Option(help="class split, by name, random:UNSEEN:SEED or half:SEED")]
 CombineTexts = Annotated[
-    Combine | None, typer.Option(help="several texts of a class: mean or concatenate; what the method wants, else mean")
+    Combine | None,
+    typer.Option(help="how to combine several texts: mean or concatenate; as the method needs, else mean"),
 ]
 UnseenSamples = Annotated[
     UnseenTest | None,
-    typer.Option(help="samples of unseen classes to test: all or partition; as the folder says if absent"),
+    typer.Option(help="samples of unseen classes to test: all or partition; default: as on the folder's card"),
 ]
 Assignments = Annotated[list[str] | None, typer.Option("--set", help="a field's value, FIELD=VALUE; may be repeated")]
 Folds = Annotated[
@@ -58,26 +59,26 @@ PretrainedOn = Annotated[
 ]
 AllowSeenExtractor = Annotated[
     bool,
-    typer.Option(ALLOW, help="run where the features' extractor was trained on unseen classes, and mark every number"),
+    typer.Option(ALLOW, help="allow features whose extractor was trained on unseen classes; marks every number"),
 ]
-RESUME = typer.Option(help="folder of a training that was stopped or killed: go on")
-Json = Annotated[bool, typer.Option("--json", help="one line of JSON an event, in place of tables")]
+RESUME = typer.Option(help="folder of an interrupted training to resume")
+Json = Annotated[bool, typer.Option("--json", help="one line of JSON per event, instead of tables")]
 
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Which data a method is given, and which class text."""
+    """The data and the class text of a method."""
 
     dataset: DatasetFolder = None
     split: Split = None
-    features: Annotated[str | None, typer.Option(help="feature set; to be named where the folder has several")] = None
+    features: Annotated[str | None, typer.Option(help="feature set; required where the folder has several")] = None
     encoder: Annotated[
         str,
         typer.Option(help="class semantics: a text encoder, `attributes`, or an embedding's name; several joined by +"),
     ] = "minilm"
     text: Annotated[
         str | None,
-        typer.Option(help="texts of a class: name, verb, noun or description sets, joined by +; what the method wants"),
+        typer.Option(help="texts of a class: name, verb, noun or description sets, joined by +; as the method needs"),
     ] = None
     combine: CombineTexts = None
     masked_features: Annotated[
@@ -126,15 +127,13 @@ class FieldOptions:
 
     preset: Annotated[
         str | None,
-        typer.Option(
-            help="named values from the paper's tables; several joined by +, where they differ the later one's"
-        ),
+        typer.Option(help="named values from the paper's tables; several joined by +, of which later ones override"),
     ] = None
     assigned: Assignments = None
 
     @property
     def values(self) -> dict[str, Any]:
-        """Those beside the preset's."""
+        """The values given beside the preset."""
         return assignments(self.assigned or [])
 
 
@@ -176,13 +175,13 @@ class EvaluationOptions:
     folds: Folds = FOLDS
     protocol: Annotated[
         Literal["clean", "both"],
-        typer.Option(help="of the test: clean, or both with the released, leaking one"),
+        typer.Option(help="protocol of the test: clean, or both (also the released one, which leaks)"),
         Expected("clean, or both (clean and the papers' released, leaking one)"),
     ] = "both"
     allow_seen_extractor: AllowSeenExtractor = False
 
     def asked(self) -> "ProtocolOptions":
-        """The released protocol needs the clean one's gate, and so comes beside it."""
+        """The released protocol needs the clean one's gate, so it is never run alone."""
         from platform.training.protocols import ProtocolOptions
 
         protocols = ("clean",) if self.protocol == "clean" else ("clean", "released")
@@ -191,13 +190,13 @@ class EvaluationOptions:
 
 @dataclass(frozen=True)
 class PlaceOptions:
-    """Where a run computes, and where what it makes stands."""
+    """The device of a run, and the folder of its results."""
 
     device: Device = "auto"
-    runs: Annotated[Path, typer.Option(help="where runs and MLflow's store stand")] = Path("runs")
+    runs: Annotated[Path, typer.Option(help="folder of the runs and of MLflow's store")] = Path("runs")
 
     def new_folder(self, verb: str, what: str, dataset: str) -> Path:
-        """A new folder's path, named for what runs in it and when."""
+        """A new folder's path, named by the run and the time."""
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = (self.runs / f"{verb}-{what.rpartition('.')[2]}-{dataset}-{stamp}").resolve()
         numbered = (folder.with_name(f"{folder.name}-{n}") for n in count(2))  # for one started within the same second
@@ -206,20 +205,20 @@ class PlaceOptions:
 
 @dataclass(frozen=True)
 class ClusterOptions(PlaceOptions):
-    """The same, on this machine or on a Ray cluster."""
+    """Device and folder, on this machine or on a Ray cluster."""
 
     address: Address = None
 
 
 @dataclass(frozen=True)
 class WorkerOptions(ClusterOptions):
-    """The same, by one process or by several workers."""
+    """Device and folder, with one process or several workers."""
 
-    workers: Annotated[int, typer.Option(min=1, help="data-parallel workers of Ray Train; none is started for 1")] = 1
+    workers: Annotated[int, typer.Option(min=1, help="data-parallel workers of Ray Train; with 1 this process")] = 1
 
 
 def names(text: str | None) -> tuple[str, ...]:
-    """Those of a text that separates them by commas."""
+    """Names from a comma-separated text."""
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
@@ -258,7 +257,7 @@ def dataset_and_split(dataset: Path | None, split: str | None) -> tuple[Dataset,
 def named_features(dataset: Dataset, features: str | None) -> str:
     """A data folder's feature set by name, or its only one. Raises InputError where there are several and none named.
 
-    None of several is taken in silence: a search on the wrong one costs hours, and its numbers look like any other.
+    There is no default among several: a search on the wrong one would cost hours and not be noticed.
     """
     sets = dataset.card.features
     if features is None and len(sets) > 1:
@@ -268,9 +267,9 @@ def named_features(dataset: Dataset, features: str | None) -> str:
 
 
 def resumed(context: typer.Context, folder: Path, file: str, without: str) -> tuple[Path, bytes]:
-    """The folder of a run that goes on, and what was asked for then, which stands in a file of it.
+    """The folder of a resumed run, and its options, which are read from a file in it.
 
-    without: what is said where it has no such file. Raises InputError for that, and as `refuse_beside_resume` does.
+    without: the error where that file is missing. Raises InputError for that, and as `refuse_beside_resume` does.
     """
     refuse_beside_resume(context)
     if not (folder / file).exists():

@@ -1,4 +1,4 @@
-"""Give samples a class, among names that the model was never trained on if you like.
+"""Classify samples, also among class names that the model was never trained on.
 
 `python -m platform.predict MODEL FEATURES.npy --classes "wave with both hands, jump on one leg"`
 `python -m platform.predict MODEL PICTURE.jpg`, or a folder of pictures, for a model that was trained on pixels
@@ -31,11 +31,11 @@ def predict(
         ),
     ],
     classes: Annotated[str | None, typer.Option(help="new unseen classes, by name, separated by commas")] = None,
-    generalised: Annotated[bool, typer.Option(help="choose among the seen classes too")] = False,
+    generalised: Annotated[bool, typer.Option(help="also consider the seen classes")] = False,
     device: options.Device = "auto",
     as_json: options.Json = False,
 ) -> None:
-    """Give samples a class. Features must come from the extractor that the model was trained on."""
+    """Classify samples. Features must come from the extractor of the model's training features."""
     import torch
 
     from platform.datasets.folder import Dataset
@@ -71,7 +71,7 @@ def predict(
         sample = {"row": row} | ({"picture": pictures[row]} if pictures else {})
         if as_json:
             cli.event("prediction", {**sample, "class": names[index], "probability": round(probability, 4)})
-        else:  # for other programs: rich would turn tabs to spaces
+        else:  # for other programs: rich would turn tabs into spaces
             print(f"{pictures[row] if pictures else row}\t{names[index]}\t{probability:.3f}")
 
 
@@ -95,7 +95,7 @@ def _values(samples: Path, normaliser: "Normaliser") -> tuple[np.ndarray, Sequen
 
 
 def _pixels(source: Path, side: int) -> tuple[np.ndarray, Sequence[str]]:
-    """As they were imported for training; those that cannot be read are told and left out."""
+    """Pictures, prepared as for training; unreadable ones are reported and left out."""
     from platform.datasets.readers.odd_files import OddFiles
     from platform.datasets.readers.picture_files import SUFFIXES, list_pictures
     from platform.datasets.readers.pixels import read_pixels

@@ -8,7 +8,7 @@ from platform.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# what a cluster's nodes must not be sent with the code
+# not sent to a cluster's nodes with the code
 _EXCLUDED = [".git", ".venv", "runs", "data", "**/__pycache__", "benchmarks/results"]
 
 
@@ -19,11 +19,11 @@ def connect(address: str | None = None) -> None:
     where the root is on their path from the start, so it goes into the runtime environment.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # leave CUDA_VISIBLE_DEVICES to the user
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # our folder holds the results
-    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is the verb's to answer
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # results are in our own folder
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # the verb handles Ctrl-C
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the verbs show their own progress
-    os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")  # and say what was lost
+    os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")  # and report lost workers
     import ray
 
     if ray.is_initialized():

@@ -1,4 +1,4 @@
-"""A method and its data, looked up once a run: what is checked before it starts, and what is said of it."""
+"""A run's method and data, looked up once, with the checks before it starts and its MLflow tags."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,11 +41,11 @@ class ProblemData:
         return {name: findings(self.dataset, split, self._feature_sets) for name, split in splits.items()}
 
     def extractor_kinds(self) -> tuple[str, ...]:
-        """The kinds of findings of any of the splits, for a table's marks."""
+        """The kinds of findings over all splits, for a table's marks."""
         return kinds_of(chain.from_iterable(self.extractor_findings().values()))
 
     def say_extractor(self, as_json: bool) -> None:
-        """Say why the features are not clean, if they are not: a line each, or an event."""
+        """Report why the features are not clean, if they are not: a line each, or an event."""
         for split, found in self.extractor_findings().items():
             for finding in found:
                 if as_json:
@@ -54,7 +54,7 @@ class ProblemData:
                     cli.say(f"{MARKS[finding.kind]} split {split}: {finding.said}")
 
     def tags(self) -> dict[str, str]:
-        """What MLflow says of the data."""
+        """MLflow tags of the data."""
         card, unseen = self.dataset.card, {name: len(self.dataset.named_split(name).unseen) for name in self.splits}
         return {
             "data.name": card.name,
@@ -69,7 +69,7 @@ class ProblemData:
         }
 
     def extractor_tags(self) -> dict[str, str]:
-        """What MLflow says of the features' extractor: by split, why they are not clean, and its other data."""
+        """MLflow tags of the features' extractor: by split, why they are not clean; and its other training data."""
         sets = self.dataset.card.features
         kinds = {split: kinds_of(found) for split, found in self.extractor_findings().items()}
         names = [name or next(iter(sets)) for name in self._feature_sets]
@@ -110,13 +110,13 @@ class ConfiguredMethod:
 
     @property
     def text_parts(self) -> tuple[str, ...]:
-        """Which texts of a class it wants, one after the other; () for any."""
+        """The texts of a class that it needs, concatenated; () for any."""
         return self.method.text_parts(self.config)
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A configured method and the data that it is given."""
+    """A configured method and its data."""
 
     method: ConfiguredMethod
     data: ProblemData
@@ -127,7 +127,7 @@ class Setup:
         self._check_text()
 
     def _check_features(self) -> None:
-        """Of a kind that the method learns from; pictures are not normalised."""
+        """Check that the features are of a kind that the method accepts, and that pictures are not normalised."""
         kinds, sets = self.method.method.learns_from, self.data.dataset.card.features
         name = self.data.dataset.feature_set(self.data.problem.features)
         if sets[name].kind not in kinds:
@@ -145,11 +145,11 @@ class Setup:
             refuse_for_pixels(self.method.config.normalise)
 
     def _check_text(self) -> None:
-        """As many texts of a class as the method wants, where it wants several."""
+        """Check that the class text has as many texts as the method needs."""
         parts, text, dataset = self.method.text_parts, self.data.problem.text, self.data.dataset
         encoders = encoder_parts(text.encoder, dataset.embedding_names)
         stored = ("attributes", *dataset.embedding_names)
-        known = all(is_encoder(part) or part in stored for part in encoders)  # else it is refused where it is read
+        known = all(is_encoder(part) or part in stored for part in encoders)  # otherwise refused when it is read
         if not (parts and known):
             return
         each = zip(text.text.split("+"), parts, strict=False)
@@ -173,11 +173,11 @@ class Setup:
 
 
 def feature_tag(problem: "ProblemOptions") -> str:
-    """What MLflow says of the features."""
+    """The MLflow tag of the features."""
     masked = f" with {problem.masked_features}" if problem.masked_features else ""
     return f"{problem.features or ''}{masked}"
 
 
 def text_tag(problem: "ProblemOptions") -> str:
-    """What MLflow says of the class text."""
+    """The MLflow tag of the class text."""
     return f"{problem.text.encoder}, {problem.text.text}"

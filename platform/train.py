@@ -25,7 +25,7 @@ class SeedOptions(options.EvaluationOptions):
     """How a configuration is validated and tested, and with which seeds."""
 
     seed: Annotated[int, typer.Option(min=0, help="the first seed")] = 0
-    seeds: Annotated[int, typer.Option(min=1, help="how many seeds; they train side by side")] = 1
+    seeds: Annotated[int, typer.Option(min=1, help="number of seeds, which train side by side")] = 1
 
 
 @app.command(no_args_is_help=True)
@@ -64,7 +64,7 @@ def train(
 
 
 def setup_of(experiment: "Experiment") -> Setup:
-    """Of an experiment with one configuration. Raises InputError where its method or data are not there."""
+    """The setup of an experiment with one configuration. Raises InputError where its method or data are missing."""
     method = ConfiguredMethod.of(experiment.method, experiment.configs[0])
     return Setup(method, ProblemData.of(experiment.problem, experiment.splits))
 
@@ -77,12 +77,12 @@ def carry_out(
     as_json: bool,
     preset: str | None = None,
 ) -> None:
-    """Train one configuration in `folder`, or go on there, record it in MLflow and show it. Raises InputError.
+    """Train one configuration in `folder`, or resume there, record it in MLflow and show it. Raises InputError.
 
-    setup: the experiment's; preset: the one that the configuration was named by, to be said.
+    setup: the experiment's; preset: the configuration's, to be shown.
     """
     from platform.files import held, write_json
-    from platform.report.tests import by_kind, test_table
+    from platform.report.results_table import by_kind, results_table
     from platform.tracking.environment import environment_tags
     from platform.tracking.outcome import record_of
     from platform.tracking.record import Tracker
@@ -135,7 +135,7 @@ def carry_out(
             cli.event("outcome", outcome.model_dump())
         return
     tested = [o for o in outcomes if o.test]
-    cli.console.print(test_table(by_kind(tested), [o.counts for o in tested], data.extractor_kinds()))
+    cli.console.print(results_table(by_kind(tested), [o.counts for o in tested], data.extractor_kinds()))
     for note in dict.fromkeys(note for o in tested for note in o.notes):
         cli.console.print(f"note: {note}", soft_wrap=True)
     cli.console.print(f"models {folder / 'models'}", soft_wrap=True)
@@ -143,7 +143,7 @@ def carry_out(
 
 
 def _say_where_it_cannot_train(setup: Setup, problems: "Mapping[str, Problem]") -> None:
-    """One line where the configuration cannot move the weights far enough on data of this size, and what would."""
+    """A warning where the configuration cannot move the weights far enough on data of this size, with better values."""
     from platform.runtime import ROOT
     from platform.training.movement import too_little_movement
 
@@ -167,7 +167,7 @@ def _say_where_it_cannot_train(setup: Setup, problems: "Mapping[str, Problem]") 
 def _say_setting(
     experiment: "Experiment", problems: "Mapping[str, Problem]", preset: str | None, as_json: bool
 ) -> None:
-    """What is trained on what."""
+    """Show the summary of the training, or an event of it."""
     from rich.markup import escape
     from rich.table import Table
 

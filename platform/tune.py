@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from platform.search.search import Chosen, Report, Search
 
 app = cli.application(__doc__)
-# of the options, in MLflow
+# tags of the options in MLflow
 _SHOWN = {"trials", "sampler", "seed", "seeds", "splits", "select", "base", "pack", "halving"}
 
 
@@ -40,34 +40,39 @@ _SPLITS = "expected different names separated by commas, and no --split beside t
 
 @dataclass(frozen=True)
 class TrialOptions:
-    """Which configurations a search tries, and which of them it stops."""
+    """The configurations that a search tries, and early stopping."""
 
     space: Annotated[
-        Path | None, typer.Option(help="search-space file; if absent, the method's own, or what its fields say")
+        Path | None, typer.Option(help="search-space file; if absent, the method's own, or the ranges of its fields")
     ] = None
-    trials: Annotated[str | None, typer.Option(help="trials of each stage, as in 5,100; the file's if absent")] = None
-    sampler: Annotated[str | None, typer.Option(help="random, tpe, gp, cmaes, qmc or nsgaii; the file's")] = None
-    seed: Annotated[int, typer.Option(min=0, help="names every random draw of the search")] = 0
+    trials: Annotated[str | None, typer.Option(help="trials of each stage, as in 5,100; default: the file's")] = None
+    sampler: Annotated[str | None, typer.Option(help="random, tpe, gp, cmaes, qmc or nsgaii; default: the file's")] = (
+        None
+    )
+    seed: Annotated[int, typer.Option(min=0, help="seed of all random draws of the search")] = 0
     pack: Annotated[
         int | None,
         typer.Option(help="trials that one process trains side by side: a number, or auto"),
         Read(str, _pack, "auto"),
     ] = None
     stop_early: Annotated[
-        int | None, typer.Option("--stop-early", min=2, help="one trial in so many goes on at each rung; all if absent")
+        int | None,
+        typer.Option(
+            "--stop-early", min=2, help="reduction factor η (ASHA): at each rung the best 1/η go on; off if absent"
+        ),
     ] = None
-    fewest_epochs: Annotated[int, typer.Option(min=1, help="before which no trial is stopped early")] = 2
+    fewest_epochs: Annotated[int, typer.Option(min=1, help="epochs before which no trial is stopped early")] = 2
     warm_start: Annotated[
-        str | None, typer.Option(help="a search's folder, or an MLflow experiment: samplers learn from its trials")
+        str | None, typer.Option(help="a search's folder, or an MLflow experiment, from whose trials samplers learn")
     ] = None
 
     @property
     def halving(self) -> dict[str, int] | None:
-        """Which trials go on at a rung; None where all do."""
+        """The early stopping rule; None without --stop-early."""
         return self.stop_early and {"reduction": self.stop_early, "fewest_epochs": self.fewest_epochs}
 
     def counts(self, default: Sequence[int]) -> Sequence[int]:
-        """Trials of each stage; default: the file's. Raises InputError where there are others than stages."""
+        """Trials of each stage; default: the file's. Raises InputError where there are not as many as stages."""
         if self.trials is None:
             return default
         parts = self.trials.split(",")
@@ -81,31 +86,31 @@ class TrialOptions:
 
 @dataclass(frozen=True)
 class SelectionOptions(options.EvaluationOptions):
-    """On what each trial is judged, and what of the best ones is tested."""
+    """How trials are validated, and what is tested at the end."""
 
-    seeds: Annotated[int, typer.Option(min=1, help="seeds of each trial, which is judged by their mean")] = 1
+    seeds: Annotated[int, typer.Option(min=1, help="seeds of each trial, whose metrics are averaged")] = 1
     splits: Annotated[
         tuple[str, ...],
-        typer.Option(help="class splits of each trial, as in a,b,c; --split is one"),
+        typer.Option(help="class splits of each trial, as in a,b,c, in place of --split"),
         Read(str | None, _splits),
     ] = ()
     select: Annotated[
         Select,
-        typer.Option(help="with --splits: one configuration for all, together, or each its own, per-split"),
+        typer.Option(help="with --splits: choose one configuration for all (together) or for each (per-split)"),
         Expected("together, or per-split"),
     ] = "together"
     test_seeds: Annotated[int, typer.Option(min=1, help="seeds with which the best configuration is tested")] = 3
-    ensemble: Annotated[int, typer.Option(min=1, help="best configurations, at most, that are tested together")] = 3
+    ensemble: Annotated[int, typer.Option(min=1, help="most configurations in the tested ensemble of the best")] = 3
 
 
 @dataclass(frozen=True)
 class TrialPlace(options.ClusterOptions):
-    """Where trials train, and what each of them takes."""
+    """Where trials train, and their resources."""
 
-    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="between a pack's checkpoints, at least")] = 15.0
+    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="least seconds between checkpoints of a pack")] = 15.0
     cpus: Annotated[float, typer.Option(min=0.01, help="CPUs of a trial")] = 1.0
     gpus: Annotated[float | None, typer.Option(min=0, help="GPUs of a trial; a quarter where there are some")] = None
-    concurrent: Annotated[int | None, typer.Option(min=1, help="trials at a time; as many as fit if absent")] = None
+    concurrent: Annotated[int | None, typer.Option(min=1, help="trials at a time; default: as many as fit")] = None
 
 
 @app.command(no_args_is_help=True)
@@ -117,7 +122,7 @@ def tune(
     trials: TrialOptions,
     selection: SelectionOptions,
     place: TrialPlace,
-    resume: Annotated[Path | None, typer.Option(help="folder of a search that was stopped or killed: go on")] = None,
+    resume: Annotated[Path | None, typer.Option(help="folder of an interrupted search to resume")] = None,
     as_json: options.Json = False,
 ) -> None:
     """Search a method's hyperparameters, then test the best configuration."""
@@ -143,7 +148,7 @@ def _created(
 ) -> "Search":
     """A new search's folder. Everything that a user can get wrong is checked before it is made.
 
-    method: of what --set gives, a stage may sample nothing; of a preset's values it may, which then are its own.
+    method: fields of --set may not be sampled by a stage; a preset's may, which then overrides them.
     """
     from platform.next_step import training_samples
     from platform.search.earlier import compared_tags, earlier_trials
@@ -204,7 +209,7 @@ def _created(
 
 
 def _tags(search: "Search", data: ProblemData) -> dict[str, str]:
-    """What MLflow says of a search's data, and of how its best was chosen where there are several splits."""
+    """MLflow tags of a search's data, and of the choice of the best where there are several splits."""
     from platform.search.earlier import compared_tags
 
     asked = search.options
@@ -283,7 +288,7 @@ def _run(search: "Search", data: ProblemData, place: TrialPlace, as_json: bool) 
 
 
 def _named(chosen: "Chosen") -> str:
-    """The best trial, and how far validation tells it from the others."""
+    """The best trial, and how many others validation cannot tell from it."""
     others = f"{chosen.equals} other{'s are' if chosen.equals > 1 else ' is'} as good by the folds' standard error"
     said = [others] if chosen.equals else []
     return (
@@ -294,7 +299,7 @@ def _named(chosen: "Chosen") -> str:
 
 
 def _show(report: "Report", ui: str, counts: Sequence[Mapping[str, int]], extractor: Sequence[str]) -> None:
-    from platform.report.tests import test_table
+    from platform.report.results_table import results_table
     from platform.search.progress import leaderboard
 
     for split, chosen in (report.by_split or {"": report}).items():
@@ -303,7 +308,7 @@ def _show(report: "Report", ui: str, counts: Sequence[Mapping[str, int]], extrac
     ends = f"{report.trials} trials, {report.stopped} stopped early, {report.failed} failed"
     best = [f"that of {split} is {_named(chosen)}" for split, chosen in report.by_split.items()]
     cli.console.print(f"{ends}; the best {', '.join(best) or f'is {_named(report)}'}", soft_wrap=True)
-    cli.console.print(test_table(report.tests, counts, extractor))
+    cli.console.print(results_table(report.tests, counts, extractor))
     if report.selection:
         cli.console.print(f"{report.selection}: what is tested there is no clean number", soft_wrap=True, markup=False)
     cli.console.print(f"\nCompare the runs in MLflow: {ui}", soft_wrap=True, highlight=False)

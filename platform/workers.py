@@ -1,4 +1,4 @@
-"""The data-parallel workers of one training, as each of them sees the others."""
+"""One of the data-parallel workers of a training, and what it needs to know of the others."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

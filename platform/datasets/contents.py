@@ -1,4 +1,4 @@
-"""What a reader hands over: arrays and classes in memory, checked before anything is written."""
+"""What a reader returns: arrays and classes in memory, checked before anything is written."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ JOINTS_AND_AXES: dict[JointLayout, tuple[int, int]] = {
 
 
 class ClassInfo(BaseModel):
-    """A class: its name and everything that can be said about it without a sample."""
+    """A class: its name and its descriptions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -135,7 +135,7 @@ class Contents:
     validation: "Contents | None" = None  # the same data through an extractor that never saw the pseudo-unseen classes
 
     def check(self) -> None:
-        """Raise InputError at the first thing that would make a result wrong or a later step fail."""
+        """Raise InputError at the first fault that would make a result wrong or a later step fail."""
         names = [c.name for c in self.classes]
         count, where = len(self.labels), f"data set `{self.name}`"
         if not count:

@@ -1,4 +1,4 @@
-"""Whether features are clean on a class split: what their extractor has seen, beside the classes that are unseen."""
+"""Whether features are clean on a class split: whether their extractor was trained on unseen classes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ def kinds_of(found: Iterable[Finding]) -> tuple[Kind, ...]:
 
 
 def marks(kinds: Iterable[str]) -> str:
-    """What stands beside a number."""
+    """The marks beside a number."""
     present = set(kinds)
     return "".join(MARKS[kind] for kind in KINDS if kind in present)
 

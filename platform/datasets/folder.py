@@ -105,14 +105,14 @@ class Card(BaseModel):
 
     @property
     def checksum(self) -> str:
-        """Of all its files together: the same data, wherever they stand."""
+        """A checksum of all files together: equal for the same data in any folder."""
         return hashlib.sha256(json.dumps(self.checksums, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Dataset:
     """A data folder, open for reading. Arrays are views of memory-mapped files: nothing is loaded before it is used.
 
-    fold: it is the validation folder of another, whose split may hold out a single class.
+    fold: whether it is the validation folder of another, whose split may hold out a single class.
     """
 
     def __init__(self, folder: Path, fold: bool = False) -> None:
@@ -143,7 +143,7 @@ class Dataset:
         return name
 
     def feature_array(self, name: str) -> FeatureArray:
-        """A feature set as it would be handed over to be written again."""
+        """A feature set as `Contents` has it, to be written again."""
         facts = self.card.features[self.feature_set(name)]
         return FeatureArray(self.features(name), facts.extractor, facts.normalise, facts.kind, facts.trained_on)
 
@@ -223,7 +223,7 @@ class Dataset:
         return {self.class_names[i] for i in np.unique(self.labels[tested])}
 
     def named_split(self, name: str) -> ClassSplit:
-        """As `split`, without asking whether it can be tested: to describe what was done with it before."""
+        """As `split`, without the check that it can be tested, to describe earlier runs."""
         if is_drawn(name):
             return drawn_split(name, self.class_names)
         if name not in self.splits:

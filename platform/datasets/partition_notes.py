@@ -1,4 +1,4 @@
-"""What is odd about a data set's partitions: samples that stand in both, classes that cannot be trained on."""
+"""Faults of a data set's partitions: samples in both, classes without training samples."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence

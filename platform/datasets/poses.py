@@ -1,7 +1,7 @@
 """A classical descriptor of a skeleton clip: it needs no training and is the same for Kinect v1 and v2.
 
 Each clip is canonicalised (root at the origin, one common facing direction, torso of length one), then every joint is
-described by its place, its slow course (the first cosine coefficients) and its speed in three bands of tempo.
+described by its place, its slow trajectory (the first cosine coefficients) and its speed in three bands of tempo.
 """
 
 from collections.abc import Iterable, Sequence
@@ -113,7 +113,7 @@ def _describe(positions: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     mean, deviation = positions.mean(axis=1), positions.std(axis=1)  # (N, 20, 3)
     time = (np.arange(_FRAMES) + 0.5) / _FRAMES
     cosines = np.cos(np.pi * np.outer(np.arange(1, _COSINES + 1), time)).astype(np.float32) * (2 / _FRAMES)
-    course = np.einsum("kt,ntja->nkja", cosines, positions)  # type-II cosine transform, coefficients 1 to 4
+    trajectory = np.einsum("kt,ntja->nkja", cosines, positions)  # type-II cosine transform, coefficients 1 to 4
 
     velocity = np.diff(positions, axis=1) * ((_FRAMES - 1) / seconds)[:, None, None, None]  # torso lengths a second
     speed = np.linalg.norm(velocity, axis=-1)  # (N, 63, 20)
@@ -125,5 +125,5 @@ def _describe(positions: np.ndarray, seconds: np.ndarray) -> np.ndarray:
 
     movement = np.stack([speed[:, :, joints].mean(axis=(1, 2)) for joints in _LIMBS.values()], axis=1)  # (N, 5)
     share = movement / np.maximum(movement.sum(axis=1, keepdims=True), 1e-6)
-    parts = [mean, deviation, course, speed.mean(axis=1), speed.max(axis=1), tempo.transpose(1, 0, 2), share]
+    parts = [mean, deviation, trajectory, speed.mean(axis=1), speed.max(axis=1), tempo.transpose(1, 0, 2), share]
     return np.concatenate([part.reshape(count, -1) for part in parts], axis=1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""A data folder with something new in it: the old folder until the last moment, then the new one, never a mixture."""
+"""Atomic changes of a data folder: it is the old one until the last step, then the new one."""
 
 import ctypes
 import fcntl
@@ -148,7 +148,7 @@ def _share(path: Path, to: Path) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold a data folder for this process. Raises InputError where another one does."""
+    """Lock a data folder for this process. Raises InputError where another process holds it."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -160,7 +160,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _exchange(one: Path, other: Path) -> None:
-    """Give two folders each other's name in one step, where the system can; else in two."""
+    """Exchange the names of two folders in one step, where the system can; else in two."""
     exchange = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if exchange is not None:
         names = (_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other))

@@ -21,7 +21,7 @@ Combine = Literal["mean", "concatenate"]
 
 
 class ClassText(BaseModel):
-    """Which semantics the classes get.
+    """The options of class semantics.
 
     encoder: a text encoder (see encoders.py), `attributes` for the classes' attribute vectors, or the name of an
     embedding that stands in the data folder; these words come before a stored embedding of the same name. The latter
@@ -73,9 +73,9 @@ def class_semantics(dataset: Dataset, text: ClassText) -> np.ndarray:
 
 
 def vectors_of_a_class(dataset: Dataset, text: ClassText) -> int:
-    """How many vectors of one width stand one after the other in a class's semantics; 0 where they are of several.
+    """The number of vectors of equal width that are concatenated in a class's semantics; 0 where widths differ.
 
-    Of one embedding that stands in the folder `text` and `combine` say what it holds, since the numbers do not.
+    For an embedding from the folder, `text` and `combine` say what it holds, since the numbers do not.
     """
     encoders = encoder_parts(text.encoder, dataset.embedding_names)
     if len(encoders) == 1:
@@ -209,7 +209,7 @@ def _check_counts(dataset: Dataset, texts: list[list[str | None]], sets: str) ->
 
 
 def _encoded(dataset: Dataset, encoder: str, texts: list[str]) -> np.ndarray:
-    """(texts, T) as the encoder gives them, so that one file serves every way to combine and normalise."""
+    """(texts, T) as the encoder returns them, so that one file serves every way to combine and normalise."""
     slug = re.sub(r"[^a-z0-9]+", "-", encoder.lower().rstrip("/").rpartition("/")[2]).strip("-")
     digest = hashlib.sha256(json.dumps([encoder_id(encoder), texts]).encode()).hexdigest()[:12]
     kept = f"texts/{slug}-{digest}"

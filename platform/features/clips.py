@@ -44,7 +44,7 @@ def prepared_rows(
 
 
 class PreparedClips:
-    """Clips of some rows, prepared once. The file is written whole or not at all, and found again after a kill."""
+    """Clips of some rows, prepared once. The file is written atomically and reused after a restart."""
 
     def __init__(self, dataset: Dataset, rows: np.ndarray, preparation: Preparation, folder: Path) -> None:
         self.dataset, self.rows, self.preparation = dataset, rows, preparation
@@ -67,7 +67,7 @@ class PreparedClips:
                 progress(i)
         array.flush()
         del array
-        counted.write_text(json.dumps(odd))  # before the clips: where they stand, it stands too
+        counted.write_text(json.dumps(odd))  # written before the clips, so that it exists where they do
         partial.rename(self.path)
         return odd
 

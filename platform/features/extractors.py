@@ -79,7 +79,7 @@ class Extractor:
     pretrained_on: Mapping[str, str] = field(default_factory=dict)
 
     def configure(self, values: Mapping[str, Any], preset: str | None = None) -> ExtractorConfig:
-        """A configuration from a preset's values and others, which come before them. Raises InputError."""
+        """A configuration from a preset's values, overridden by others. Raises InputError."""
         if preset is not None and preset not in self.presets:
             raise InputError(f"no preset `{preset}` of {self.name}{nearest(preset, self.presets)}")
         return validated(self.Config, {**(self.presets[preset] if preset else {}), **values})

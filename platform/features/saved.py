@@ -27,7 +27,7 @@ class SavedExtractor:
 
     @property
     def trained_on(self) -> TrainedOn:
-        """For the card of its features; unknown of published weights, unless `made_from` was told."""
+        """The training data, for the card of its features; unknown for published weights without `made_from`."""
         if self.seen is not None:
             return TrainedOn(classes=self.seen, other="none", source="trained here")
         return TrainedOn(**self.record.get("trained_on", {}))

@@ -1,4 +1,4 @@
-"""Which clips an extractor may see: the training partition of the seen classes, and of a fold fewer."""
+"""The clips that an extractor may see: the training partition of the seen classes, or a fold's part of it."""
 
 from dataclasses import dataclass
 
@@ -59,7 +59,7 @@ def fold_selection(dataset: Dataset, split: ClassSplit, seen_fraction: float, fo
     task = Task(
         seen=whole.seen,
         unseen=tuple(split.unseen),
-        features=torch.from_numpy(whole.rows)[:, None],  # in the features' place, so that folds carry the rows
+        features=torch.from_numpy(whole.rows)[:, None],  # row numbers as features, so that folds return rows
         labels=torch.from_numpy(whole.labels),
         semantics=torch.zeros(len(whole.seen) + len(split.unseen), 1),
         groups=torch.from_numpy(dataset.groups[whole.rows]) if (dataset.groups >= 0).all() else None,

@@ -1,7 +1,7 @@
-"""An extractor trained on the seen classes of a split, and its twin for validation, which sees fewer still.
+"""Training of an extractor on a split's seen classes, and of one for validation without the pseudo-unseen classes.
 
-A training that was killed goes on from its last checkpoint with the numbers of one left alone: every draw is named by
-seed, epoch and step.
+An interrupted training resumes from its last checkpoint with the same results: every draw is seeded by seed, epoch and
+step.
 """
 
 import math
@@ -33,11 +33,11 @@ from platform.training.devices import device_of
 STAGES = ("final", "validation")
 Report = Callable[[str, int, int, Mapping[str, float] | None], None]  # stage, steps done, of all, an epoch's metrics
 _TEST_BATCH = 64
-_WRITING_SHARE = 0.05  # of the time, at most, goes into checkpoints
+_WRITING_SHARE = 0.05  # of the time, at most, that writing checkpoints takes
 
 
 class Training(BaseModel):
-    """Everything that decides a training."""
+    """Everything that a training depends on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,7 +48,7 @@ class Training(BaseModel):
     seed: int = Field(0, ge=0)
     validation: bool = Field(True, description="also train without the pseudo-unseen classes of the first fold")
     seen_fraction: float = Field(0.2, gt=0, lt=1, description="share of the seen clips that the fold holds out")
-    fold_seed: int = Field(0, ge=0, description="names the draw of the pseudo-unseen classes")
+    fold_seed: int = Field(0, ge=0, description="seed of the draw of the pseudo-unseen classes")
     device: str = "auto"
     checkpoint_seconds: float = 30.0
 
@@ -67,7 +67,7 @@ class Training(BaseModel):
 
 
 def check(training: Training, workers: int = 1) -> None:
-    """Raise InputError for what a user can get wrong, before a folder is made."""
+    """Raise InputError for wrong options, before a folder is made."""
     config = training.configured()
     dataset = Dataset(training.dataset)
     layout = layout_of(dataset, config)
@@ -80,7 +80,7 @@ def check(training: Training, workers: int = 1) -> None:
 
 
 def extractor_path(folder: Path, stage: str) -> Path:
-    """Where a training's extractor of a stage stands once it has ended."""
+    """The path of a stage's trained extractor."""
     return folder / f"{stage}.extractor"
 
 
@@ -92,7 +92,7 @@ def train(
     rank: int = 0,
     world_size: int = 1,
 ) -> dict[str, SavedExtractor]:
-    """Train every stage in `folder`, or go on with what was cut off there. Raises InputError where losses diverge.
+    """Train every stage in `folder`, or resume an interrupted training there. Raises InputError where losses diverge.
 
     With several workers, each one calls it in its process group; the folder must be one that all of them reach.
     """
@@ -175,7 +175,7 @@ class _Fit:
         self.worker.wait_for_all()
 
     def _epochs(self, clips: PreparedClips) -> None:
-        """All steps that are still to be done."""
+        """Run all remaining steps."""
         network, worker = self.network, self.worker
         parallel = network
         if worker.world_size > 1:
@@ -217,7 +217,7 @@ class _Fit:
             self.sums += torch.stack([loss * len(y), (logits.argmax(dim=1) == y).sum()])
 
     def _end_epoch(self, shown: int) -> None:
-        """Write down an epoch that showed so many clips. Raises InputError, in all workers, where it diverged."""
+        """Record an epoch over so many clips. Raises InputError, in all workers, where it diverged."""
         if self.worker.world_size > 1:
             torch.distributed.all_reduce(self.sums)
         loss, recognised = (self.sums / shown).tolist()
@@ -232,7 +232,7 @@ class _Fit:
         self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
 
     def _test(self) -> dict[str, float]:
-        """Accuracy on the test clips of the same classes, and what an epoch took; empty of the former without any."""
+        """Accuracy on the test clips of the same classes, if there are any, and an epoch's duration."""
         metrics = {"seconds_per_epoch": sum(epoch["seconds"] for epoch in self.history) / len(self.history)}
         rows, labels = self.selection.test_rows, torch.from_numpy(self.selection.test_labels)
         if not len(rows):
@@ -256,7 +256,7 @@ class _Fit:
         }
 
     def _record(self, metrics: Mapping[str, float], odd: Counter[str]) -> dict[str, Any]:
-        """What the extractor was trained on, and how that went."""
+        """The record of the extractor's training: data and results."""
         return {
             "dataset": self.dataset.card.name,
             "samples": self.dataset.card.samples,
@@ -278,7 +278,7 @@ class _Fit:
         return self.folder / f"{self.stage}.checkpoint"
 
     def _write(self) -> float:
-        """Write a checkpoint; when the next one is due."""
+        """Write a checkpoint; returns when the next one is due."""
         started = time.monotonic()
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         for number, parameter in enumerate(self._parameters()):

@@ -29,7 +29,7 @@ app.command(no_args_is_help=True)(videos)
 Name = Annotated[str | None, typer.Argument(metavar="EXTRACTOR", help="stgcn or shiftgcn")]
 
 
-_NEAR_CHANCE = 0.1  # of what lies above chance: an extractor that reaches less has learned next to nothing
+_NEAR_CHANCE = 0.1  # of the range above chance: an extractor below it has learned next to nothing
 _TRAINING, _WRITING = "training.json", "writing.json"
 
 
@@ -42,11 +42,11 @@ class TrainingOptions:
     split: options.Split = None
     preset: Annotated[str | None, typer.Option(help="named values: paper, small (a few thousand clips), utd")] = None
     assigned: options.Assignments = None
-    seed: Annotated[int, typer.Option(min=0, help="of every random number")] = 0
+    seed: Annotated[int, typer.Option(min=0, help="seed of all random draws")] = 0
     validation: Annotated[
         bool, typer.Option(help="also train without the pseudo-unseen classes, for the folder's validation/")
     ] = True
-    fold_seed: Annotated[int, typer.Option(min=0, help="names the draw of the pseudo-unseen classes")] = 0
+    fold_seed: Annotated[int, typer.Option(min=0, help="seed of the draw of the pseudo-unseen classes")] = 0
 
     def asked(self, device: str) -> "Training":
         """Raises InputError where the extractor, a field, the data folder or the split is wrong."""
@@ -71,27 +71,27 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class WritingOptions:
-    """An extractor that was trained here or elsewhere, and what is written from it."""
+    """An extractor that was trained here or elsewhere, and how its features are written."""
 
     extractor: Name = None
     trained: Annotated[Path | None, typer.Option("--from", help="run folder of `features train`")] = None
     weights: Annotated[Path | None, typer.Option(help="published weights, .pt or .safetensors")] = None
     pretrained_on: options.PretrainedOn = None
     trained_on_classes: options.TrainedOnClasses = None
-    dataset: Annotated[Path | None, typer.Option(help="data folder with skeletons; the training's if absent")] = None
-    name: Annotated[str | None, typer.Option(help="of the feature set; the extractor's name if absent")] = None
+    dataset: Annotated[Path | None, typer.Option(help="data folder with skeletons; default: the training's")] = None
+    name: Annotated[str | None, typer.Option(help="name of the feature set; default: the extractor's")] = None
     masked: Annotated[
         float, typer.Option(min=0, max=0.49, help="features of masked clips: share of the frames left out twice (SMIE)")
     ] = 0.0
     logits_name: Annotated[str | None, typer.Option(help="keep the logits as a feature set of this name, too")] = None
     out: Annotated[Path | None, typer.Option(help="a new data folder with this split alone; must not exist")] = None
-    replace: Annotated[bool, typer.Option("--replace", help="write over a feature set of that name")] = False
+    replace: Annotated[bool, typer.Option("--replace", help="overwrite a feature set of that name")] = False
     preset: Annotated[str | None, typer.Option(help="with --weights: named values, as utd")] = None
     assigned: options.Assignments = None
     batch: Annotated[int, typer.Option(min=1, help="clips that go through the network together")] = 32
 
     def asked(self, dataset: Path, extractor: str, device: str, training: "Training | None" = None) -> "Writing":
-        """What is written from an extractor; training: of one that was trained here."""
+        """The options of writing; training: of an extractor that was trained here."""
         from platform.features.writing import Writing
 
         return Writing(
@@ -112,7 +112,7 @@ class WritingPlace(options.ClusterOptions):
     """Where features are extracted, and by how many workers."""
 
     workers: Annotated[
-        int | None, typer.Option(min=0, help="of Ray Data; a GPU or a CPU each if absent; 0: this process, without Ray")
+        int | None, typer.Option(min=0, help="workers of Ray Data; default: one per GPU or CPU; 0: without Ray")
     ] = None
 
 
@@ -145,7 +145,7 @@ def write(
     context: typer.Context,
     chosen: WritingOptions,
     place: WritingPlace,
-    resume: Annotated[Path | None, typer.Option(help="run folder of a writing that was stopped or killed")] = None,
+    resume: Annotated[Path | None, typer.Option(help="run folder of an interrupted writing")] = None,
     as_json: options.Json = False,
 ) -> None:
     """Write features (and, of a training, seen logits and validation/) of every clip into a data folder."""
@@ -213,7 +213,7 @@ def _train(training: "Training", folder: Path, place: options.WorkerOptions, as_
 
 
 def _from_training(chosen: WritingOptions, device: str) -> "tuple[Path, Writing]":
-    """The training's own folder, and what is written from it."""
+    """The training's folder, and the options of writing its features."""
     from platform.features.training import Training
 
     if chosen.pretrained_on is not None or chosen.trained_on_classes is not None:
@@ -230,7 +230,7 @@ def _from_training(chosen: WritingOptions, device: str) -> "tuple[Path, Writing]
 
 
 def _from_weights(chosen: WritingOptions, place: WritingPlace) -> "tuple[Path, Writing]":
-    """A new folder with the published extractor in it, and what is written from it."""
+    """A new folder with the published extractor in it, and the options of writing its features."""
     import tempfile
 
     from platform.features.extractors import EXTRACTORS, find_extractor
@@ -245,7 +245,7 @@ def _from_weights(chosen: WritingOptions, place: WritingPlace) -> "tuple[Path, W
     config = find_extractor(chosen.extractor).configure(assignments(chosen.assigned or []), chosen.preset)
     saved = published(chosen.extractor, config, chosen.weights).made_from(_trained_on(chosen))
     writing = chosen.asked(chosen.dataset, chosen.extractor, place.device)
-    with tempfile.TemporaryDirectory() as scratch:  # what is wrong shows before a run's folder is made
+    with tempfile.TemporaryDirectory() as scratch:  # errors show before a run's folder is made
         saved.write(extractor_path(Path(scratch), "final"))
         check(writing, Path(scratch))
     folder = place.new_folder("features", chosen.extractor, writing.dataset.name)
@@ -255,7 +255,7 @@ def _from_weights(chosen: WritingOptions, place: WritingPlace) -> "tuple[Path, W
 
 
 def _trained_on(chosen: WritingOptions) -> "TrainedOn":
-    """What published weights were made from, as the user says or the preset knows. Raises InputError where neither."""
+    """The training data of published weights, from the options or the preset. Raises InputError without either."""
     from platform.datasets.folder import Dataset
     from platform.datasets.readers.trained_on_options import as_said
     from platform.datasets.trained_on import TrainedOn
@@ -270,7 +270,7 @@ def _trained_on(chosen: WritingOptions) -> "TrainedOn":
     opened = Dataset(chosen.dataset)
     if said is None:
         start = TrainedOn(classes="none", other=(known,), source=f"the preset {chosen.preset}")
-    else:  # of what they were made from, nothing is of this data set, unless that is said
+    else:  # trained on nothing of this data set, unless the options say so
         start = TrainedOn(classes="unknown" if said == "unknown" else "none")
     return as_said(start, chosen.trained_on_classes, said, opened.class_names, opened.named_split)
 

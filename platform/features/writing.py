@@ -56,14 +56,14 @@ class Writing(BaseModel):
 
 @dataclass(frozen=True)
 class Written:
-    """The folder, and what was odd about its clips, counted."""
+    """The folder, and counts of its odd clips by kind."""
 
     dataset: Dataset
     odd: Mapping[str, int]
 
 
 def check(writing: Writing, folder: Path) -> None:
-    """Raise InputError for what would be refused in the end, before anything is computed."""
+    """Raise InputError before any computation for what would be refused at the end."""
     dataset = Dataset(writing.dataset)
     layout_of(dataset, Preparation())
     device_of(writing.device)
@@ -101,7 +101,7 @@ def write(
     gpus: float = 0.0,
     report: Report | None = None,
 ) -> Written:
-    """Extract every clip, or go on with what was cut off in `folder`, then write the data folder.
+    """Extract every clip, or resume an interrupted run in `folder`, then write the data folder.
 
     workers: of Ray Data, which must be connected; 0 for this process alone. gpus: of each worker. The folders must be
     ones that all workers reach. Raises InputError as `check` does.
@@ -155,7 +155,7 @@ def _chunk_path(folder: Path, stage: str, number: int) -> Path:
 def _extract(
     writing: Writing, folder: Path, stage: str, count: int, workers: int, gpus: float, report: Report | None
 ) -> None:
-    """Do a stage's chunks that are not there yet."""
+    """Extract a stage's missing chunks."""
     (folder / _CHUNKS).mkdir(parents=True, exist_ok=True)
     chunks = _chunks(count, writing.chunk)
     left = [n for n in range(len(chunks)) if not _chunk_path(folder, stage, n).exists()]
@@ -167,7 +167,7 @@ def _extract(
 
 
 def _done_one_by_one(writing: Writing, folder: Path, stage: str, left: Sequence[int], workers: int, gpus: float) -> Any:
-    """The chunks' numbers as they are done."""
+    """Yields the chunks' numbers as they are done."""
     if not left:
         return
     given = {"writing": writing.model_dump_json(), "folder": str(folder.resolve()), "stage": stage}
@@ -238,7 +238,7 @@ def extract(
 
 
 def _collected(folder: Path, stage: str, chunks: Sequence[slice]) -> tuple[tuple[np.ndarray, np.ndarray], Counter[str]]:
-    """Features (N, 256) and logits (N, C) of a stage, and what was odd."""
+    """Features (N, 256) and logits (N, C) of a stage, and counts of odd clips."""
     odd: Counter[str] = Counter()
     parts = []
     for number in range(len(chunks)):
@@ -275,7 +275,7 @@ def _over_all_classes(logits: np.ndarray, seen: Sequence[str], dataset: Dataset)
 def _validation(writing: Writing, dataset: Dataset, folder: Path, features: np.ndarray, logits: np.ndarray) -> Contents:
     """The fold as a data set of its own, its held-out subjects and pseudo-unseen classes the test partition.
 
-    It also holds the feature sets that no sample of this data set made, and those that were written for this fold.
+    It also holds the feature sets whose extractor was not trained on this data set, and those written for this fold.
     """
     extractor = SavedExtractor.read(extractor_path(folder, "validation"))
     selection: Selection = writing.training.selection(dataset, "validation")

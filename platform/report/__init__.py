@@ -1,1 +1,1 @@
-"""What is shown of results: tables, and what they are made of."""
+"""Tables, figures and pages of results."""

@@ -35,7 +35,7 @@ _PLANS = Path(__file__).with_name("ablations.json")
 
 
 class AblationRow(BaseModel):
-    """A row of a table: its name there, and the fields by which it differs from the others."""
+    """A row of a table: its name, and the fields by which it differs from the others."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,12 +45,12 @@ class AblationRow(BaseModel):
 
 
 class Ablation(BaseModel):
-    """A table of a paper. over: rows stand for each of several feature sets, or class texts, as it compares these."""
+    """A table of a paper. over: what its rows compare besides fields: feature sets or class texts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     table: str
-    title: str = ""  # of a figure, which has no table of numbers to name it
+    title: str = ""  # for a figure, which has no published table to name it
     metrics: tuple[str, ...]
     over: tuple[Literal["features", "text"], ...] = ()
     rows: tuple[AblationRow, ...]
@@ -58,7 +58,7 @@ class Ablation(BaseModel):
 
 @dataclass(frozen=True)
 class Planned:
-    """A configuration that a table wants tested on some data. config: all fields."""
+    """A configuration that a table needs tested on some data. config: all fields."""
 
     row: AblationRow
     config: Mapping[str, Any]
@@ -77,17 +77,18 @@ def ablations() -> dict[str, Ablation]:
 
 
 def ablation(name: str) -> Ablation:
-    """Raises InputError, naming those there are."""
+    """The ablation of that name. Raises InputError, naming those that exist."""
     if name not in ablations():
         raise InputError(f"--table {name}: no such ablation{nearest(name, ablations())}")
     return ablations()[name]
 
 
 def planned(plan: Ablation, problems: Sequence[ProblemOptions], base: Mapping[str, Mapping[str, Any]]) -> list[Planned]:
-    """What a table wants, row by row. problems: the data, one feature set and class text each; base: fields by method.
+    """The configurations that a table needs, row by row.
 
-    Raises InputError where a row's fields do not fit its method, or several feature sets or class texts are given to a
-    table that does not compare them.
+    problems: the data, one feature set and class text each; base: fields by method. Raises InputError where a row's
+    fields do not fit its method, or several feature sets or class texts are given to a table that does not compare
+    them.
     """
     given = {"features": {p.features for p in problems}, "text": {p.text for p in problems}}
     for what, named in (("features", "feature set"), ("text", "class text")):
@@ -103,7 +104,7 @@ def planned(plan: Ablation, problems: Sequence[ProblemOptions], base: Mapping[st
 
 
 def tests_of(wanted: Planned, results: Sequence[Result]) -> list[Result]:
-    """The tests, single models, of just that configuration on just that data."""
+    """The tests of single models with exactly that configuration on exactly that data."""
     method = load_method(wanted.row.method)
     return [
         result
@@ -118,7 +119,7 @@ def tests_of(wanted: Planned, results: Sequence[Result]) -> list[Result]:
 def missing(
     wanted: Planned, results: Sequence[Result], splits: Sequence[str], seeds: Sequence[int]
 ) -> dict[tuple[int, ...], list[str]]:
-    """Seeds that are not tested yet, and the splits on which just these are not."""
+    """The untested seeds, each set of them with the splits on which it is missing."""
     found: dict[tuple[int, ...], list[str]] = {}
     tested = {(r.data.split, r.seed) for r in tests_of(wanted, results)}
     for split in splits:
@@ -197,7 +198,7 @@ def _tags(problem: ProblemOptions) -> tuple[str, str]:
 
 
 def _config(method: Any, values: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """All fields of a tested configuration; None of one that the method no longer takes."""
+    """All fields of a tested configuration; None where the method no longer accepts it."""
     try:
         return method.configure(values).model_dump()
     except InputError:

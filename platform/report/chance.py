@@ -1,6 +1,6 @@
-"""What an accuracy is by chance, in words: it stands wherever an accuracy is shown."""
+"""The chance level in words, for every place where an accuracy is shown."""
 
 
 def chance_of(classes: int) -> str:
-    """As in `5 classes, chance 20.0 %`: of an accuracy among so many classes, per class as per sample."""
+    """`5 classes, chance 20.0 %`: for accuracies per class and per sample."""
     return f"{classes} class{'' if classes == 1 else 'es'}, chance {100 / classes:.1f} %"

@@ -16,7 +16,7 @@ from platform.report.results import Result
 from platform.report.selection import MARK
 from platform.zeroshot.metrics import harmonic_mean
 
-HarmonicMean = Literal["mean", "of-means"]  # of several tests: the mean of their H, or H of their mean s and mean u
+HarmonicMean = Literal["mean", "of-means"]  # over several tests: the mean of H, or H of the mean s and the mean u
 HEADINGS = {"zsl": "ZSL", "seen": "s", "unseen": "u", "harmonic_mean": "H", "ausuc": "AUSUC"}
 PUBLISHED_HEADINGS = {**HEADINGS, **{name: name for name in ("difference", "t", "count", "probability")}}
 PROTOCOL_MARKS = {"clean": "", "released": "†", "unstated": "‡"}
@@ -28,15 +28,15 @@ LEGEND = {
     "of-means": "H: of the mean s and the mean u; ± is the deviation of the H of each seed and split",
 }
 ALL_SPLITS = "all splits"
-_MOST_PLACES = 6  # data sets and splits that have a line each below a table; of more, each data set has one
+_MOST_PLACES = 6  # up to so many data sets and splits have a note each; beyond, each data set has one
 
 
 @dataclass(frozen=True)
 class Cell:
     """Values in percent: ours, one a seed and split; a published one alone, with its deviation where it is printed.
 
-    of_means: H of the mean s and the mean u, shown in place of the values' mean where it is wanted; extractor: why its
-    features are not clean, of ours (see `extractor_check`).
+    of_means: H of the mean s and the mean u, to be shown in place of the values' mean; extractor: why the features are
+    not clean (see `extractor_check`).
     """
 
     values: tuple[float, ...]
@@ -48,12 +48,12 @@ class Cell:
 
     @property
     def marks(self) -> str:
-        """Beside the number: of its protocol and of its features' extractor."""
+        """The marks beside the number: of its protocol and of its features' extractor."""
         return PROTOCOL_MARKS[self.protocol] + extractor_check.marks(self.extractor)
 
     @property
     def compared_with(self) -> tuple[str, bool]:
-        """The best of a column is told among the cells that have this in common."""
+        """The best of a column is found among cells of equal key."""
         return self.protocol, "unseen" in self.extractor
 
     @property
@@ -73,7 +73,7 @@ def published_cell(row: PublishedRow, metric: str, table: PublishedTable) -> Cel
 
 @dataclass(frozen=True)
 class Row:
-    """A method under a protocol: what it is, and a cell a column: a text is no accuracy, None nothing."""
+    """A method under a protocol: its labels, and a cell for each column: an accuracy, other text, or None."""
 
     label: tuple[str, ...]
     cells: tuple[Cell | str | None, ...]
@@ -81,7 +81,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table to show: headings of the labels, columns of (group, metric), rows, and what stands below it."""
+    """A table to show: headings of the labels, columns of (group, metric), rows, and notes."""
 
     name: str
     title: str
@@ -116,9 +116,9 @@ def comparison_table(
 ) -> Table:
     """Methods (with features and class text) by data sets and splits, clean rows first.
 
-    per_sample: accuracies over samples, as the skeleton papers have them, in place of means over classes. published:
-    tables whose rows on the same data set and count of unseen classes stand below ours. averaged: which H stands for
-    several tests; by default the one of the papers whose rows stand below.
+    per_sample: accuracies over samples, as in the skeleton papers, in place of means over classes. published: tables
+    whose rows on the same data set and number of unseen classes are shown below ours. averaged: how H is averaged over
+    several tests; by default as in the papers that are shown.
     """
     places = sorted({(r.data.name, r.data.split) for r in results}, key=_natural)
     groups = [f"{name} {split}" for name, split in places]
@@ -167,18 +167,18 @@ def marked(protocol: str, results: Iterable[Result]) -> str:
 
 
 def extractors_of(results: Iterable[Result]) -> tuple[str, ...]:
-    """Why their features are not clean: every kind of any of them."""
+    """Why their features are not clean: all kinds of findings."""
     return tuple(dict.fromkeys(kind for r in results for kind in r.data.extractor))
 
 
 def result_notes(results: Iterable[Result]) -> list[str]:
-    """What stands below a table of these results of the marks that it bears."""
+    """The notes that explain a table's marks."""
     results = list(results)
     return [*extractor_notes(results), *selection_notes(results)]
 
 
 def extractor_notes(results: Iterable[Result]) -> list[str]:
-    """What stands below a table of these results: a line a mark, and which other data extractors were trained on."""
+    """The notes on extractors: a line for each mark, and the other data that they were trained on."""
     results = list(results)
     notes = extractor_check.legend(extractors_of(results))
     others: dict[str, list[str]] = {}
@@ -189,7 +189,7 @@ def extractor_notes(results: Iterable[Result]) -> list[str]:
 
 
 def published_comparison(table: PublishedTable, methods: Iterable[str]) -> Table:
-    """A paper's table as it stands, its rows of the methods compared (and of none of the platform's) left in."""
+    """A paper's table, with the rows of the compared methods and of methods that the platform does not have."""
     methods = set(methods)
     rows = [row for row in table.rows if row.method is None or row.method in methods]
     groups = list(dict.fromkeys(f"{row.dataset} {row.split}" for row in rows))
@@ -227,16 +227,16 @@ def measured_cell(
 
 
 def averaged_as(beside: Iterable[PublishedTable]) -> HarmonicMean:
-    """As the papers' tables that stand beside ours have H over splits; our own mean where none says."""
+    """How the papers' tables that are shown average H over splits; the mean of H where none says."""
     return "of-means" if any(table.harmonic_mean == "of-means" for table in beside) else "mean"
 
 
 def measured_notes(
     results: Sequence[Result], rows: Sequence[Row], columns: Sequence[tuple[str, str]], named: bool = True
 ) -> list[str]:
-    """What stands below a table of tests: classes, chance level, test samples, and how many tests a mean has.
+    """The notes below a table: classes, chance level, test samples, and the number of tests behind a mean.
 
-    rows and columns: ours alone. named: whether a column's group is called by data set and split, and not by the split.
+    rows and columns: ours alone. named: whether a column's group is named by data set and split, or by split alone.
     """
     places: dict[str, dict[str, list[Result]]] = {}
     for r in sorted(results, key=lambda r: _natural((r.data.name, r.data.split))):
@@ -259,7 +259,7 @@ def measured_notes(
 
 
 def _counts_of_cells(rows: Sequence[Row], columns: Sequence[tuple[str, str]]) -> dict[str, list[int]]:
-    """How many tests each row has, group by group."""
+    """The number of tests of each row, group by group."""
     found: dict[str, list[int]] = {}
     for group in dict.fromkeys(group for group, _ in columns):
         for row in rows:
@@ -271,7 +271,7 @@ def _counts_of_cells(rows: Sequence[Row], columns: Sequence[tuple[str, str]]) ->
 
 
 def _said_of(table: PublishedTable, rows: Sequence[PublishedRow]) -> list[str]:
-    """Chance levels of a paper's columns, and which H stands for several splits."""
+    """Chance levels of a paper's columns, and how it averages H over splits."""
     splits = {row.split: row.split.rpartition("/")[2] for row in rows if "zsl" in row.values}
     chances = [f"{split} {chance_of(int(unseen))}" for split, unseen in splits.items() if unseen.isdigit()]
     notes = [f"ZSL among the unseen classes: {'; '.join(chances)}"] if chances else []
@@ -286,7 +286,7 @@ def _said_of(table: PublishedTable, rows: Sequence[PublishedRow]) -> list[str]:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far a paper ranks the methods as we do: Kendall's τ, and its p. ranked: ours, best first."""
+    """Agreement of a paper's ranking with ours: Kendall's τ and its p. ranked: ours, best first."""
 
     reference: str
     column: str
@@ -342,16 +342,16 @@ def by_seed_and_split(
 
 
 def row_labels(results: Sequence[Result]) -> list[str]:
-    """What a row is called where there is one column for it: with its features and texts."""
+    """A row's name with its features and class text, for tables with a single column for it."""
     named = zip(row_names(results), results, strict=True)
     return [", ".join((name, r.data.features, r.data.text)) for name, r in named]
 
 
 def row_names(results: Sequence[Result]) -> list[str]:
-    """What each result's row is called: the method, and by which fields its configuration differs from its others.
+    """The name of each result's row: the method, and the fields in which its configurations differ.
 
-    What searches chose, perhaps differently on each data set, is one row. An ablation's rows have their own names.
-    `selection_notes` says what the mark of some means.
+    Configurations that searches chose share a row, though they may differ between data sets. An ablation's rows have
+    their own names. `selection_notes` explains the mark.
     """
     given: dict[str, list[Mapping[str, object]]] = {}
     for r in results:
@@ -379,13 +379,13 @@ def row_names(results: Sequence[Result]) -> list[str]:
 
 
 def selection_notes(results: Iterable[Result]) -> list[str]:
-    """What is said below a table of rows that a search chose for several splits at once."""
+    """The notes on rows whose configuration a search chose on several splits."""
     said = sorted({f"{r.data.name}: {r.selection}" for r in results if r.selection})
     return [f"{MARK} {text}; such an accuracy is not clean" for text in said]
 
 
 def short(method: str) -> str:
-    """The module's own name."""
+    """The last part of the module's name."""
     return method.rpartition(".")[2]
 
 
@@ -410,7 +410,7 @@ def _published_rows(
     published: Iterable[PublishedTable],
     several_kinds: bool,
 ) -> tuple[list[Row], list[PublishedTable]]:
-    """Papers' rows on a data set of ours with as many seen and unseen classes, and the tables that have them."""
+    """Papers' rows on the same data set with as many seen and unseen classes, and their tables."""
     meant: Mapping[tuple[str, str], set[tuple[str, str]]] = {place: set() for place in places}
     for r in results:
         meant[r.data.name, r.data.split].add((_plain(r.data.class_list), r.data.classes))
@@ -424,7 +424,7 @@ def _published_rows(
                     name = f"{row.name} ({row.variant})" if row.variant else row.name
                     label = (f"{name}: {table.reference}", row.features, row.text, *kind, table.protocol)
                     cells = {(group, m): published_cell(row, m, table) for m in metrics if m in row.values}
-                    if cells:  # none of a row of counts, or of tests of significance
+                    if cells:  # empty for rows of counts, or of tests of significance
                         rows.setdefault(label, {}).update(cells)
                         if "harmonic_mean" in row.values:
                             beside[table.key] = table

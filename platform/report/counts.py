@@ -1,4 +1,4 @@
-"""What accuracies were measured on, in words: classes, chance level, samples, and how many tests a mean has."""
+"""What accuracies were measured on, in words: classes, chance level, samples, and the tests behind a mean."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -10,8 +10,8 @@ Counts = Mapping[str, int]  # as an `Outcome` has them
 def measured_on(counts: Iterable[Counts]) -> str:
     """One line for tests on one split or on several; empty where nothing is known of them.
 
-    Only an accuracy among the unseen classes alone has one number as its chance level. A decision over all classes has
-    none, since it depends on how often a model takes the unseen side; there the counts of both sides are said.
+    Only accuracy among the unseen classes has a single chance level. Over all classes it depends on how often a model
+    predicts an unseen class, so there the numbers of both sides are shown.
     """
     known = [c for c in counts if "unseen" in c]
     if not known:
@@ -26,7 +26,7 @@ def measured_on(counts: Iterable[Counts]) -> str:
 
 
 def behind_a_mean(numbers: Sequence[int], splits: int = 1) -> str:
-    """As in `n = 6 (2 seeds × 3 splits)`, or `n = 2 to 5`: how many tests stand behind each row's mean."""
+    """`n = 6 (2 seeds × 3 splits)` or `n = 2 to 5`: the number of tests behind each row's mean."""
     said = f"n = {range_of(numbers)}"
     if splits > 1 and len(set(numbers)) == 1 and numbers[0] % splits == 0:
         seeds = numbers[0] // splits

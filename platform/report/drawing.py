@@ -1,4 +1,4 @@
-"""The figures of a comparison: what the compared models make of the test samples, drawn from the models themselves."""
+"""The figures of a comparison, drawn from the saved models and the test samples."""
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -22,17 +22,17 @@ from platform.report.results import Result, validation_curves
 from platform.tracking.store import download_model
 from platform.training.tested import model_and_samples
 
-_MOST = 8  # rows of a comparison whose models are drawn
+_MOST = 8  # most rows of a comparison to draw
 _BETAS = ("beta_x", "beta_y")
-_FEWEST_POINTS = 3  # pairs of betas from which on their sensitivity is drawn
+_FEWEST_POINTS = 3  # least number of pairs of betas for a sensitivity figure
 
 
 def figures_of(
     results: Sequence[Result], runs: Path, say: Callable[[str], None], device: str = "auto"
 ) -> dict[str, str]:
-    """SVG by caption: of each row's first seed, single models under the clean protocol, on the split that most have.
+    """SVG by caption: each row's first seed, single models under the clean protocol, on the split that most rows have.
 
-    runs: where the MLflow store stands. A model that was not kept, or whose data folder has gone, is said and left out.
+    runs: folder of the MLflow store. A model that is missing, or whose data folder is, is reported and left out.
     """
     place, chosen = _chosen(results)
     drawn: dict[str, Inspection] = {}
@@ -87,7 +87,7 @@ def sensitivities(results: Sequence[Result], metric: str = "harmonic_mean") -> d
 
 
 def _chosen(results: Sequence[Result]) -> tuple[str, list[tuple[str, Result]]]:
-    """The data set and split that most rows were tested on, and each row's first seed there."""
+    """The data set and split that most rows were tested on, and the result of each row's first seed there."""
     rows: dict[tuple[str, str], dict[str, Result]] = {}
     named = sorted(zip(row_names(results), results, strict=True), key=lambda pair: pair[1].seed)
     for name, result in named:

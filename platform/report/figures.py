@@ -1,4 +1,4 @@
-"""The papers' figures, from plain arrays to matplotlib figures, and those to SVG that can stand in a page."""
+"""The papers' figures, drawn by matplotlib from plain arrays, and their SVG for a page."""
 
 import io
 import re
@@ -19,7 +19,7 @@ from platform.report.localities import LookedAt
 
 _WIDTH = 6.0  # inches
 _POINTS = 1000  # of a t-SNE, at most
-_MOST_CLASSES = 30  # of which a confusion matrix shows all rows
+_MOST_CLASSES = 30  # up to so many a confusion matrix shows all rows
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")  # Okabe and Ito's
 _RIGHT, _WRONG = "#0072B2", "#F0E442"  # as ERPCNet's: blue, yellow
 _STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none"}
@@ -42,7 +42,7 @@ def latents_figure(
             zip(np.atleast_1d(figure.subplots(1, len(latents))), latents.items(), strict=True)
         ):
             perplexity = min(30.0, (len(rows) - 1) / 3)
-            with threadpool_limits(1):  # several threads are a hundred times slower where other work wants the cores
+            with threadpool_limits(1):  # several threads are a hundred times slower on busy cores
                 tsne = TSNE(perplexity=perplexity, random_state=seed, init="pca")
                 points = tsne.fit_transform(np.asarray(values)[rows])
             axes.scatter(*points[shown < seen].T, s=4, color="#cccccc", label="seen" if place == 0 else None)
@@ -197,7 +197,7 @@ def looks_figure(pictures: Sequence[LookedAt]) -> Figure:
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH, 0.56 * _WIDTH * rows), layout="constrained")
         for axes, shown in zip(figure.subplots(rows, 2, squeeze=False).flat, pictures, strict=False):
-            # without resampling, or its pixels would be the figure's and many more
+            # without resampling, which would blow up the SVG
             axes.imshow(shown.picture, extent=(0, shown.stored, shown.stored, 0), interpolation="none")
             whole = (0, 0, shown.stored, shown.stored)
             for look, (box, confidence, right) in enumerate(
@@ -240,7 +240,7 @@ def sensitivity_figure(points: Sequence[tuple[float, float, float]], metric: str
 
 
 def svg(figure: Figure, name: str) -> str:
-    """Self-contained SVG, the same for the same figure. name: makes its ids differ from other figures' on a page."""
+    """Self-contained, reproducible SVG. name: makes its ids unique on a page."""
     text = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})

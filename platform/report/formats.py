@@ -1,4 +1,4 @@
-"""A table as a terminal, Markdown, LaTeX, CSV or an HTML page shows it."""
+"""A table for a terminal, as Markdown, LaTeX, CSV or HTML."""
 
 import csv
 import html
@@ -11,7 +11,7 @@ from rich.table import Table as RichTable
 
 from platform.report.comparison import Cell, Table
 
-_LABELS_WIDTH = 48  # of a terminal, for what stands before the numbers
+_LABELS_WIDTH = 48  # of the labels before the numbers, in a terminal
 _ESCAPED = {"\\": r"\textbackslash{}", **{c: rf"\{c}" for c in "&%$#_{}"}, "~": r"\textasciitilde{}", "^": r"\^{}"}
 _IN_MATH = {
     "†": r"$^\dagger$",
@@ -26,7 +26,7 @@ _IN_MATH = {
 
 
 def terminal(table: Table, width: int) -> list[RichTable]:
-    """For Rich's console, so many characters wide: one after the other where there are too many columns for it."""
+    """For Rich's console of a width in characters: several tables where one is too wide."""
     lines = _lines(table, lambda text, bold, italic: _marked(escape(text), "[bold]", "[/]", bold))
     texts = [_text(cell) for row in table.rows for cell in row.cells if cell]
     widest = max(map(len, [*texts, *(group for group, _ in table.columns if len(group) < width // 4)]), default=0)
@@ -85,7 +85,7 @@ def latex(table: Table) -> str:
 def comma_separated(table: Table) -> str:
     """A line a cell: labels, group, metric, mean, standard deviation, count of values, protocol, whether published.
 
-    The last column says why the features are not clean, in the words of `extractor_check`.
+    The last column says why the features are not clean, as `extractor_check` names it.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

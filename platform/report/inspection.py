@@ -1,4 +1,4 @@
-"""What one model does with the test samples, class by class."""
+"""One model's decisions on the test samples, class by class."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Inspection:
     looking: Looking | None
 
     def figures(self) -> dict[str, Figure]:
-        """By what they show."""
+        """Figures by caption."""
         found = {"confusion over all classes": confusion_figure(self.confusion, self.class_names, self.seen)}
         if self.latents:
             title = f"t-SNE of {', '.join(self.latents)}"
@@ -54,7 +54,7 @@ def inspect(model: Model, samples: Samples) -> Inspection:
     seen, names = len(model.seen), (*model.seen, *model.unseen)
     unseen = samples.where(samples.labels >= seen)
     right = model.unseen_scores(unseen.features).argmax(dim=1) + seen == unseen.labels
-    looks = looking(model, unseen)  # beside the scores of the same samples, which a model may still have at hand
+    looks = looking(model, unseen)  # right after the scores of the same samples, which a model may have cached
     predicted = model.scores(samples.features, samples.logits).argmax(dim=1)
     curve = torch.nan_to_num(model.curve_scores(samples.features, samples.logits).double(), nan=-1e9, neginf=-1e9)
     confusion = torch.bincount(samples.labels * len(names) + predicted, minlength=len(names) ** 2)

@@ -1,4 +1,4 @@
-"""What a model that looks step by step does with the unseen test pictures, and a few of them with where it looked."""
+"""A stepwise model's accuracy look by look on unseen test pictures, and where it looked in a few of them."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from platform.zeroshot.steps import Steps
 from platform.zeroshot.task import Samples, pictures_of
 
 _SHOWN = 4  # pictures
-_SIDE = 128  # pixels of a shown picture, at most: they stand in the page itself
+_SIDE = 128  # most pixels along a picture's edge: pictures are embedded in the page
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class LookedAt:
 
 @dataclass(frozen=True)
 class Looking:
-    """accuracies: (T + 1,) with at most 0 … T looks, in [0, 1]; failures: (T,) counts by the look that brought them."""
+    """accuracies: (T + 1,) with at most 0 … T looks, in [0, 1]; failures: (T,) counts by the look that caused them."""
 
     accuracies: np.ndarray
     failures: np.ndarray
@@ -43,7 +43,7 @@ class Looking:
 
 
 def looking(model: Model, unseen: Samples) -> Looking | None:
-    """unseen: test samples of the unseen classes alone, as `Task` numbers them; None of a model that takes no steps."""
+    """unseen: test samples of the unseen classes, as `Task` numbers them. Returns None for a model without steps."""
     if (steps := steps_of(model, unseen.features)) is None:
         return None
     labels = unseen.labels - len(model.seen)
@@ -58,9 +58,9 @@ def looking(model: Model, unseen: Samples) -> Looking | None:
 
 
 def telling(steps: Steps, labels: Tensor, count: int = _SHOWN) -> list[int]:
-    """Rows of samples worth a look: some recognised only after a look, some at once, some not at the stop.
+    """Samples to show: some recognised only after a look, some at once, some not at the stop, in turn.
 
-    In turn, the first of each kind, then the second, as far as there are any. labels: (N,) among the unseen classes.
+    labels: (N,) among the unseen classes.
     """
     right = steps.held() == labels[:, None]
     at_first, at_last = right[:, 0], right[:, -1]
@@ -85,7 +85,7 @@ def _looked_at(picture: Tensor, steps: Steps, row: int, label: int, names: tuple
 
 
 def _small(picture: Tensor) -> np.ndarray:
-    """(side, side, 3) uint8 of (3, S, S), each pixel the mean of those that it stands for."""
+    """(3, S, S) reduced to (side, side, 3) uint8 by averaging blocks of pixels."""
     side = min(picture.shape[-1], _SIDE)
     scaled = torch.nn.functional.interpolate(picture[None].float(), size=(side, side), mode="area")[0]
     return scaled.round().to(torch.uint8).permute(1, 2, 0).numpy(force=True)

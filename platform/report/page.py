@@ -28,7 +28,7 @@ def page(
     figures: Mapping[str, str],
     citations: Mapping[str, str],
 ) -> str:
-    """facts: lines below the title; tables: as `formats.hypertext` gives them; figures: SVG by caption; citations:
+    """facts: lines below the title; tables: as `formats.hypertext` returns them; figures: SVG by caption; citations:
     BibTeX by method."""
     shown = "".join(f"<figure>{svg}<figcaption>{html.escape(c)}</figcaption></figure>\n" for c, svg in figures.items())
     drawn = f'<h2>Figures</h2>\n<div class="figures">{shown}</div>\n' if figures else ""

@@ -1,8 +1,8 @@
-"""The papers' result tables, as they printed them: numbers to stand beside ours, in percent.
+"""The papers' result tables as printed, in percent, to be shown beside ours.
 
-The skeleton papers' stand under the released protocol: their code chooses the epoch on the unseen test classes, and
-accuracies are over samples, not means over classes. A paper without code whose text does not say how anything was
-chosen is `unstated`. Where a paper quotes another method, the number is as quoted.
+The skeleton papers' are under the released protocol: their code chooses the epoch on the unseen test classes, and
+accuracies are over samples, not means over classes. Where a paper has no code and does not say how anything was chosen,
+the protocol is `unstated`. Where a paper quotes another method, the number is as quoted.
 """
 
 from functools import cache
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from platform.configuration import nearest
 from platform.errors import InputError
 
-# difference and t are of pairs of methods; count (of samples) and probability (of a sample's class) are no accuracies
+# difference and t are of pairs of methods; count (of samples) and probability (of a class) are not accuracies
 Metric = Literal["zsl", "seen", "unseen", "harmonic_mean", "difference", "t", "count", "probability"]
 
 _TABLES = Path(__file__).with_name("published.json")
@@ -45,8 +45,8 @@ class PublishedTable(BaseModel):
     """A table of a paper.
 
     key: as in `sadvae-6`; citation: BibTeX key; setting: whose splits; averaged: its numbers are means over splits;
-    harmonic_mean: what H then is: that of the mean s and the mean u (`of-means`), or the paper does not say; note: what
-    was left out, or is misprinted; page: None where it is not known.
+    harmonic_mean: then, whether H is that of the mean s and the mean u (`of-means`) or the paper does not say; note:
+    omissions and misprints; page: None where it is not known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,7 +61,7 @@ class PublishedTable(BaseModel):
     protocol: Literal["released", "unstated"]
     metric_kind: Literal["per_sample", "per_class", "unstated"]
     averaged: bool
-    harmonic_mean: Literal["of-means", "unstated"] | None = None  # None: no H, or each of one split
+    harmonic_mean: Literal["of-means", "unstated"] | None = None  # None: no H, or H of a single split
     note: str
     rows: tuple[PublishedRow, ...]
 
@@ -80,12 +80,12 @@ def published_tables() -> tuple[PublishedTable, ...]:
 
 
 def find_published(name: str) -> PublishedTable | None:
-    """By its key; None where there is none."""
+    """The table of that key, or None."""
     return next((table for table in published_tables() if table.key == name), None)
 
 
 def published_table(name: str) -> PublishedTable:
-    """By its key, as `sadvae-6`, `synse-1`, `sadvae-B`. Raises InputError, naming those there are."""
+    """The table of that key, as `sadvae-6` or `sadvae-B`. Raises InputError, naming those that exist."""
     table = find_published(name)
     if table is None:
         raise InputError(f"{name}: no such published table{nearest(name, [t.key for t in published_tables()])}")
@@ -93,6 +93,6 @@ def published_table(name: str) -> PublishedTable:
 
 
 def published_values(method: str, dataset: str, split: str) -> list[tuple[PublishedTable, PublishedRow]]:
-    """What the tables say of a method's module on a data set (`NTU-60`) and a split (`55/5`), variants among it."""
+    """The tables' rows of a method's module on a data set (`NTU-60`) and split (`55/5`), with its variants."""
     wanted = (method, dataset, split)
     return [(t, row) for t in published_tables() for row in t.rows if (row.method, row.dataset, row.split) == wanted]

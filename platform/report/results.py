@@ -1,4 +1,4 @@
-"""What was measured, one result a test: read from run folders or from the MLflow store, whichever is at hand."""
+"""Results, one for each test and protocol, read from run folders or from the MLflow store."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ PROTOCOLS = ("clean", "released")
 
 @dataclass(frozen=True)
 class Data:
-    """What was recognised, from what. classes: seen and unseen, as in 55/5; empty where it is not known.
+    """The data behind a result. classes: seen and unseen, as in 55/5; empty where it is not known.
 
     extractor: why the features are not clean on the split (the kinds of `extractor_check`); pretrained_on: other data
     that their extractor was trained on.
@@ -45,11 +45,11 @@ class Data:
 class Result:
     """One model's test under one protocol.
 
-    kind: `single`, or what predicts together, as `ensemble of 3 seeds`; metrics: accuracies in [0, 1]; searched:
+    kind: `single`, or an ensemble, as `ensemble of 3 seeds`; metrics: accuracies in [0, 1]; searched:
     whether a search chose the configuration; run: of `train` or `tune`; started: in seconds since 1970; model: its
-    folder, or where MLflow keeps it, empty where it was not kept; row: its name in an ablation's table; selection: what
-    must be said where its search chose one configuration for several splits; counts: of classes and samples, as an
-    `Outcome` has them; of an older run only the classes that its tags name.
+    folder, or where MLflow keeps it, empty where it was not kept; row: its name in an ablation's table; selection: the
+    warning where its search chose one configuration on several splits; counts: of classes and samples, as an `Outcome`
+    has them; of an older run only the classes that its tags name.
     """
 
     method: str
@@ -69,7 +69,7 @@ class Result:
 
 
 def results_of_folders(paths: Iterable[Path]) -> list[Result]:
-    """The tests of run folders of `train` and `tune`, and of those that stand in a folder of runs.
+    """The tests in run folders of `train` and `tune`, and in folders of such runs.
 
     Raises InputError where a folder holds no run.
     """
@@ -109,7 +109,7 @@ def results_of_store(home: Path, names: Sequence[str] = ()) -> list[Result]:
 
 
 def validation_curves(result: Result, home: Path, names: Sequence[str]) -> dict[str, list[float]]:
-    """Some of the metrics that validation had, epoch by epoch; those it had not are left out. home: of the store."""
+    """Some of validation's metrics, epoch by epoch, where they were recorded. home: of the store."""
     if result.model.startswith("runs:/"):
         client, run = open_store(home), result.model.removeprefix("runs:/")
         histories = {name: client.get_metric_history(run, f"validation/epoch/{name}") for name in names}
@@ -120,9 +120,9 @@ def validation_curves(result: Result, home: Path, names: Sequence[str]) -> dict[
 
 
 def latest(results: Sequence[Result]) -> tuple[list[Result], list[str]]:
-    """Each method's own run on each split: the one that began last, where several were made; and those set aside.
+    """The latest run of each method on each split, and the older runs that are left out.
 
-    Runs of different configurations without a search are kept apart only by their configuration.
+    Runs without a search are also told apart by their configuration.
     """
     newest: dict[tuple, Result] = {}
     for result in results:
@@ -140,7 +140,7 @@ def _place(result: Result) -> tuple:
 
 
 def run_of_folder(folder: Path) -> tuple[str, ProblemOptions, Mapping[str, Any]]:
-    """A run folder's method, its data, and the configuration that it tested: of several, the first split's.
+    """A run folder's method, data and tested configuration (the first split's, where there are several).
 
     Raises InputError where it tested none.
     """
@@ -155,9 +155,9 @@ def run_of_folder(folder: Path) -> tuple[str, ProblemOptions, Mapping[str, Any]]
 class _Run:
     method: str
     problem: ProblemOptions
-    tested: list[Path]  # where its outcomes stand
+    tested: list[Path]  # folders of its outcomes
     searched: bool
-    together: Sequence[str] = ()  # splits that one configuration was chosen for
+    together: Sequence[str] = ()  # splits on which one configuration was chosen
 
 
 def _run(folder: Path) -> _Run | None:
@@ -181,7 +181,7 @@ def _of_folder(folder: Path) -> list[Result] | None:
 
 
 def _of_tests(run: _Run, tested: Path, name: str) -> list[Result]:
-    """Of one folder of tests; none where they have not ended. name: the run's."""
+    """The results in a folder of tests; none where it is unfinished. name: of the run."""
     outcomes = read_outcomes(tested)
     if outcomes is None:
         return []
@@ -218,7 +218,7 @@ def _data(problem: ProblemOptions, split: str) -> Data:
 
 def _tagged(tags: Mapping[str, str], split: str) -> Data:
     classes, extractor = (_by_split(tags.get(name, "")) for name in ("data.classes", "data.extractor"))
-    kinds = extractor.get(split, "unknown")  # of runs before this was told
+    kinds = extractor.get(split, "unknown")  # of runs that did not record it
     return Data(
         name=tags.get("data.name", ""),
         split=split,
@@ -237,13 +237,13 @@ def _by_split(text: str) -> dict[str, str]:
 
 
 def _counts_of(data: Data) -> dict[str, int]:
-    """From `22/5`, where a run was made before its outcomes held their counts: classes alone."""
+    """Counts from `22/5`, for runs that recorded the classes alone."""
     seen, _, unseen = data.classes.partition("/")
     return {"seen": int(seen), "unseen": int(unseen)} if seen.isdigit() and unseen.isdigit() else {}
 
 
 def _of_run(run: "Run", parent: "Run") -> list[Result]:
-    """The tests that a run of the store holds: none of a trial."""
+    """The tests in a run of the store; a trial has none."""
     tags, params = parent.data.tags, run.data.params
     method = tags.get("method") or parent.data.params.get("method", "")
     tested: dict[str, dict[str, float]] = {}
@@ -277,7 +277,7 @@ def _of_run(run: "Run", parent: "Run") -> list[Result]:
 
 
 def _selection(tags: Mapping[str, str]) -> str:
-    """What a search's own run says of how its best was chosen for several splits."""
+    """The note in a search's run on a choice over several splits."""
     if "selection" not in tags and ", " in tags.get("data.split", ""):
         return f"{TOGETHER}, and how many of a split's unseen classes are seen in another was not recorded"
     return tags["selection"] if tags.get("selection", "").startswith(TOGETHER) else ""

@@ -1,4 +1,4 @@
-"""How one configuration was chosen for several class splits, and what must be said of numbers that come from it."""
+"""Configurations chosen on several class splits, and the warning that their numbers need."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -7,15 +7,15 @@ from urllib.parse import quote
 from platform.datasets.folder import Dataset
 
 Select = Literal["together", "per-split"]
-MARK = "#"  # at the name of whatever was chosen together, in tables
+MARK = "#"  # in tables, at the name of what was chosen over several splits
 TOGETHER = "chosen together over splits"
 
 
 def chosen_together(dataset: Dataset, splits: Sequence[str]) -> str:
-    """What is to be said where one configuration is chosen on all these splits; empty where nothing is.
+    """The warning for a configuration that is chosen on all these splits; empty where none is due.
 
-    On a split, validation is trained on the seen classes: an unseen class of another split that is among them has had a
-    part in the choice.
+    Validation on one split trains on its seen classes, some of which may be unseen in another and so have influenced
+    the choice.
     """
     unseen = {name: set(dataset.split(name).unseen) for name in splits}
     said = []
@@ -31,7 +31,7 @@ def chosen_together(dataset: Dataset, splits: Sequence[str]) -> str:
 
 
 def best_folders(select: Select, splits: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Under a search's `best`: the folder that each choice's tests stand in, and the splits that it was made on."""
+    """The folders of the tests under a search's `best`, and the splits on which each choice was made."""
     if select == "together" or len(splits) == 1:
         return {"": tuple(splits)}
     return {quote(split, safe=":"): (split,) for split in splits}

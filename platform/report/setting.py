@@ -1,4 +1,4 @@
-"""What a training is about to do, said before it starts, so that a wrong set of features is seen at once."""
+"""A summary of a training before it starts, so that a wrong set of features is noticed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,9 +20,9 @@ _RELEASED = "released beside it, as the papers' code has it: its epoch is chosen
 
 
 def setting_of(experiment: Experiment, problems: Mapping[str, Problem], preset: str | None = None) -> dict[str, str]:
-    """What a training says of itself, by what it is about, in the order in which it is shown.
+    """The summary's lines by heading, in the order in which they are shown.
 
-    experiment: of one configuration; problems: by split; preset: by which the configuration was named.
+    experiment: of one configuration; problems: by split; preset: the configuration's, if any.
     """
     asked, method = experiment.problem, load_method(experiment.method)
     dataset = Dataset(asked.dataset)
@@ -54,7 +54,7 @@ def setting_of(experiment: Experiment, problems: Mapping[str, Problem], preset: 
 
 
 def _differing(config: ScoringConfig) -> str:
-    """The fields that are not at their default, beside it."""
+    """The fields that differ from their default, with the default."""
     values, fields = config.model_dump(), type(config).model_fields
     defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
     found = [f"{name}={_shown(v)} ({_shown(defaults[name])})" for name, v in values.items() if v != defaults[name]]
@@ -82,7 +82,7 @@ def _folds(problems: Sequence[Problem], options: ProtocolOptions) -> str:
 
 
 def _narrow(problem: Problem) -> Problem:
-    """The same with one column of its features, which may be gigabytes: they do not decide how folds are drawn."""
+    """The problem with a single feature column: folds do not depend on features, which may be gigabytes."""
 
     def task(whole: Task) -> Task:
         return replace(whole, features=whole.features[:, :1], masked=_first(whole.masked))

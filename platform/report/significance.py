@@ -1,8 +1,8 @@
-"""Whether one method beats another, or chance does: paired tests over the same splits and seeds.
+"""Whether one method beats another: paired significance tests over the same splits and seeds.
 
-After CLASTER, Sections 7 and 8: both methods are tested on the same random splits, and the differences are looked at.
+After CLASTER, Sections 7 and 8: both methods are tested on the same random splits, and their differences are compared.
 Seeds on the same split share its classes, so their pairs are not independent, and p is smaller than it should be;
-values of one seed on many splits are what the test is made for.
+the test is meant for values of one seed on many splits.
 """
 
 import math
@@ -15,7 +15,7 @@ from scipy import stats
 from platform.configuration import nearest
 from platform.errors import InputError
 
-Place = Hashable  # (split, seed), or whatever else names a pair
+Place = Hashable  # (split, seed), or another key of a pair
 _CONFIDENCE = 0.95
 
 
@@ -24,8 +24,8 @@ class Comparison:
     """Two methods on the pairs that both have: first minus second, in the values' unit.
 
     standard_deviation: of the differences (n - 1), NaN below two pairs; interval: 95 % confidence interval of the mean
-    difference by Student's t; p: of the two-sided paired t-test; p_holm: corrected for the comparisons made with it,
-    p itself when it stands alone. Where nothing can be tested, interval and p are NaN and `why` says why.
+    difference by Student's t; p: of the two-sided paired t-test; p_holm: corrected for all comparisons made together; p
+    itself for a single one. Where no test is possible, interval and p are NaN, and `why` holds the reason.
     """
 
     names: tuple[str, str]
@@ -63,7 +63,7 @@ def paired_comparison(a: Mapping[Place, float], b: Mapping[Place, float], names:
 
 
 def comparisons(results: Mapping[str, Mapping[Place, float]], against: str) -> list[Comparison]:
-    """Every other method minus `against`, with Holm's correction for as many. Raises InputError where it is not there.
+    """Every other method minus `against`, with Holm's correction. Raises InputError where `against` is missing.
 
     results: method to (split, seed) to value.
     """
@@ -81,8 +81,8 @@ def comparisons(results: Mapping[str, Mapping[Place, float]], against: str) -> l
 def holm(p_values: Sequence[float]) -> list[float]:
     """Corrected for several comparisons: the family-wise error stays at the level (Holm 1979, step-down).
 
-    The smallest of n is multiplied by n, the next by n - 1, and none falls below the one before it. A NaN was no test:
-    it stays NaN and does not count.
+    The smallest of n is multiplied by n, the next by n - 1, and none falls below the one before it. A NaN stays NaN and
+    does not count as a comparison.
     """
     tested = sorted((p, place) for place, p in enumerate(p_values) if not math.isnan(p))
     corrected = [math.nan] * len(p_values)

@@ -1,4 +1,4 @@
-"""Tables of what the numbers allow one to say: paired tests between methods, and agreement with papers' rankings."""
+"""Tables of significance tests between methods, cluster purity, steps, and agreement with papers' rankings."""
 
 import math
 import statistics
@@ -24,7 +24,7 @@ from platform.report.significance import comparisons
 
 _PURITIES = {"purity": "cluster", "class_purity": "class"}
 _STEPS = "average_steps"
-_ENOUGH_SPLITS = 5  # from which on seeds of one split are averaged before they are paired
+_ENOUGH_SPLITS = 5  # with so many splits or more, a split's seeds are averaged before pairing
 
 
 def significance_table(
@@ -42,7 +42,7 @@ def significance_table(
     own = dict.fromkeys(label for label, r in labelled if against is None or against in names_of(r))  # in their order
     if len(values) < 2 or not own:
         return None
-    if against is None:  # the best of those that most others were tested beside
+    if against is None:  # the best of those that share tests with most others
         common = {label: sum(bool(values[label].keys() & other.keys()) for other in values.values()) for label in own}
         own = dict.fromkeys(label for label in own if common[label] == max(common.values()))
     reference = max(own, key=lambda label: statistics.fmean(values[label].values()))
@@ -69,7 +69,7 @@ def significance_table(
 
 
 def names_of(result: Result) -> tuple[str, ...]:
-    """By which a user may ask for its row."""
+    """The names by which a user may refer to its row."""
     return tuple(name for name in (result.row, short(result.method), result.method) if name)
 
 
@@ -127,7 +127,7 @@ def steps_table(results: Sequence[Result]) -> Table | None:
 def agreement_table(
     results: Sequence[Result], tables: Iterable[PublishedTable], metric: str, per_sample: bool
 ) -> Table | None:
-    """Whether papers rank the methods as we do, on whatever data they were measured; None without three in common."""
+    """Whether papers rank the methods as we do, each on its own data; None with fewer than three in common."""
     found = [a for table in tables for a in ranking_agreement(results, table, metric, per_sample)]
     if not found:
         return None

@@ -1,4 +1,4 @@
-"""A comparison on disk: the page, and each table as Markdown, LaTeX and CSV. Written aside, then renamed whole."""
+"""A comparison on disk: the page, and each table as Markdown, LaTeX and CSV. Written whole or not at all."""
 
 import datetime
 import shutil
@@ -20,7 +20,7 @@ def write_report(
     figures: Mapping[str, str],
     citations: Mapping[str, str],
 ) -> list[Path]:
-    """Write `folder`, which must not exist; gives its files. figures: SVG by caption; citations: BibTeX by method."""
+    """Write `folder`, which must not exist; returns its files. figures: SVG by caption; citations: BibTeX by method."""
     runs = sorted({result.run for result in results})
     facts = [f"{len(results)} tests of {len(runs)} runs: {', '.join(runs)}"] if runs else []
     facts.append(f"made {datetime.datetime.now():%Y-%m-%d %H:%M}")

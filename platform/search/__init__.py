@@ -1,1 +1,1 @@
-"""Hyperparameter search: space files, Optuna's studies, Ray Tune's execution, and one folder that can go on."""
+"""Hyperparameter search: space files, Optuna's studies, Ray Tune's execution, and one resumable folder."""

@@ -36,7 +36,7 @@ _COMPARED = {
 def compared_tags(
     method: str, problem: ProblemOptions, protocol: ProtocolOptions, splits: Sequence[str]
 ) -> dict[str, str]:
-    """What two searches must agree in for their trials to be compared, as MLflow and a search's folder keep it."""
+    """What two searches must have in common for their trials to be comparable, as stored in MLflow and the folder."""
     held_out = f"{protocol.seen_fraction:g} of the seen samples held out"
     found = {
         **ProblemData.of(problem, splits).tags(),
@@ -50,9 +50,9 @@ def compared_tags(
 def earlier_trials(name: str, runs: Path, wanted: Mapping[str, str], say: Callable[[str], None]) -> list[Earlier]:
     """name: a search's folder, or else an experiment or a search's run in the MLflow store of `runs`.
 
-    wanted: `compared_tags` of the search that is to learn. Raises InputError where there is neither, nothing that
-    finished in it, or where it differs: its metrics were measured on something else. Of an experiment's searches, those
-    that differ are left out, and `say` hears of it.
+    wanted: `compared_tags` of the new search. Raises InputError where there is neither, where no trial finished in it,
+    or where its tags differ: its metrics were measured on something else. Of an experiment's searches, those that
+    differ are left out, which is reported through `say`.
     """
     folder = Path(name)
     searches = [_of_folder(folder)] if folder.is_dir() else _of_store(runs, name)
@@ -69,7 +69,7 @@ def earlier_trials(name: str, runs: Path, wanted: Mapping[str, str], say: Callab
 
 
 def _difference(wanted: Mapping[str, str], found: Mapping[str, str]) -> str:
-    """Empty where nothing differs of what was recorded: earlier versions recorded less."""
+    """The differences; empty where there are none. Only recorded tags are compared: earlier versions recorded fewer."""
     said = [
         f"{words} `{found[name]}`, not `{wanted[name]}`"
         for name, words in _COMPARED.items()
@@ -102,7 +102,7 @@ def _of_folder(folder: Path) -> tuple[Mapping[str, str], list[Earlier]]:
 
 
 def _as_asked(asked: SearchOptions) -> dict[str, str]:
-    """Of a search that did not write what it compares: what it asked for, of the data folder that stands there now."""
+    """The tags of a search that did not write them: from its options and the present data folder."""
     found = compared_tags(asked.method, asked.problem, asked.protocol, asked.splits)
     return {name: text for name, text in found.items() if name != "data.checksum"}
 

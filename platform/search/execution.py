@@ -1,7 +1,7 @@
-"""Ray Tune carries out experiments that a source hands out one by one, on however many machines there are.
+"""Ray Tune runs the jobs of a source, on one machine or a cluster.
 
-A pack asks at its rungs which of its configurations go on. It reports to Tune, whose searcher is ours and lives in the
-driver; the answer comes back through a mailbox, since Tune carries messages in one direction only.
+At its rungs a pack asks the driver which of its configurations go on. It reports to Tune, whose searcher (`_HandedOut`)
+runs in the driver; the answer comes back through a message queue, since Tune only sends results towards the driver.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ Given = TypeVar("Given")
 
 @dataclass(frozen=True)
 class Job:
-    """An experiment to carry out. key: its name in Tune and in messages."""
+    """An experiment to run. key: its name in Tune and in messages."""
 
     key: str
     experiment: Experiment
@@ -46,14 +46,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Answer:
-    """Keys of configurations that stop at their rung, and the fields of those that come in, by key."""
+    """Keys of configurations that stop at their rung, and the fields of those that join, by key."""
 
     stopped: Sequence[str]
     joining: Mapping[str, Mapping[str, Any]]
 
 
 class Source(Protocol):
-    """Hands out jobs and takes what became of them, in the driver's process."""
+    """Provides jobs and receives their results, in the driver's process."""
 
     halving: Halving | None
 
@@ -61,7 +61,7 @@ class Source(Protocol):
         """The next job, or None where there is none at present."""
 
     def exchange(self, job: Job, ended: Mapping[str, list[Outcome]], waiting: Mapping[str, list[Outcome]]) -> Answer:
-        """Takes configurations of a pack that have ended, and those that stand at a rung."""
+        """Receives the outcomes of a pack's configurations that have ended and of those that wait at a rung."""
 
     def over(self, job: Job, outcomes: Sequence[Outcome] | None, error: str) -> None:
         """A job is over; outcomes: None where it raised `error` or, where that is empty, its worker was lost."""
@@ -83,13 +83,13 @@ class Resources:
 
 
 def execute(source: Source, resources: Resources, concurrent: int, storage: Path) -> None:
-    """Carry out all jobs of a source. Ray must be connected; storage: a folder for Tune's own files, which go again.
+    """Run all jobs of a source. Ray must be connected.
 
-    An error of the source itself ends the execution and is raised here.
+    storage: a folder for Tune's own files, which are removed at the end. An error of the source itself is raised here.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    mailbox = _Mailbox.options(scheduling_strategy=here).remote()
-    searcher = _HandedOut(source, mailbox)
+    message_queue = _MessageQueue.options(scheduling_strategy=here).remote()
+    searcher = _HandedOut(source, message_queue)
     tuner = tune.Tuner(
         tune.with_resources(_trial, {"CPU": resources.cpus, "GPU": resources.gpus}),
         tune_config=tune.TuneConfig(
@@ -114,7 +114,7 @@ def execute(source: Source, resources: Resources, concurrent: int, storage: Path
         if searcher.broke is None:
             raise
     finally:
-        ray.kill(mailbox)  # Tune keeps its searcher, and so this process, for as long as the driver lives
+        ray.kill(message_queue)  # Tune keeps its searcher, and so this process, for as long as the driver lives
         _remove_tunes_files(storage)
     if searcher.broke is not None:
         raise searcher.broke
@@ -130,34 +130,34 @@ def _name(trial: "tune.experiment.Trial") -> str:
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)
-class _Mailbox:
-    """Answers on their way to the workers that wait for them. A new one that Ray starts in its place is empty."""
+class _MessageQueue:
+    """Holds answers until the waiting workers take them. One that Ray restarts is empty."""
 
     def __init__(self) -> None:
-        self.letters: dict[str, asyncio.Queue] = {}
+        self.messages: dict[str, asyncio.Queue] = {}
 
     @ray.method(max_task_retries=-1)
-    async def put(self, name: str, letter: str) -> None:
-        await self.letters.setdefault(name, asyncio.Queue()).put(letter)
+    async def put(self, name: str, message: str) -> None:
+        await self.messages.setdefault(name, asyncio.Queue()).put(message)
 
     async def take(self, name: str) -> str:
-        letter = await self.letters.setdefault(name, asyncio.Queue()).get()
-        del self.letters[name]
-        return letter
+        message = await self.messages.setdefault(name, asyncio.Queue()).get()
+        del self.messages[name]
+        return message
 
 
 class _HandedOut(Searcher):
-    """Tune's view of a source. broke: the error that the source ended with; it is asked nothing more."""
+    """Tune's searcher over a source. broke: the source's error, after which it is not called again."""
 
-    def __init__(self, source: Source, mailbox: "ray.actor.ActorHandle") -> None:
+    def __init__(self, source: Source, message_queue: "ray.actor.ActorHandle") -> None:
         super().__init__()
-        self.source, self.mailbox = source, mailbox
+        self.source, self.message_queue = source, message_queue
         self.jobs: dict[str, Job] = {}
         self.broke: Exception | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         job = self._asked(self.source.next)
-        if job is None:  # a job that runs may yet give back its configurations
+        if job is None:  # a running job may still return configurations to be tried again
             return None if self.jobs else Searcher.FINISHED
         self.jobs[trial_id] = job
         return {
@@ -165,18 +165,18 @@ class _HandedOut(Searcher):
             "experiment": job.experiment.model_dump_json(),
             "folder": str(job.folder.resolve()),
             "halving": self.source.halving and self.source.halving.model_dump(),
-            "mailbox": self.mailbox,
+            "message_queue": self.message_queue,
         }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        if "letter" not in result:
+        if "request" not in result:
             return
         ended, waiting = (_BY_KEY.validate_json(result[kind]) for kind in ("ended", "waiting"))
         answer = self._asked(self.source.exchange, self.jobs[trial_id], ended, waiting)
         if answer is None:
             return
         text = json.dumps({"stopped": list(answer.stopped), "joining": dict(answer.joining)})
-        self.mailbox.put.remote(result["letter"], text)
+        self.message_queue.put.remote(result["request"], text)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         result, job = result or {}, self.jobs.pop(trial_id)
@@ -186,7 +186,7 @@ class _HandedOut(Searcher):
         self._asked(self.source.over, job, outcomes, result.get("error", ""))
 
     def _asked(self, call: Callable[..., Given], *arguments: Any) -> Given | None:
-        """An answer of the source; its error is kept, since Tune would take it for a trial's."""
+        """Call the source; an error is kept, since Tune would take it for a trial's."""
         try:
             return call(*arguments) if self.broke is None else None
         except Exception as error:
@@ -196,18 +196,18 @@ class _HandedOut(Searcher):
     def __deepcopy__(self, memo: dict[int, Any]) -> "_HandedOut":
         return self  # Tune copies its searcher before it starts; the source is this process's and cannot be copied
 
-    def __getstate__(self) -> dict[str, Any]:  # for Tune's own records, which nothing is read from
-        return {**self.__dict__, "source": None, "mailbox": None, "jobs": {}, "broke": None}
+    def __getstate__(self) -> dict[str, Any]:  # for Tune's own records, which are never read
+        return {**self.__dict__, "source": None, "message_queue": None, "jobs": {}, "broke": None}
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the source's own study and folder hold all that a resume needs."""
+        """Does nothing: a resume reads the source's study and folder."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing; see `save`."""
+        """Does nothing; see `save`."""
 
 
 class _EndsWith(tune.Callback):
-    """Ends Tune's loop once a source has broken, from where Tune cleans up after itself."""
+    """Ends Tune's loop after an error of the source, at a point where Tune still cleans up."""
 
     def __init__(self, searcher: _HandedOut) -> None:
         self.searcher = searcher
@@ -217,27 +217,27 @@ class _EndsWith(tune.Callback):
             raise self.searcher.broke
 
 
-class _ByMail:
-    """The desk of a pack in a worker (`platform.training.protocols.Desk`): reports to Tune, waits for the mail."""
+class _RemoteScheduler:
+    """The scheduler of a pack, in its worker: reports to Tune and waits for the driver's answer."""
 
-    def __init__(self, experiment: Experiment, halving: Halving | None, mailbox: "ray.actor.ActorHandle") -> None:
-        self.experiment, self.halving, self.mailbox = experiment, halving, mailbox
+    def __init__(self, experiment: Experiment, halving: Halving | None, message_queue: "ray.actor.ActorHandle") -> None:
+        self.experiment, self.halving, self.message_queue = experiment, halving, message_queue
         self.method = load_method(experiment.method)
         self.configs = experiment.named()
         self.started = dict.fromkeys(self.configs, time.monotonic())
         self.sent = 0
 
     def is_rung(self, config: ScoringConfig, epochs: int) -> bool:
-        first = first_epoch_of(config)  # before which nothing is said of what the configurations differ in
+        first = first_epoch_of(config)  # earlier epochs do not depend on what is searched
         return self.halving is not None and epochs - first in self.halving.rungs(epochs_of(config) - first)
 
     def exchange(
         self, ended: Mapping[str, Validations], waiting: Mapping[str, Validations]
     ) -> tuple[Sequence[str], Mapping[str, ScoringConfig]]:
-        letter = f"{tune.get_context().get_trial_id()}/{self.sent}"
+        request = f"{tune.get_context().get_trial_id()}/{self.sent}"
         self.sent += 1
-        tune.report({"letter": letter, "ended": self._written(ended), "waiting": self._written(waiting)})
-        answer = json.loads(ray.get(self.mailbox.take.remote(letter)))
+        tune.report({"request": request, "ended": self._written(ended), "waiting": self._written(waiting)})
+        answer = json.loads(ray.get(self.message_queue.take.remote(request)))
         self.configs |= answer["joining"]
         self.started |= dict.fromkeys(answer["joining"], time.monotonic())
         joining = {key: self.method.configure(values) for key, values in answer["joining"].items()}
@@ -262,13 +262,13 @@ def _trial(config: Mapping[str, Any]) -> None:
     experiment, folder = Experiment.model_validate_json(config["experiment"]), Path(config["folder"])
     halving = Halving(**config["halving"]) if config["halving"] else None
     try:
-        desk = None if experiment.test else _ByMail(experiment, halving, config["mailbox"])
-        outcomes = train(experiment, folder, desk=desk)
-    except RayActorError:  # the mailbox was lost: as if this process had been
+        scheduler = None if experiment.test else _RemoteScheduler(experiment, halving, config["message_queue"])
+        outcomes = train(experiment, folder, scheduler=scheduler)
+    except RayActorError:  # the message queue was lost: treated as a lost worker
         tune.report({"unanswered": True})
-    except (Unavailable, OSError) as error:  # no configuration's fault: none is over, and a later driver goes on
+    except (Unavailable, OSError) as error:  # no configuration's fault: a later driver runs them again
         tune.report({"unavailable": advised(error)})
-    except Exception as error:  # these configurations' fault, perhaps: the source says what is to be done
+    except Exception as error:  # perhaps a configuration's fault: the source decides
         with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "error.txt").write_text(traceback.format_exc())
@@ -278,6 +278,6 @@ def _trial(config: Mapping[str, Any]) -> None:
 
 
 def advised(error: Exception) -> str:
-    """One line: what is away, and how to go on."""
+    """One line: what is unavailable, and how to resume."""
     said = " ".join(str(error).split()) or type(error).__name__
     return said if "--resume" in said else f"{said}; no trial is to blame: mend it, and go on with --resume"

@@ -22,7 +22,7 @@ _TRIALS = 20  # of a space without a file
 
 @dataclass(frozen=True)
 class FoundSpace:
-    """A space, and the text of a file that states it. name: what messages call it; why: a line that says the choice."""
+    """A space, and the text of its file. name: as messages call it; why: the reason for the choice, in a line."""
 
     space: SearchSpace
     text: str
@@ -57,7 +57,7 @@ def find_space(method: str, given: Path | None, samples: int, assigned: Collecti
 
 
 def _folders(method: str) -> list[tuple[Path, str]]:
-    """Where a file with the method's name is looked for, and what one there is."""
+    """Where a file with the method's name is looked for, and its description."""
     package, _, name = method.rpartition(".")
     of_another = package != _REPOSITORY and importlib.util.find_spec(f"{_REPOSITORY}.{name}") is not None
     beside = Path(importlib.import_module(method).__file__).parent
@@ -95,7 +95,7 @@ def _of_fields(method: str, config: type[ScoringConfig], assigned: Collection[st
 
 
 def _around_learning_rate(config: type[ScoringConfig], assigned: Collection[str]) -> dict[str, Any]:
-    """A decade to each side of its default, or as far as the field allows; nothing where --set gives it."""
+    """A factor of ten to each side of its default, within the field's bounds; nothing where --set gives it."""
     field = config.model_fields.get("learning_rate")
     if field is None or "learning_rate" in assigned or not isinstance(field.default, float) or field.default <= 0:
         return {}

@@ -10,8 +10,10 @@ from platform.search.study import Proposal
 
 @dataclass(frozen=True)
 class Pack:
-    """Proposals that train side by side. folder: where a checkpoint of theirs may stand, by its name; deaths: how often
-    a worker has died with them."""
+    """Proposals that train side by side.
+
+    folder: the name of the one that holds their checkpoint; deaths: how often their worker was lost.
+    """
 
     folder: str
     members: list[Proposal]
@@ -19,9 +21,9 @@ class Pack:
 
 
 class Packs:
-    """Groups proposals by what a population cannot differ in, and hands them out in packs.
+    """Groups proposals by the fields in which a population must agree, and hands them out in packs.
 
-    Packs shrink towards the end, so that all lanes end at about the same time.
+    Packs shrink towards the end, so that all packs that train at a time end together.
     """
 
     def __init__(
@@ -30,26 +32,26 @@ class Packs:
         left: Callable[[], int],
         group: Callable[[Proposal], Hashable],
         size: int,
-        lanes: int,
+        concurrency: int,
         ahead: int | None,
     ) -> None:
         """left: how many `propose` still has; ahead: how many may wait, unlimited where None.
 
         A sampler that learns from results should not be asked for more than can be trained soon.
         """
-        self.propose, self.left, self.group, self.size, self.lanes, self.ahead = (
+        self.propose, self.left, self.group, self.size, self.concurrency, self.ahead = (
             propose,
             left,
             group,
             size,
-            lanes,
+            concurrency,
             ahead,
         )
         self.waiting: dict[Hashable, deque[Proposal]] = {}
         self.ready: deque[Pack] = deque()
 
     def next(self) -> Pack | None:
-        """A pack that was given back, or a new one of the group in which most are waiting; None where none is left."""
+        """A returned pack, or a new one from the largest group that waits; None where there is none."""
         if self.ready:
             return self.ready.popleft()
         self._ask(enough=lambda: max(map(len, self.waiting.values()), default=0) >= self.size)
@@ -65,16 +67,16 @@ class Packs:
         return self._take(group, free)
 
     def give_back(self, pack: Pack) -> None:
-        """To be handed out before any other."""
+        """Return a pack, to be handed out before any other."""
         self.ready.append(pack)
 
     def add(self, proposal: Proposal) -> None:
-        """One more that waits."""
+        """Add a waiting proposal."""
         self.waiting.setdefault(self.group(proposal), deque()).append(proposal)
 
     def _take(self, group: Hashable, count: int) -> list[Proposal]:
         queue = self.waiting.get(group, deque())
-        fair = math.ceil((sum(map(len, self.waiting.values())) + self.left()) / self.lanes)
+        fair = math.ceil((sum(map(len, self.waiting.values())) + self.left()) / self.concurrency)
         taken = [queue.popleft() for _ in range(min(count, fair, len(queue)))]
         if not queue:
             self.waiting.pop(group, None)

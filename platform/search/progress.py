@@ -21,7 +21,7 @@ _COLUMNS = {"harmonic_mean": "H", "seen": "s", "unseen": "u", "zsl": "ZSL", "aus
 
 @dataclass(frozen=True)
 class Row:
-    """A trial that is over: mean and standard deviation of its metrics over seeds and splits; none where it failed."""
+    """A completed trial: mean and standard deviation of its metrics over seeds and splits; none where it failed."""
 
     key: str
     values: Mapping[str, Any]
@@ -35,7 +35,7 @@ class Pace:
     """How fast trials end, since this driver started."""
 
     total: int
-    known: int  # done before
+    known: int  # trials done before
     done: int = 0
     started: float = 0.0
 
@@ -53,22 +53,23 @@ class Pace:
 
 
 class Watch(Protocol):
-    """Hears what happens in a search."""
+    """Receives the events of a search."""
 
     def stage(self, name: str, done: int, total: int, fields: Sequence[str], rows: Sequence[Row] = ()) -> None:
         """A stage begins, with `done` of `total` trials known already.
 
-        fields: those that it and the stages before it sample; rows: the trials that are over and compared with its own.
+        fields: those that it and the stages before it sample; rows: the completed trials that its own are compared
+        with.
         """
 
     def trial(self, row: Row) -> None:
-        """A trial is over."""
+        """A trial is complete."""
 
     def tested(self, key: str) -> None:
         """One of the best configurations has been tested."""
 
     def said(self, text: str) -> None:
-        """Something that a user should know of: a lost worker, a store that is down."""
+        """A message for the user: a lost worker, a store that is down."""
 
     def close(self) -> None:
         """The search ended or was stopped."""
@@ -78,7 +79,7 @@ class LiveWatch:
     """A progress bar and the best trials so far; without a terminal, a line a trial."""
 
     def __init__(self, console: Console, metric: str, best_is_high: bool, validated_on: str = "") -> None:
-        """validated_on: what is said beside validation's accuracies."""
+        """validated_on: the note on classes and chance level beside validation's accuracies."""
         self.console, self.metric, self.best_is_high, self.validated_on = console, metric, best_is_high, validated_on
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self.progress = Progress(*columns, _PaceColumn(), console=console)
@@ -91,7 +92,7 @@ class LiveWatch:
     def stage(self, name: str, done: int, total: int, fields: Sequence[str], rows: Sequence[Row] = ()) -> None:
         self.pace = Pace(total, done)
         self.task = self.progress.add_task(f"stage {name}", completed=done, total=total, pace=self.pace)
-        if fields:  # none has the test of the best
+        if fields:  # the final test has none
             self.rows, self.fields = [], fields
             self._rank(rows)
         if not self.console.is_terminal:
@@ -156,8 +157,8 @@ def leaderboard(
 ) -> Table:
     """Trials of all stages with their metrics, in percent, on pseudo-unseen validation classes, and the sampled fields.
 
-    front: keys of those on the Pareto front, which are marked; validated_on: what those accuracies must be read with;
-    split: the only one that they are of.
+    front: keys of those on the Pareto front, which are marked; validated_on: the note on classes and chance level;
+    split: where they are of a single one.
     """
     of_split = f" of {split}" if split else ""
     title = f"best trials, on pseudo-unseen validation classes{of_split}, %"

@@ -1,4 +1,4 @@
-"""What a search's trials came to, and which of them are the best: one rule for its stages, its tests and its tables."""
+"""A search's outcomes and their ranking: the same rule for its stages, tests and tables."""
 
 import math
 import statistics
@@ -18,10 +18,10 @@ Trials = Mapping[
 
 
 def ranked(trials: Trials, space: SearchSpace) -> list[str]:
-    """Keys of the trials that came to their end, the best first; of equal ones the first proposed.
+    """Keys of the trials that finished, the best first; of equal ones the first proposed.
 
     By the mean over seeds and splits of the metric that is searched. With several metrics the first is the best of the
-    Pareto front. A trial that was stopped early is not ranked: its rung's value is none of an end.
+    Pareto front. A trial that was stopped early is not ranked: it has only a value at a rung.
     """
     means = _means(trials, space)
     best_first = sorted(means, key=lambda key: means[key][space.leading], reverse=space.mode == "max")
@@ -41,7 +41,7 @@ def equals(best: str, trials: Trials, space: SearchSpace) -> list[str]:
 
 
 def front(trials: Trials, space: SearchSpace) -> list[str]:
-    """Keys of the best trial, or with several metrics of all that no other beats in every one."""
+    """Keys of the Pareto front: the best trial, or with several metrics all that none dominates."""
     sign = -1.0 if space.mode == "max" else 1.0
     losses = {key: tuple(sign * mean[m] for m in space.metric) for key, mean in _means(trials, space).items()}
     found: dict[tuple[float, ...], str] = {}
@@ -55,7 +55,7 @@ def front(trials: Trials, space: SearchSpace) -> list[str]:
 
 
 def on_splits(trials: Trials, splits: Sequence[str]) -> Trials:
-    """What the same trials came to on some of their class splits."""
+    """The trials' outcomes on some of their class splits."""
     return {key: [o for o in outcomes if o.split in splits] for key, outcomes in trials.items()}
 
 
@@ -65,7 +65,7 @@ def row_of(key: str, values: Mapping[str, Any], outcomes: Sequence[Outcome]) -> 
 
 
 def status_of(outcomes: Sequence[Outcome]) -> str:
-    """Of a configuration: failed where one of its seeds or splits failed, since no mean over them all can be had."""
+    """The status of a configuration: failed where one of its seeds or splits failed, since their mean is undefined."""
     found = {o.status for o in outcomes}
     return next((status for status in ("failed", "stopped", "finished") if status in found), "failed")
 

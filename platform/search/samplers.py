@@ -36,10 +36,10 @@ def check_sampler(name: str, metrics: Sequence[str]) -> None:
 
 
 def sampler_for(name: str, seed: int, stage: str, trial: int) -> BaseSampler:
-    """A sampler whose draws are named by the search's seed, the stage and the trial.
+    """A sampler seeded by the search's seed, the stage and the trial.
 
-    A search that was killed and resumed so draws what it would have drawn; one sampler seeded once would repeat its
-    first points. `qmc` is one sequence, in which each trial takes the next place: its seed is the stage's.
+    So a resumed search draws what it would have drawn; a sampler seeded once would repeat its first points. `qmc` is
+    one sequence, of which each trial takes the next point: it is seeded by the stage.
     """
     names = (seed, stage) if name == "qmc" else (seed, stage, trial)
 
@@ -53,9 +53,9 @@ def sampler_for(name: str, seed: int, stage: str, trial: int) -> BaseSampler:
 
 
 class _NamedDraws(BaseSampler):
-    """A sampler that names the draw of a single field by the field too.
+    """A sampler that is seeded for each field as well.
 
-    Optuna stores field by field: a trial that was killed between two of them goes on with the draws it would have had.
+    Optuna stores field by field: a trial that was killed between two of them resumes with the same draws.
     """
 
     def __init__(self, named: Callable[..., BaseSampler]) -> None:

@@ -1,4 +1,4 @@
-"""A whole search in one folder: its stages, then the test of the best of all their trials. Killed, it goes on.
+"""A whole search in one resumable folder: its stages, then the test of the best of all their trials.
 
 FOLDER/
   search.json        what was asked for
@@ -6,10 +6,10 @@ FOLDER/
   earlier.json       trials of an earlier search that the samplers learn from
   study.journal      Optuna's studies, one a stage
   trials/KEY/        each trial's outcomes, one a seed and split
-  packs/NAME/        what trains side by side: who, and their checkpoint
+  packs/NAME/        configurations that train side by side, and their checkpoint
   best/chosen.json   which trials are tested, the best first
   best/N/            the test of the N-th best configuration, with its models; best/SPLIT/N/ with --select per-split
-  report.json        the end
+  report.json        the results
 """
 
 import statistics
@@ -27,8 +27,8 @@ from platform.datasets.folder import Dataset
 from platform.errors import InputError, Unavailable
 from platform.files import NotWritable, write_json
 from platform.method import load_method
+from platform.report.results_table import Tests, by_kind
 from platform.report.selection import Select, best_folders, chosen_together
-from platform.report.tests import Tests, by_kind
 from platform.search.execution import Answer, Job, Resources, advised, execute
 from platform.search.halving import Halving
 from platform.search.progress import Row, Watch
@@ -45,13 +45,13 @@ from platform.training.together import best_together, seeds_together
 from platform.training.trainable import Experiment, Outcome, read_outcomes, write_ensembles, write_outcomes
 from platform.zeroshot.problem import ProblemOptions, load_problem
 
-_LOSSES = 3  # of the worker, before the test of the best is given up
+_LOSSES = 3  # lost workers before the test of the best is given up
 
 
 class SearchOptions(BaseModel):
-    """What was asked for: written to the folder before anything starts, and all that a resume needs.
+    """The options of a search: written to the folder before anything starts, and all that a resume needs.
 
-    What has a default was not written by earlier versions, whose searches go on all the same.
+    Fields with a default were not written by earlier versions, whose searches can still be resumed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,31 +60,31 @@ class SearchOptions(BaseModel):
     method: str
     problem: ProblemOptions
     protocol: ProtocolOptions
-    base: dict[str, Any]  # fields that --set and --preset gave, in every trial; a stage may sample the preset's
+    base: dict[str, Any]  # fields from --set and --preset, in every trial; a stage may sample the preset's
     trials: list[int]  # one a stage
     sampler: str
     seed: int
     seeds: int  # of each trial
     splits: list[str]
     select: Select = "together"
-    pack: int | None  # trials of a pack at most; None: as many as pay
+    pack: int | None  # most trials of a pack; None: measured
     halving: Halving | None
     test_seeds: int
-    ensemble: int  # of the best configurations, at most, that are tested together
+    ensemble: int  # most configurations of the ensemble that is tested
     checkpoint_seconds: float = 15.0
     cpus: float
     gpus: float | None
     device: str
-    validation: dict[str, Folds] = {}  # how many classes it tells apart, by split
-    compared: dict[str, str] = {}  # what another search must agree in, to learn from this one's trials
+    validation: dict[str, Folds] = {}  # numbers of classes in each fold, by split
+    compared: dict[str, str] = {}  # tags that a search with --warm-start must share
     space: str = ""  # which space was chosen, and why
 
 
 class Chosen(BaseModel):
-    """The best of a search's trials, of all its stages. front: the keys on it, where several metrics are searched.
+    """The best trial of all stages. front: keys on the Pareto front, where several metrics are searched.
 
-    validated_on: what must be said beside validation's accuracies; equals: how many other trials it cannot tell from
-    the best one; notes: what a reader of that one's numbers should know.
+    validated_on: the note on classes and chance level beside validation's accuracies; equals: how many other trials
+    validation cannot tell from the best; notes: warnings on the best one's numbers.
     """
 
     best: dict[str, Any] = {}
@@ -99,10 +99,10 @@ class Chosen(BaseModel):
 
 
 class Report(Chosen):
-    """The end of a search. tests: what was tested, to protocol to metric to one value a seed and split.
+    """The results of a search. tests: kind of model to protocol to metric to one value for each seed and split.
 
-    by_split: what was chosen for each split alone, where that was asked for; nothing is chosen for all of them then.
-    selection: what must be said beside the tests of one choice for several splits.
+    by_split: the choice for each split, with --select per-split; there is then none for all splits. selection: the
+    warning beside tests of a configuration that was chosen on several splits.
     """
 
     by_split: dict[str, Chosen] = {}
@@ -115,7 +115,7 @@ class Report(Chosen):
 
 
 class _Choice(BaseModel):
-    """What is tested: keys of the best trials on some splits, the best first. folder: their tests', under `best`."""
+    """What to test: keys of the best trials on some splits, the best first. folder: of their tests, under `best`."""
 
     folder: str
     splits: tuple[str, ...]
@@ -145,19 +145,19 @@ class Search:
         write_json(folder / "search.json", options.model_dump(mode="json"))
         return cls(folder)
 
-    def run(self, tracker: Tracker, watch: Watch, resources: Resources, lanes: int) -> Report:
-        """Carry out what is not yet done, and write the report. lanes: packs that train at a time.
+    def run(self, tracker: Tracker, watch: Watch, resources: Resources, concurrency: int) -> Report:
+        """Carry out what is not yet done, and write the report. concurrency: packs that train at a time.
 
         Raises InputError where the folder cannot be written, or no trial of a stage succeeds.
         """
         try:
-            return self._run(tracker, watch, resources, lanes)
+            return self._run(tracker, watch, resources, concurrency)
         except OSError as error:  # of Optuna's journal
             raise NotWritable(self.folder, error) from error
 
     @cached_property
     def folds(self) -> dict[str, Folds]:
-        """How many classes validation tells apart, by split."""
+        """The numbers of classes in validation's folds, by split."""
         asked = self.options
         return asked.validation or {
             split: classes_of_folds(load_problem(asked.problem.model_copy(update={"split": split})), asked.protocol)
@@ -166,26 +166,26 @@ class Search:
 
     @cached_property
     def selection(self) -> str:
-        """What is said beside the tests of one choice for several splits; empty where nothing has to be."""
+        """The warning beside tests of a configuration chosen on several splits; empty where none is due."""
         together = self.options.select == "together"
         return chosen_together(Dataset(self.options.problem.dataset), self.options.splits) if together else ""
 
-    def _run(self, tracker: Tracker, watch: Watch, resources: Resources, lanes: int) -> Report:
+    def _run(self, tracker: Tracker, watch: Watch, resources: Resources, concurrency: int) -> Report:
         stages, kept = _Stages([]), {}
         for stage, trials in zip(self.space.stages, self.options.trials, strict=True):
-            source = self._stage(stage, trials, kept, tracker, watch, resources, lanes)
+            source = self._stage(stage, trials, kept, tracker, watch, resources, concurrency)
             stages.sources.append(source)
             watch.stage(stage.name, len(source.outcomes), trials, stages.fields(), stages.rows())
             source.take_up()
             if len(source.outcomes) < trials:
-                execute(source, resources, lanes, self.folder)
+                execute(source, resources, concurrency, self.folder)
             if not ranked(source.trials(), self.space):
                 reasons = {o.reason for several in source.outcomes.values() for o in several if o.reason}
                 shown = "; ".join(sorted(reasons)[:2]) or "see the packs' folders"
                 raise InputError(f"stage `{stage.name}`: all {trials} trials failed ({shown})")
             kept = stages.kept(self.space)
         choices = self._choices(stages, watch)
-        tests = self._test(choices, stages.values(), tracker, watch, resources, lanes)
+        tests = self._test(choices, stages.values(), tracker, watch, resources, concurrency)
         chosen = {choice.folder: self._chosen(choice, stages) for choice in choices}
         report = Report(
             **(chosen[""].model_dump() if "" in chosen else {}),
@@ -205,7 +205,7 @@ class Search:
         return report
 
     def _choices(self, stages: "_Stages", watch: Watch) -> list[_Choice]:
-        """Made once: a later driver goes on with what was chosen, though its version may rank trials otherwise."""
+        """Chosen once: a resumed search keeps the choice, though its version may rank trials otherwise."""
         path = self.folder / "best" / "chosen.json"
         if not path.exists():
             trials = stages.trials()
@@ -247,7 +247,7 @@ class Search:
     def experiment(
         self, configs: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], test: bool, splits: Sequence[str] = ()
     ) -> Experiment:
-        """configs: fields by key; splits: the search's where there are none."""
+        """configs: fields by key; splits: the search's by default."""
         return Experiment(
             method=self.options.method,
             problem=self.options.problem,
@@ -269,7 +269,7 @@ class Search:
         tracker: Tracker,
         watch: Watch,
         resources: Resources,
-        lanes: int,
+        concurrency: int,
     ) -> StageSource:
         asked = self.options
         study = StageStudy(
@@ -280,9 +280,11 @@ class Search:
         def experiment(configs: Mapping[str, Mapping[str, Any]]) -> Experiment:
             return self.experiment(configs, seeds, test=False)
 
-        size = asked.pack or self._measured_size(stage, {**asked.base, **kept}, experiment, resources, lanes, watch)
+        size = asked.pack or self._measured_size(
+            stage, {**asked.base, **kept}, experiment, resources, concurrency, watch
+        )
         return StageSource(
-            self.folder, self.method, self.space, study, experiment, asked.halving, size, lanes, tracker, watch
+            self.folder, self.method, self.space, study, experiment, asked.halving, size, concurrency, tracker, watch
         )
 
     def _measured_size(
@@ -291,17 +293,17 @@ class Search:
         kept: Mapping[str, Any],
         experiment: Callable[[Mapping[str, Mapping[str, Any]]], Experiment],
         resources: Resources,
-        lanes: int,
+        concurrency: int,
         watch: Watch,
     ) -> int:
-        """Once for a search: a resumed one goes on with the same size. 1 where the configuration measured fails."""
+        """Measured once: a resumed search keeps the size. 1 where the measurement fails."""
         path = self.folder / "packs" / "size.json"
         if not path.exists():
             low = {name: dimension.ends()[0] for name, dimension in stage.sampled.items() if dimension.ends()}
             measured = experiment({"measured": {**stage.fixed, **kept, **low}})
             try:
-                size = pack_size(measured, self.options.protocol.folds, resources, lanes)
-            except RayError as error:  # no reason to end before others have been tried, unless all would end so
+                size = pack_size(measured, self.options.protocol.folds, resources, concurrency)
+            except RayError as error:  # other configurations may still train
                 if isinstance(error, Unavailable):
                     raise Unavailable(advised(error.cause)) from error
                 reason = str(error).strip().splitlines()[-1]
@@ -318,7 +320,7 @@ class Search:
         tracker: Tracker,
         watch: Watch,
         resources: Resources,
-        lanes: int,
+        concurrency: int,
     ) -> Tests:
         """The best configurations' tests over seeds. values: of the trials, by key."""
         jobs = [self._jobs(choice, values) for choice in choices]
@@ -326,7 +328,7 @@ class Search:
         waiting = [job for job in every if not self._is_tested(job)]
         if waiting:
             watch.stage("test", len(every) - len(waiting), len(every), [])
-            execute(_Tests(waiting, watch), resources, lanes, self.folder)
+            execute(_Tests(waiting, watch), resources, concurrency, self.folder)
         found = [outcome for own in jobs for outcome in self._tested(own, tracker)]
         return by_kind(found)
 
@@ -342,7 +344,7 @@ class Search:
         return jobs
 
     def _is_tested(self, job: Job) -> bool:
-        """Raises InputError where its folder holds the test of another configuration than it should."""
+        """Whether its test is done. Raises InputError where the folder holds the test of another configuration."""
         outcomes, (asked,) = read_outcomes(job.folder), job.experiment.configs
         if outcomes and self.method.configure(outcomes[0].config) != self.method.configure(asked):
             raise InputError(
@@ -352,7 +354,7 @@ class Search:
         return outcomes is not None
 
     def _tested(self, jobs: Sequence[Job], tracker: Tracker) -> list[Outcome]:
-        """One choice's tests: the best configuration's, single models and together; and together with the next best."""
+        """One choice's tests: the best configuration's single models, their ensemble, and that with the next best."""
         tested = [(job.folder, read_outcomes(job.folder)) for job in jobs]
         folder, outcomes = tested[0]
         failed = [o.reason for o in outcomes if o.status == "failed"]
@@ -372,7 +374,7 @@ class Search:
 
 @dataclass
 class _Stages:
-    """The stages that have begun, and the trials that are compared: those of a preliminary one with no other's."""
+    """The stages that have begun. Trials of a preliminary stage are compared only among themselves."""
 
     sources: list[StageSource]
 
@@ -387,11 +389,11 @@ class _Stages:
         return [row for source in self._compared() for row in source.rows()]
 
     def fields(self) -> list[str]:
-        """Those that they sample."""
+        """The fields that the stages sample."""
         return list(dict.fromkeys(name for source in self._compared() for name in source.study.stage.sampled))
 
     def kept(self, space: SearchSpace) -> dict[str, Any]:
-        """What the next stage starts from: the best trial's values of all that has been sampled."""
+        """What the next stage starts from: the best trial's values of all sampled fields."""
         best = self.values()[ranked(self.trials(), space)[0]]
         sampled = (name for source in self.sources for name in source.study.stage.sampled)
         return {name: best[name] for name in sampled if name in best}
@@ -402,7 +404,7 @@ class _Stages:
 
 
 class _Tests:
-    """A source of jobs that ask nothing, each tried again where its worker is lost."""
+    """The final tests as a source of jobs, each tried again where its worker is lost."""
 
     halving = None
 
@@ -418,7 +420,7 @@ class _Tests:
 
     def over(self, job: Job, outcomes: Sequence[Outcome] | None, error: str) -> None:
         if outcomes is not None:
-            if read_outcomes(job.folder) is None:  # a worker without our file system
+            if read_outcomes(job.folder) is None:  # the worker does not share our file system
                 write_outcomes(job.folder, outcomes)
             self.watch.tested(job.key)
             return

@@ -1,4 +1,4 @@
-"""How many configurations a pack should hold: measured where packs will train, on the data that they will train on."""
+"""How many configurations a pack should hold, measured on the workers and data that packs will use."""
 
 import math
 import time
@@ -16,33 +16,33 @@ from platform.training.trainable import Experiment
 from platform.workers import Workers
 from platform.zeroshot.task import Task
 
-_MOST = 256  # members that are tried together
-_GAIN = 1.1  # members a second, at least, that doubling a pack must bring
-_BATCHES = 20  # of an epoch, that a try takes
-_LEAST_SECONDS = 5.0  # that a pack should take, so that what is asked and told between packs does not count
-_MEMORY_SHARE = 0.5  # of what is free, for all packs
-_STATES = 3.0  # memory of a member in its states: beside them its gradients, its kept model and what a step works with
+_MOST = 256  # largest number of members to try
+_GAIN = 1.1  # least factor in members per second that doubling a pack must bring
+_BATCHES = 20  # batches that are timed
+_LEAST_SECONDS = 5.0  # that a pack should train, so that communication does not matter
+_MEMORY_SHARE = 0.5  # of the free memory, for all packs
+_STATES = 3.0  # a member's memory over that of its state: gradients, the kept model, a step's tensors
 
 
-def pack_size(experiment: Experiment, folds: int, resources: Resources, lanes: int) -> int:
+def pack_size(experiment: Experiment, folds: int, resources: Resources, concurrency: int) -> int:
     """Configurations of a pack, for an experiment of one configuration. Ray must be connected."""
     measure = ray.remote(_measured).options(num_cpus=resources.cpus, num_gpus=resources.gpus)
     batches, seconds, size, room = ray.get(measure.remote(experiment.model_dump_json(), resources.cpus))
     config = load_method(experiment.method).configure(experiment.configs[0])
     lasting = _LEAST_SECONDS / (seconds * batches * epochs_of(config))
-    members = min(max(size, lasting), room / lanes)
+    members = min(max(size, lasting), room / concurrency)
     fits = len(experiment.seeds) * max(1, len(experiment.splits)) * folds
     return max(1, math.ceil(members / fits))
 
 
 def _measured(experiment_json: str, cpus: float) -> tuple[int, float, int, float]:
-    """Batches of an epoch, seconds of a member's batch at the best size, that size, and how many have room."""
+    """Batches of an epoch, seconds of a member's batch at the best size, that size, and how many members fit."""
     torch.set_num_threads(max(1, int(cpus)))
     experiment = Experiment.model_validate_json(experiment_json)
     method, device = load_method(experiment.method), device_of(experiment.device)
     config = method.configure(experiment.configs[0])
     task = experiment.loaded(experiment.problem.split).final(config.normalise).task
-    batch_size = getattr(config, "batch_size", len(task.labels))  # a solved method takes all samples at once
+    batch_size = getattr(config, "batch_size", len(task.labels))  # a closed-form method takes all samples at once
     batches = math.ceil(len(task.labels) / batch_size)
     tried = min(batches, _BATCHES)
     short = _shortened(task, tried * batch_size)
@@ -58,11 +58,11 @@ def _measured(experiment_json: str, cpus: float) -> tuple[int, float, int, float
 
 
 def _tried(method: Method, members: Sequence[Member], device: torch.device) -> tuple[float, int]:
-    """Seconds of an epoch of these members, their second, and the bytes of a member's state."""
+    """Seconds of these members' second epoch, and the bytes of a member's state."""
     population = method.population(members, Workers(device))
     population.train_epoch()
     started = time.perf_counter()
-    population.train_epoch()  # its losses are numbers: a GPU has come to the end of the epoch
+    population.train_epoch()  # returns losses as numbers, so that a GPU has finished the epoch
     seconds = time.perf_counter() - started
     (state,) = population.states([0])
     return seconds, sum(tensor.nbytes for tensor in state.values())

@@ -47,12 +47,12 @@ class Dimension(BaseModel):
         return all(values.get(other) in allowed for other, allowed in self.when.items())
 
     def ends(self) -> list[Any]:
-        """The values that must be valid for every sample to be."""
+        """The values that must be valid for every sample to be valid."""
         (kind, value), *_ = self.kinds().items()
         return [] if kind == "same_as" else list(value) if kind == "choice" else list(value[:2])
 
     def distribution(self) -> BaseDistribution | None:
-        """Optuna's; None for same_as, which draws nothing."""
+        """Optuna's distribution; None for same_as, which draws nothing."""
         (kind, value), *_ = self.kinds().items()
         if kind == "same_as":
             return None
@@ -88,8 +88,8 @@ class Stage(BaseModel):
     """One stage: `fixed` fields, which --set, --preset and earlier stages' best values override, and `sampled` ones.
 
     points: values of sampled fields to try first, one trial each; fields that a point leaves out are sampled.
-    preliminary: what it fixes makes another method of it, as ERPCNet without its policy is: its best values go on to
-    the next stages, and none of its trials is the search's best.
+    preliminary: its fixed fields make it another method, such as ERPCNet without its policy: its best values go on to
+    the next stages, but none of its trials can be the search's best.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -106,13 +106,13 @@ class Stage(BaseModel):
         values = {**self.fixed, **kept}
         for name, dimension in self.sampled.items():
             if dimension.same_as and dimension.same_as not in values:
-                continue  # that one was not sampled, by its own condition
+                continue  # the other field was not sampled, by its own condition
             if dimension.applies(values):
                 values[name] = dimension.sample(name, trial, values)
         return values
 
     def distributions(self, values: Mapping[str, Any]) -> dict[str, BaseDistribution] | None:
-        """Of the fields that a configuration with these values samples; None where the stage could not give them."""
+        """The distributions of the fields that such a configuration samples; None where the stage cannot sample it."""
         found = {}
         for name, dimension in self.sampled.items():
             if dimension.same_as or not dimension.applies(values):
@@ -131,7 +131,7 @@ class SearchSpace(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: str  # the paper's table that it states
+    source: str  # the paper's table that the space is taken from
     metric: list[Literal[METRICS]] = Field(["harmonic_mean"], min_length=1)
     mode: Literal["max", "min"] = "max"
     sampler: str = "random"
@@ -198,7 +198,7 @@ def parsed_space(text: str, source: str, config: type[ScoringConfig]) -> SearchS
 
 
 def _with_numbers(value: object) -> Any:  # whatever YAML holds
-    """The same with `1e-3` a number, which YAML 1.1 takes for a text."""
+    """The value with `1e-3` as a number, which YAML 1.1 reads as text."""
     if isinstance(value, dict):
         return {name: _with_numbers(inner) for name, inner in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""One stage of a search: packs of its trials go out, outcomes come in, to Optuna and to MLflow, each once."""
+"""One stage of a search: hands out packs of trials, and passes each outcome to Optuna and MLflow once."""
 
 import math
 import shutil
@@ -22,15 +22,15 @@ from platform.tracking.outcome import record_of_trial
 from platform.tracking.record import Tracker
 from platform.training.trainable import Experiment, Outcome, read_outcomes, write_outcomes
 
-_DEATHS = 3  # a worker may die so often with a trial before it counts as failed
-_ROSTER = "members.json"
-_INDEPENDENT = {"random", "qmc"}  # samplers whose proposals do not hang on results
+_DEATHS = 3  # lost workers after which a trial counts as failed
+_MEMBERS_FILE = "members.json"
+_INDEPENDENT = {"random", "qmc"}  # samplers whose proposals do not depend on results
 
 
 class StageSource:
     """Hands out a stage's trials in packs (`platform.search.execution.Source`).
 
-    FOLDER/trials/KEY/outcomes.json holds what a trial came to, FOLDER/packs/NAME/ a pack's members and checkpoint.
+    FOLDER/trials/KEY/outcomes.json holds a trial's outcomes, FOLDER/packs/NAME/ a pack's members and checkpoint.
     """
 
     def __init__(
@@ -42,41 +42,41 @@ class StageSource:
         experiment: Callable[[Mapping[str, Mapping[str, Any]]], Experiment],
         halving: Halving | None,
         size: int,
-        lanes: int,
+        concurrency: int,
         tracker: Tracker,
         watch: Watch,
     ) -> None:
-        """experiment: of configurations by key; size: trials of a pack at most; lanes: packs that train at a time."""
+        """experiment: of configurations by key; size: most trials a pack; concurrency: packs that train at a time."""
         self.folder, self.method, self.space, self.study, self.experiment = folder, method, space, study, experiment
         self.halving, self.tracker, self.watch = halving, tracker, watch
         self.outcomes: dict[str, list[Outcome]] = {}
         self.proposals: dict[str, Proposal] = {}
-        self.rosters: dict[str, Pack] = {}  # of the packs that are out, by their folder's name
+        self.running: dict[str, Pack] = {}  # packs in training, by the name of their folder
         recorded = tracker.child_keys()
-        for proposal in study.told():  # of a killed search: told to Optuna, perhaps not yet to MLflow
+        for proposal in study.told():  # of an interrupted search: known to Optuna, perhaps not yet to MLflow
             outcomes = read_outcomes(folder / "trials" / proposal.key)
             self._keep(proposal, outcomes or [self._lost(proposal)], known=proposal.key in recorded)
         ahead = None if space.sampler in _INDEPENDENT else 4 * size
-        self.packs = Packs(self._propose, lambda: study.left, self._group, size, lanes, ahead)
+        self.packs = Packs(self._propose, lambda: study.left, self._group, size, concurrency, ahead)
 
     def next(self) -> Job | None:
         pack = self.packs.next()
         return None if pack is None else self._job(pack)
 
     def exchange(self, job: Job, ended: Mapping[str, list[Outcome]], waiting: Mapping[str, list[Outcome]]) -> Answer:
-        pack = self.rosters[job.folder.name]
+        pack = self.running[job.folder.name]
         stopped = self._stopped(waiting)
         over = {**ended, **{key: _stopped_early(waiting[key]) for key in stopped}}
         for key, outcomes in over.items():
             self._take(self.proposals[key], outcomes)
         joining = self.packs.joining(self._group(pack.members[0]), len(over))
         staying = [p for p in pack.members if p.key not in over]
-        deaths = 0 if joining else pack.deaths  # who comes in has died with nobody yet
-        self._roster(replace(pack, members=staying + joining, deaths=deaths))
+        deaths = 0 if joining else pack.deaths  # those that join have not lost a worker yet
+        self._set_members(replace(pack, members=staying + joining, deaths=deaths))
         return Answer(stopped, {p.key: p.values for p in joining})
 
     def over(self, job: Job, outcomes: Sequence[Outcome] | None, error: str) -> None:
-        pack = self.rosters.pop(job.folder.name)
+        pack = self.running.pop(job.folder.name)
         if not pack.members:
             shutil.rmtree(job.folder, ignore_errors=True)
         elif error and len(pack.members) == 1:
@@ -87,16 +87,16 @@ class StageSource:
             self._give_back(pack, error)
 
     def count(self, status: str) -> int:
-        """How many trials ended so."""
+        """How many trials have this status."""
         return sum(status_of(outcomes) == status for outcomes in self.outcomes.values())
 
     def trials(self) -> Trials:
-        """What its trials came to, the first proposed first."""
+        """The trials' outcomes, in the order of their proposal."""
         keys = sorted(self.outcomes, key=lambda key: self.proposals[key].number)
         return {key: self.outcomes[key] for key in keys}
 
     def rows(self) -> list[Row]:
-        """Its trials that are over, as they are shown."""
+        """Its completed trials, as they are shown."""
         return [self._row(self.proposals[key]) for key in self.trials()]
 
     def _propose(self) -> Proposal | None:
@@ -109,11 +109,11 @@ class StageSource:
         return None
 
     def take_up(self) -> None:
-        """Before the first job: packs that were out when the driver was killed go out again as they were.
+        """Hand out the packs of a killed driver again, unchanged, before any other.
 
-        They may have checkpoints. A trial that had ended by then is read, and told.
+        They may have checkpoints. Outcomes of trials that had ended by then are read and reported.
         """
-        cut_off = sorted((self.folder / "packs").glob(f"*/{_ROSTER}"))
+        cut_off = sorted((self.folder / "packs").glob(f"*/{_MEMBERS_FILE}"))
         unfinished: dict[str, Proposal] = {}
         for _ in range(len(self.study.unfinished) if cut_off else 0):
             proposal = self._propose()
@@ -130,15 +130,15 @@ class StageSource:
     def _job(self, pack: Pack) -> Job:
         folder = self.folder / "packs" / pack.folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._roster(pack)
+        self._set_members(pack)
         return Job(pack.folder, self.experiment({p.key: p.values for p in pack.members}), folder)
 
-    def _roster(self, pack: Pack) -> None:
-        self.rosters[pack.folder] = pack
-        write_json(self.folder / "packs" / pack.folder / _ROSTER, [p.key for p in pack.members])
+    def _set_members(self, pack: Pack) -> None:
+        self.running[pack.folder] = pack
+        write_json(self.folder / "packs" / pack.folder / _MEMBERS_FILE, [p.key for p in pack.members])
 
     def _give_back(self, pack: Pack, error: str) -> None:
-        """The same members again once; then, as one of them may be the reason, in halves."""
+        """Hand out the same members once more; then, since one of them may be the cause, in halves."""
         again = replace(pack, deaths=pack.deaths + 1)
         reason = f"failed ({error})" if error else "lost its worker"
         trials = f"its {len(pack.members)} trials go" if len(pack.members) > 1 else "its trial goes"
@@ -162,7 +162,7 @@ class StageSource:
             checkpoint.unlink()
 
     def _stopped(self, waiting: Mapping[str, list[Outcome]]) -> list[str]:
-        """Those that do not go on beyond the rung at which they stand."""
+        """Those that stop at their rung."""
         rungs: dict[int, list[str]] = {}
         for key, outcomes in waiting.items():
             reached = mean_and_spread(outcomes)[0].get(self.space.leading, math.nan)

@@ -1,4 +1,4 @@
-"""One stage's Optuna study, in the search's own folder: what to try next, what is unfinished, what came out."""
+"""One stage's Optuna study, in the search's folder: the next, the unfinished and the completed trials."""
 
 import math
 import os
@@ -16,13 +16,13 @@ from optuna.trial import TrialState
 from platform.search.samplers import sampler_for
 from platform.search.space import SearchSpace, Stage
 
-_EARLIER = "earlier"  # marks a trial that an earlier search made, by its name there
-_POINT = "point"  # marks a trial that tries one of the stage's points, by its place
+_EARLIER = "earlier"  # attribute of a trial from an earlier search: its name there
+_POINT = "point"  # attribute of a trial that tries one of the stage's points: its index
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A configuration to try. key: names the trial in the folder and in MLflow, the same after every resume."""
+    """A configuration to try. key: the trial's name in the folder and in MLflow, the same after a resume."""
 
     key: str
     number: int  # Optuna's
@@ -39,7 +39,7 @@ class Earlier:
 
 
 class StageStudy:
-    """The study of one stage. Every trial is asked for once and told once, however often the search is killed."""
+    """The study of one stage. Every trial is asked and told once, however often the search is interrupted."""
 
     def __init__(
         self,
@@ -69,8 +69,8 @@ class StageStudy:
                 self.study.enqueue_trial(point, user_attrs={_POINT: place})
         own = [t for t in self.study.get_trials(deepcopy=False) if _EARLIER not in t.user_attrs]
         asked = [t for t in own if t.state != TrialState.WAITING]
-        self.numbers = [t.number for t in asked]  # of the trials that were asked for, in their order
-        # a stage that has begun goes on with what it began with, though another version's rule would keep other values
+        self.numbers = [t.number for t in asked]  # of the trials, in the order in which they were asked
+        # a resumed stage keeps the values that it began with, though another version would choose others
         begun = next((t.user_attrs["values"] for t in asked if "values" in t.user_attrs), {})
         self.kept = {name: value if name in stage.sampled else begun.get(name, value) for name, value in kept.items()}
         self.unfinished = deque(t.number for t in asked if t.state == TrialState.RUNNING)
@@ -81,7 +81,7 @@ class StageStudy:
         return max(0, self.trials - len(self.numbers)) + len(self.unfinished)
 
     def next(self) -> Proposal | None:
-        """An unfinished trial of a killed search, else a new one, else None."""
+        """An unfinished trial of an interrupted search, else a new one, else None."""
         if self.unfinished:
             return self._proposal(self.unfinished.popleft())
         if len(self.numbers) >= self.trials:
@@ -91,20 +91,20 @@ class StageStudy:
         return self._proposal(self.numbers[-1])
 
     def rung(self, number: int, epochs: int, value: float) -> None:
-        """What a trial had reached after so many epochs."""
+        """Record a trial's value after so many epochs."""
         trial = self.study.get_trials(deepcopy=False)[number]
         if epochs not in trial.intermediate_values and not trial.state.is_finished():
             self.study._storage.set_trial_intermediate_value(trial._trial_id, epochs, value)
 
     def at_rung(self, epochs: int) -> dict[int, float]:
-        """What every trial that came so far had reached after so many epochs, by its number."""
+        """The values of all trials after so many epochs, by number."""
         trials = self.study.get_trials(deepcopy=False)
         return {t.number: t.intermediate_values[epochs] for t in trials if epochs in t.intermediate_values}
 
     def tell(self, number: int, values: Sequence[float] | None, stopped: bool = False) -> None:
-        """The metrics of a trial, or None where it failed; a trial that was told before keeps its values.
+        """Record a trial's metrics, or None where it failed; a trial that was told before keeps its values.
 
-        stopped: at a rung, whose value then stands for it.
+        stopped: at a rung, whose value is then the trial's.
         """
         state = TrialState.PRUNED if stopped else TrialState.FAIL if values is None else TrialState.COMPLETE
         reached = list(values) if state == TrialState.COMPLETE else None
@@ -134,7 +134,7 @@ class StageStudy:
     def _proposal(self, number: int) -> Proposal:
         stored = self.study.get_trials(deepcopy=False)[number]
         values, place = stored.user_attrs.get("values"), self.numbers.index(number)
-        if values is None:  # new, or killed while it was sampled: fields that were drawn keep their values
+        if values is None:  # new, or interrupted while it was sampled: fields that were drawn keep their values
             self.study.sampler = sampler_for(self.space.sampler, self.seed, self.stage.name, place)
             trial = optuna.Trial(self.study, stored._trial_id)
             values = self.stage.sample(trial, self.kept)
@@ -143,6 +143,6 @@ class StageStudy:
 
 
 def _without_torn_line(journal: Path) -> None:
-    """A kill or a full disk may leave the last line half-written, to which Optuna would add the next one."""
+    """Remove a last line that a kill or a full disk has truncated: Optuna would append to it."""
     if journal.exists() and (written := journal.read_bytes()) and not written.endswith(b"\n"):
         os.truncate(journal, written.rfind(b"\n") + 1)

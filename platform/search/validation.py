@@ -1,4 +1,4 @@
-"""What a search's validation stands on: how many classes it tells apart, in how many folds, and what guessing gives."""
+"""What a search validates on: the classes of its folds, and the accuracy by chance."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,7 +24,7 @@ def classes_of_folds(problem: Problem, options: ProtocolOptions) -> Folds:
 
 
 def validated_on(folds: Mapping[str, Sequence[tuple[int, int]]]) -> str:
-    """What is said beside validation's accuracies. folds: by split."""
+    """The note beside validation's accuracies: numbers of classes, chance level, folds. folds: by split."""
     said: dict[str, list[str]] = {}
     for split, own in folds.items():
         unseen, every = (" or ".join(map(chance_of, sorted(set(counts)))) for counts in zip(*own, strict=True))

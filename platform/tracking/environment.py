@@ -1,4 +1,4 @@
-"""Where a run was made: the code, the libraries and the machine, found without importing anything heavy."""
+"""The code version, libraries and machine of a run, found without heavy imports."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ _LIBRARIES = ("torch", "ray", "optuna", "mlflow")
 
 
 def environment_tags() -> dict[str, str]:
-    """Tags for a run; what cannot be found has none (no git, no GPU)."""
+    """Tags for a run; those that cannot be found (no git, no GPU) are left out."""
     tags = {
         "git.commit": _output("git", "-C", str(_PROJECT), "rev-parse", "HEAD"),
         "python": platform.python_version(),
@@ -32,7 +32,7 @@ def environment_tags() -> dict[str, str]:
 
 
 def _output(*command: str) -> str:
-    """What a program prints, without the last line's end; nothing where there is no such program or it fails."""
+    """A program's output without the trailing newline; empty where it is missing or fails."""
     if shutil.which(command[0]) is None:
         return ""
     try:

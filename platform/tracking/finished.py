@@ -33,7 +33,7 @@ def finished_trials(home: Path, name: str) -> "list[tuple[Run, list[Run]]]":
         raise InputError(f"no search's folder, MLflow experiment or run in {home} is named `{name}`")
     trials: dict[str, list[Run]] = {run.info.run_id: [] for run in named}
     for run in runs:
-        is_test = any(metric.startswith("clean/") for metric in run.data.metrics)  # of the best, and no trial
+        is_test = any(metric.startswith("clean/") for metric in run.data.metrics)  # the test of the best is no trial
         if run.data.tags.get("outcome") == "finished" and not is_test:
             trials.get(run.data.tags.get(PARENT_TAG, ""), []).append(run)
     return [(run, trials[run.info.run_id]) for run in named]
@@ -50,7 +50,7 @@ def all_runs(client: "MlflowClient", experiments: list[str]) -> "Iterator[Run]":
 
 
 def value_of(text: str) -> str | int | float | bool:
-    """MLflow keeps texts; numbers and truth values are told by their look."""
+    """Parse a parameter: MLflow stores all of them as text."""
     if text in ("True", "False"):
         return text == "True"
     try:

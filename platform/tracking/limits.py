@@ -8,7 +8,7 @@ from typing import TypeVar
 NAME_LENGTH = 250
 PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
-METRICS_PER_BATCH = 800  # of the 1000 entities that a batch may hold, so that the others fit beside them
+METRICS_PER_BATCH = 800  # of the 1000 entities of a batch, which leaves room for params and tags
 PARAMS_PER_BATCH = 100
 TAGS_PER_BATCH = 100
 
@@ -16,7 +16,7 @@ Value = TypeVar("Value")
 
 
 def clean_names(values: Mapping[str, Value]) -> dict[str, Value]:
-    """The same values under names that MLflow accepts. Raises ValueError where two names become one."""
+    """The values under names that MLflow accepts. Raises ValueError where two names become one."""
     cleaned = {clean_name(name): value for name, value in values.items()}
     if len(cleaned) != len(values):
         raise ValueError(f"two of these names are the same to MLflow: {', '.join(values)}")
@@ -30,6 +30,6 @@ def clean_name(name: str) -> str:
 
 
 def clip(value: object, length: int) -> str:
-    """As text, cut to the length; an ellipsis at the end shows that it was."""
+    """As text, cut to the length with an ellipsis."""
     text = str(value)
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,4 +1,4 @@
-"""A training's outcomes in MLflow's terms: for a search's trials and for plain training, which needs no Ray."""
+"""Outcomes as MLflow runs, for a search's trials and for plain training. Needs no Ray."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 from platform.tracking.record import RunRecord
 from platform.training.trainable import Outcome
 
-COUNTS = "counts."  # begins the tags that say of how many classes and samples a run's accuracies are
+COUNTS = "counts."  # prefix of the tags with the numbers of classes and samples behind a run's accuracies
 
 
 def record_of(key: str, outcome: Outcome, folder: Path | None) -> RunRecord:
-    """An outcome as MLflow keeps it; every metric under its protocol's name. folder: where the models stand, if any."""
+    """An outcome as an MLflow run; every metric under its protocol's name. folder: of the models, if any."""
     metrics = {f"validation/{name}": value for name, value in outcome.validation.items()}
     for protocol, values in outcome.test.items():
         metrics |= {f"{protocol}/{name}": value for name, value in values.items()}

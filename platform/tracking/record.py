@@ -1,7 +1,7 @@
-"""Runs in MLflow: a parent for the search, a child for each configuration, found again by a key of ours.
+"""Runs in MLflow: a parent for the search, a child for each configuration, identified by a key.
 
-Every method may be called again after a kill at any point, and then completes what it finds. A run is made with its key
-in one step; what it already holds is left out; it is ended last.
+Every call is idempotent: repeated after a kill, it completes what is there. A run is created with its key in one step,
+then filled with what it lacks, and ended last.
 """
 
 import time
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
 KEY_TAG = "unseen.key"
-PARENT_TAG = "mlflow.parentRunId"  # what MLflow's own page nests runs by
-SEARCH_TAG = "unseen.search"  # the search's own run, on every run below it
-_LARGEST = 1.7976931348623157e308  # how MLflow stores infinity
+PARENT_TAG = "mlflow.parentRunId"  # MLflow's UI nests runs by it
+SEARCH_TAG = "unseen.search"  # on every run below the search's: the id of the search's run
+_LARGEST = 1.7976931348623157e308  # MLflow stores infinity as this
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """All that is known of a configuration once it has ended.
+    """The record of a configuration that has ended.
 
     key: unique within the search, the same after a restart; epochs: each with its number under "epoch"; metrics: the
     final ones, stored at the last epoch's step; artifacts: files and folders; members: runs below this one.
@@ -72,7 +72,7 @@ class Tracker:
         tags: Mapping[str, str],
         artifacts: Sequence[Path] = (),
     ) -> None:
-        """Start the search's own run, or go on with the one of that key."""
+        """Start the search's own run, or resume the one with that key."""
         run = self._find(key, parent=None) or self._create(key, name, {})
         self._parent = run.info.run_id
         if run.info.status != "RUNNING":
@@ -86,7 +86,7 @@ class Tracker:
 
     @retried
     def tag(self, key: str, tags: Mapping[str, str]) -> None:
-        """Tags of a configuration's run that are known only later."""
+        """Set tags of a configuration's run that become known later."""
         run = self._find(key, self._parent_id())
         if run is not None:
             self._write(run, {}, [], tags, ())
@@ -119,7 +119,7 @@ class Tracker:
             return
         if run is None:
             run = self._create(record.key, record.name, {PARENT_TAG: parent, SEARCH_TAG: self._parent_id()})
-        for member in record.members:  # before the run ends: it is complete once it has ended
+        for member in record.members:  # before the run ends, since an ended run counts as complete
             self._below(run.info.run_id, member)
         self._write(run, record.params, _points(record.epochs, record.metrics), record.tags, record.artifacts)
         self._client.set_terminated(run.info.run_id, record.status)
@@ -157,7 +157,7 @@ class Tracker:
         tags: Mapping[str, str],
         artifacts: Sequence[Path],
     ) -> None:
-        """Add to a run what it does not hold yet."""
+        """Add to a run what it lacks."""
         from mlflow.entities import Param, RunTag
 
         run_id = run.info.run_id
@@ -192,10 +192,10 @@ def _points(epochs: Sequence[Mapping[str, float]], metrics: Mapping[str, float])
         if name != "epoch"
     ]
     last = int(epochs[-1]["epoch"]) if epochs else 0
-    # a moment later, so that a final value is the latest where an epoch metric has its name
+    # a moment later, so that a final value supersedes an epoch's value of the same name
     return points + [Metric(name, float(value), now + 1, last) for name, value in clean_names(metrics).items()]
 
 
 def _identity(metric: "Metric") -> tuple[str, int, str]:
-    """Equal for a point and what MLflow gives back for it."""
-    return metric.key, metric.step, str(min(max(metric.value, -_LARGEST), _LARGEST))  # text, as NaN is not equal to NaN
+    """Equal for a point and what MLflow returns for it."""
+    return metric.key, metric.step, str(min(max(metric.value, -_LARGEST), _LARGEST))  # as text, since NaN != NaN

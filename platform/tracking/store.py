@@ -1,6 +1,6 @@
 """The MLflow store: `MLFLOW_TRACKING_URI` where it is set, otherwise SQLite beside the runs.
 
-MLflow is imported when a store is opened: it takes two seconds that a verb's help should not wait for.
+MLflow is imported when a store is opened, since that takes two seconds.
 """
 
 import functools
@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 
 class StoreUnavailable(Unavailable):
-    """The store is full, or failed several times in a row. What was written may be written again, from the start."""
+    """The store is full, or failed several times in a row. The call may be repeated from the start."""
 
 
 def open_store(home: Path) -> "MlflowClient":
@@ -37,8 +37,7 @@ def open_store(home: Path) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # where `--json` promises only events
-    # ours is the patience (`retried`), which looks for what was made before an answer was lost; MLflow's own would send
-    # the request again, and make a second run
+    # no retries by MLflow: a repeated request would create a second run; `retried` looks for the first one
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     from mlflow import MlflowClient
 
@@ -47,7 +46,7 @@ def open_store(home: Path) -> "MlflowClient":
     try:
         if not _uri_given():
             (home / "artifacts").mkdir(parents=True, exist_ok=True)
-            (home / "mlflow.db").touch()  # MLflow would try for minutes to open a file that cannot be made
+            (home / "mlflow.db").touch()  # fails at once where MLflow would retry for minutes
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)
     except Exception as error:  # MLflow, SQLAlchemy, a missing database driver: each raises its own
@@ -58,7 +57,7 @@ def open_store(home: Path) -> "MlflowClient":
 
 
 def download_model(home: Path, run: str, protocol: str, to: Path) -> Path:
-    """A copy of the model that a run keeps of a protocol, in `to`. Raises InputError where it keeps none."""
+    """Copy a run's model of a protocol into `to`. Raises InputError where there is none."""
     from mlflow.exceptions import MlflowException
 
     client = open_store(home)
@@ -83,7 +82,7 @@ def open_experiment(client: "MlflowClient", home: Path, name: str) -> str:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            experiment = client.get_experiment_by_name(name)  # another driver was faster
+            experiment = client.get_experiment_by_name(name)  # created meanwhile by another driver
     if experiment.lifecycle_stage == "deleted":
         raise InputError(f"MLflow experiment `{name}` has been deleted; restore it in MLflow, or choose another name")
     return experiment.experiment_id
@@ -131,7 +130,7 @@ def _reason(error: Exception) -> str:
 
 
 def _is_full(error: Exception) -> bool:
-    """Whether its disk is, of which databases and servers tell in words."""
+    """Whether the store's disk is full, by the wording of its error message."""
     return any(words in str(error) for words in _FULL)
 
 
@@ -152,7 +151,7 @@ def _uri(home: Path) -> str:
 
 
 def _artifact_location(home: Path) -> str | None:
-    """A server keeps artifacts itself; with a bare database MLflow would drop them into the current folder."""
+    """Where artifacts go: a server decides itself; with a bare database MLflow would use the current folder."""
     if _uri_given() and not re.match(r"(sqlite|mysql|postgresql|mssql)\b", os.environ["MLFLOW_TRACKING_URI"]):
         return None
     return (home / "artifacts").resolve().as_uri()
@@ -163,7 +162,7 @@ def _without_password(text: str) -> str:
 
 
 def _hush() -> None:
-    """Keep MLflow's own log lines off the terminal: its failures reach us as exceptions."""
+    """Silence MLflow's log: its failures reach us as exceptions."""
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)

@@ -15,7 +15,7 @@ from platform.files import whole, writing
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
     """Write to a temporary name, then rename: a kill leaves the former checkpoint or the new one, whole."""
-    # copies, because members may share a tensor and the format wants each name its own memory
+    # copies: members may share a tensor, but safetensors needs separate memory for each name
     copies = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }

@@ -1,4 +1,4 @@
-"""Models that predict together: the mean of their probabilities, each on features as it was trained on them."""
+"""Ensembles: the mean of the models' probabilities, each on features normalised as in its training."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -63,7 +63,7 @@ class Ensemble(Model):
 
 
 def held_out_together(several: Sequence[Sequence[HeldOut]]) -> list[HeldOut]:
-    """What an ensemble gives each fold's held-out samples, from what its parts give them."""
+    """An ensemble's scores of each fold's held-out samples, from those of its parts."""
     together = []
     for parts in zip(*several, strict=True):
         seen, unseen = (mean_probability([part[side] for part in parts]) for side in (0, 1))
@@ -72,5 +72,5 @@ def held_out_together(several: Sequence[Sequence[HeldOut]]) -> list[HeldOut]:
 
 
 def mean_probability(scores: Sequence[Tensor]) -> Tensor:
-    """The logarithm of the mean of probabilities whose logarithms are given, each of one shape."""
+    """The logarithm of the mean of probabilities, from log-probabilities of the same shape."""
     return torch.logsumexp(torch.stack(list(scores)), dim=0) - math.log(len(scores))

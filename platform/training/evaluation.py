@@ -15,7 +15,7 @@ from platform.zeroshot.metrics import (
 )
 from platform.zeroshot.task import Samples
 
-_CLUSTERED_AT_ONCE = 2048  # samples: what a model makes of a training set may be larger than the memory
+_CLUSTERED_AT_ONCE = 2048  # samples at a time: a model's outputs on a whole training set may not fit into memory
 
 
 def zero_shot_metrics(model: Model, samples: Samples) -> dict[str, float]:
@@ -43,7 +43,7 @@ def zero_shot_from_scores(unseen: Tensor, labels: Tensor, seen_classes: int) -> 
 
 
 def seen_alone(model: Model, samples: Samples) -> dict[str, float]:
-    """`seen_alone`: accuracy among the seen classes alone, on their samples, of a model that learns them itself."""
+    """`seen_alone`: accuracy among the seen classes, for models with their own seen classifier."""
     if not model.learns_seen_classes:
         return {}
     seen = samples.where(samples.labels < len(model.seen))
@@ -54,7 +54,7 @@ def seen_alone(model: Model, samples: Samples) -> dict[str, float]:
 def cluster_metrics(model: Model, samples: Samples, device: torch.device) -> dict[str, float]:
     """`purity_NAME` and `class_purity_NAME` of the model's own clusters, where it has some; see `purity`.
 
-    device: the model's, to which samples go part by part, since the pictures of a data set are gigabytes.
+    device: the model's; samples are copied there in parts, since the pictures of a data set take gigabytes.
     """
     parts, metrics = [clusters_of(model, x.to(device)) for x in samples.features.split(_CLUSTERED_AT_ONCE)], {}
     for name in parts[0]:
@@ -64,7 +64,7 @@ def cluster_metrics(model: Model, samples: Samples, device: torch.device) -> dic
 
 
 def step_metrics(model: Model, samples: Samples) -> dict[str, float]:
-    """`average_steps` until a model that looks step by step stops, on the samples of unseen classes; no share of 1."""
+    """`average_steps` until a stepwise model stops, on the samples of unseen classes; a count, not a share."""
     steps = steps_of(model, samples.features[samples.labels >= len(model.seen)])
     return {} if steps is None else {"average_steps": steps.average}
 

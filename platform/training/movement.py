@@ -11,8 +11,8 @@ noise is half as large. Measured under the clean protocol, two to four seeds, ch
 Shift-GCN features (351 clips; 20 %) has 14 % at 0.06, 22 % at 0.2, 21 % at 0.6, whether by a larger rate or by more
 epochs, 46 % at 1.1 and 39 % at 1.8; on AwA1 (one seed; 10 %) 12 % at 1.4, by default. CADA-VAE, whose hidden layers add
 their own movement, has 13 % at 0.1, H 0 at 0.2, and 36 % at 0.8. So a method names its bound, `Method.least_movement`;
-one that names none is never doubted. A bound warns a little too early rather than too late, and is not sufficient: on
-AwA1 SA-DVAE has 13 % at 42, too, until its KL weights are smaller (36 %), which a search finds.
+one that names none never gets a warning. A bound warns a little too early rather than too late, and is not sufficient:
+on AwA1 SA-DVAE has 13 % at 42, too, until its KL weights are smaller (36 %), which a search finds.
 """
 
 import math
@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from platform.method import Method, ScoringConfig, epochs_of
 from platform.zeroshot.task import Task
 
-_MARGIN = 2.5  # over the bound: what is suggested should train, and not just move
-_HIGHEST_RATE = 1e-3  # that is suggested; beyond it, more epochs are
+_MARGIN = 2.5  # factor over the bound, so that the suggested values train well
+_HIGHEST_RATE = 1e-3  # the highest rate to suggest; beyond it, more epochs are suggested
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class TooLittle:
 
 
 def too_little_movement(method: Method, config: ScoringConfig, task: Task) -> TooLittle | None:
-    """What to say of a configuration that cannot train on a task's samples; None of one that may."""
+    """The finding for a configuration that cannot train on a task's samples; None where it may."""
     least = method.least_movement
     if not least:
         return None

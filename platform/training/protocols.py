@@ -1,9 +1,9 @@
 """The two protocols around a method's fit.
 
-`clean`: hold out as many pseudo-unseen seen classes as there are unseen ones; choose the epoch, the configuration and
-what joins seen and unseen scores there; fit again on all seen classes with what was chosen; test once.
-`released`: what the papers' released code does: the epoch with the best accuracy on the unseen test classes themselves.
-It leaks, is computed beside the clean result from the same fit, and is always labelled.
+`clean`: hold out as many pseudo-unseen classes, which are seen ones, as there are unseen classes; choose the epoch, the
+configuration and the combination of seen and unseen scores on them; refit on all seen classes; test once.
+`released`: as in the papers' released code, the epoch with the best accuracy on the unseen test classes themselves. It
+leaks test data, is computed beside the clean result from the same fit, and is always labelled.
 """
 
 import math
@@ -30,13 +30,13 @@ from platform.training.evaluation import (
     zero_shot_metrics,
 )
 from platform.training.fitting import (
-    Course,
     Fitting,
     History,
-    Keeper,
+    ModelSelection,
+    TrainingGroup,
     best_epoch,
     chosen_epoch,
-    epoch_kept,
+    epoch_selected,
     is_finite,
     until_they_end,
 )
@@ -49,7 +49,7 @@ from platform.zeroshot.task import Samples
 Report = Callable[[str, int, Sequence[Mapping[str, float]]], None]  # stage, epoch, metrics of each member
 HeldOut = tuple[Tensor, Tensor, Tensor]  # (N, S) seen and (N, U) unseen log-probabilities of a fold, and (N,) labels
 Sides = tuple[Tensor, Tensor]  # (M, S) and (M, U) log-probabilities of held-out samples of seen classes
-_OF_CLASS = "zsl of class "  # names an epoch's accuracy on each pseudo-unseen class, from which the epoch is chosen
+_OF_CLASS = "zsl of class "  # prefix of the accuracies on each pseudo-unseen class, from which the epoch is chosen
 
 
 class ProtocolOptions(BaseModel):
@@ -60,7 +60,7 @@ class ProtocolOptions(BaseModel):
     protocols: tuple[Literal["clean", "released"], ...] = ("clean", "released")
     folds: int = Field(3, ge=1, description="draws of pseudo-unseen classes that validation averages over")
     seen_fraction: float = Field(0.2, gt=0, lt=1, description="share of the seen samples that validation holds out")
-    fold_seed: int = Field(0, ge=0, description="names the draw of the pseudo-unseen classes")
+    fold_seed: int = Field(0, ge=0, description="seed of the draw of the pseudo-unseen classes")
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ class Candidate:
 class Validation:
     """What validation found for a candidate. epochs: metrics of each epoch, mean over folds; epoch: the chosen one.
 
-    seen_share: by which to carry `combination` over to the final model (`platform.zeroshot.gate.carried`); None: it
-    stays as it is. above_chance: whether an epoch's zero-shot accuracy is more than luck; where none is, the last epoch
-    is chosen. by_fold: `metrics` on each fold by itself, which say how far they can be trusted. held_out: each fold's
-    scores at the chosen epoch, from which ensembles are joined.
+    seen_share: from which to recalibrate `combination` on the final model (`platform.zeroshot.gate.carried`); None:
+    `combination` is kept. above_chance: whether any epoch's zero-shot accuracy is significantly above chance; otherwise
+    the last epoch is chosen. by_fold: `metrics` on each fold, which show their spread. held_out: each fold's scores at
+    the chosen epoch, for ensembles.
     """
 
     epochs: Sequence[Mapping[str, float]]
@@ -96,8 +96,8 @@ class Validation:
 class Test:
     """A candidate's test: each protocol's metrics, model and epoch.
 
-    held_out_seen: by protocol, the scores of seen samples that a second fit, without them, gives; from which the
-    combination was carried over. Empty where it was not.
+    held_out_seen: by protocol, scores of seen samples that a second fit was not trained on, from which the combination
+    was recalibrated. Empty where it was not.
     """
 
     epochs: Sequence[Mapping[str, float]]
@@ -109,26 +109,27 @@ class Test:
 Validations = list[Validation | None]  # of one configuration: split by split, seed by seed; None for one that diverged
 
 
-class Desk(Protocol):
-    """Whom a pack asks which of its configurations go on, and which come in for those that have left."""
+class Scheduler(Protocol):
+    """Decides which configurations of a pack go on at a rung, and which new ones take freed places."""
 
     def is_rung(self, config: ScoringConfig, epochs: int) -> bool:
-        """Whether the desk decides after so many epochs."""
+        """Whether the scheduler decides after this many epochs."""
 
     def exchange(
         self, ended: Mapping[str, Validations], waiting: Mapping[str, Validations]
     ) -> tuple[Sequence[str], Mapping[str, ScoringConfig]]:
-        """Takes what has ended, and what stands at a rung; gives which of the latter stop there, and who comes in.
+        """Takes the results of configurations that have ended or wait at a rung; returns which of those that wait stop,
+        and the configurations that join. All are by key.
 
-        A stopped configuration is over: what it had reached at the rung was its outcome. Keys name configurations.
+        A stopped configuration keeps the outcome that it had at the rung.
         """
 
 
 @dataclass(frozen=True)
-class Workplace:
-    """Where a stage runs: its device, the folder of its checkpoints, who hears of its epochs, and its worker's rank.
+class TrainingContext:
+    """What a training stage runs with: device, checkpoint folder, the callback for its epochs, and its worker's rank.
 
-    pack: of several that a stage trains one after the other, which.
+    pack: the index, where a stage trains several packs one after the other.
     """
 
     device: torch.device
@@ -139,11 +140,11 @@ class Workplace:
     world_size: int = 1
     pack: int = 0
 
-    def fitting(self, stage: str, method: Method, courses: Sequence[Course], **options: Any) -> Fitting:
+    def fitting(self, stage: str, method: Method, training_groups: Sequence[TrainingGroup], **options: Any) -> Fitting:
         report = self.report
         return Fitting(
             method,
-            courses,
+            training_groups,
             Workers(self.device, self.rank, self.world_size),
             checkpoint=self.folder and self.folder / f"{stage}-{self.pack}.safetensors",
             checkpoint_seconds=self.checkpoint_seconds,
@@ -158,51 +159,51 @@ def validate(
     configs: Mapping[str, ScoringConfig],
     seeds: Sequence[int],
     options: ProtocolOptions,
-    place: Workplace,
-    desk: Desk | None = None,
+    context: TrainingContext,
+    scheduler: Scheduler | None = None,
 ) -> dict[str, Validations]:
     """Validate configurations side by side, each on every split with every seed over all folds.
 
-    problems: by split; configs: by key. With a desk, configurations that it stops leave, and others come in: what they
-    reach is given to the desk, and the answer here is empty.
+    problems: by split; configs: by key. A scheduler may stop configurations and add others; then all results go to the
+    scheduler, and the returned dict is empty.
     """
-    validation = _ValidationStage(problems, seeds, options, place)
+    validation = _ValidationStage(problems, seeds, options, context)
     found: dict[str, Validations] = {}
 
-    def following(courses: Sequence[Course]) -> list[Course]:
-        going_on = until_they_end(courses)
-        if desk is None:
+    def following(training_groups: Sequence[TrainingGroup]) -> list[TrainingGroup]:
+        going_on = until_they_end(training_groups)
+        if scheduler is None:
             return going_on
-        waiting = [c for c in going_on if desk.is_rung(c.members[0].config, len(c.history))]
-        ended = [c for c in courses if c.ended]
+        waiting = [g for g in going_on if scheduler.is_rung(g.members[0].config, len(g.history))]
+        ended = [g for g in training_groups if g.ended]
         if not waiting and not ended:
             return going_on
-        stopped, joining = desk.exchange(
-            {c.key: validation.found(c) for c in ended}, {c.key: validation.found(c) for c in waiting}
+        stopped, joining = scheduler.exchange(
+            {g.key: validation.found(g) for g in ended}, {g.key: validation.found(g) for g in waiting}
         )
-        left = {c.key for c in ended} | set(stopped)
-        for course in courses:
-            course.settled = course.key in left
-        new = [validation.course(key, config) for key, config in joining.items()]
-        return [c for c in going_on if c.key not in left] + new
+        left = {g.key for g in ended} | set(stopped)
+        for group in training_groups:
+            group.settled = group.key in left
+        new = [validation.training_group(key, config) for key, config in joining.items()]
+        return [g for g in going_on if g.key not in left] + new
 
-    courses = [validation.course(key, config) for key, config in configs.items()]
-    place.fitting("validation", method, courses, following=following).fit()
-    if desk is None:
-        found = {course.key: validation.found(course) for course in courses}
+    training_groups = [validation.training_group(key, config) for key, config in configs.items()]
+    context.fitting("validation", method, training_groups, following=following).fit()
+    if scheduler is None:
+        found = {group.key: validation.found(group) for group in training_groups}
     return found
 
 
 class _ValidationStage:
-    """Makes a course of a configuration, and reads from it what validation found."""
+    """Makes the training group of a configuration, and reads from it what validation found."""
 
     def __init__(
-        self, problems: Mapping[str, Problem], seeds: Sequence[int], options: ProtocolOptions, place: Workplace
+        self, problems: Mapping[str, Problem], seeds: Sequence[int], options: ProtocolOptions, context: TrainingContext
     ) -> None:
-        self.problems, self.options, self.device = problems, options, place.device
+        self.problems, self.options, self.device = problems, options, context.device
         self.prepared: dict[tuple[str, str], tuple[list[Fold], list[Samples]]] = {}
         counts = {split: len(self.folds(split, "auto")[0]) for split in problems}
-        # a course's members: split by split, seed by seed, fold by fold
+        # members of a training group: split by split, seed by seed, fold by fold
         self.members = [
             (split, seed, fold) for split, count in counts.items() for seed in seeds for fold in range(count)
         ]
@@ -210,8 +211,7 @@ class _ValidationStage:
         self.together: dict[str, dict[int, list[int]]] = {}
         for m, (split, seed, fold) in enumerate(self.members):
             self.groups.setdefault((split, seed), []).append(m)
-            # the epoch belongs to a configuration: its seeds choose it together, since one seed's few pseudo-unseen
-            # samples choose it badly
+            # one epoch for all seeds of a configuration: the few pseudo-unseen samples of a single seed choose it badly
             self.together.setdefault(split, {}).setdefault(fold, []).append(m)
 
     def folds(self, split: str, normalise: str) -> tuple[list[Fold], list[Samples]]:
@@ -224,7 +224,7 @@ class _ValidationStage:
             self.prepared[split, normalise] = folds, [fold.samples.to(self.device) for fold in folds]
         return self.prepared[split, normalise]
 
-    def course(self, key: str, config: ScoringConfig) -> Course:
+    def training_group(self, key: str, config: ScoringConfig) -> TrainingGroup:
         normalise = config.normalise
 
         def evaluated(member: int, model: Model) -> dict[str, float]:
@@ -234,16 +234,16 @@ class _ValidationStage:
             numbered = {f"{_OF_CLASS}{number}": value for number, value in enumerate(by_class)}
             return {**metrics, **numbered, **seen_alone(model, samples)}
 
-        return Course(
+        return TrainingGroup(
             key,
             [Member(self.folds(split, normalise)[0][fold].task, config, seed) for split, seed, fold in self.members],
             epochs_of(config) - 1,
             evaluated,
-            {"best": self._keeper(first_epoch_of(config))},
+            {"best": self._selection(first_epoch_of(config))},
         )
 
-    def _keeper(self, first: int) -> Keeper:
-        known: list[list[Tensor]] = []  # epoch by epoch, each member's accuracies: a long history is read once
+    def _selection(self, first: int) -> ModelSelection:
+        known: list[list[Tensor]] = []  # epoch by epoch, each member's accuracies; a cache
 
         def wanted(history: History) -> list[int]:
             known.extend(_by_class(epoch) for epoch in history[len(known) :])
@@ -253,7 +253,7 @@ class _ValidationStage:
         return wanted
 
     def _choice(self, split: str, history: History, first: int, known: Sequence[Sequence[Tensor]]) -> Choice:
-        """By the accuracy on each pseudo-unseen class of each fold, mean over the seeds that are still finite."""
+        """The epoch, by the accuracy on each pseudo-unseen class of each fold, averaged over the finite seeds."""
         units, chances = [], []
         for members in self.together[split].values():
             counted = [m for m in members if is_finite(history[-1], m)] or members
@@ -264,24 +264,26 @@ class _ValidationStage:
             chances.append(1 / own[0].shape[1])
         return latest_of_equals(torch.cat(units, dim=1).nan_to_num(), sum(chances) / len(chances), first)
 
-    def found(self, course: Course) -> Validations:
-        """As it stands now: at its end, or at a rung."""
-        return [self._of(course, split, group) for (split, _), group in self.groups.items()]
+    def found(self, training_group: TrainingGroup) -> Validations:
+        """The results of a training group at its current epoch, the last one or a rung."""
+        return [self._of(training_group, split, group) for (split, _), group in self.groups.items()]
 
-    def _of(self, course: Course, split: str, group: Sequence[int]) -> Validation | None:
-        if not all(is_finite(course.history[-1], m) for m in group):
+    def _of(self, training_group: TrainingGroup, split: str, group: Sequence[int]) -> Validation | None:
+        if not all(is_finite(training_group.history[-1], m) for m in group):
             return None
-        config = course.members[0].config
-        models = [course.kept["best"][m] for m in group]
+        config = training_group.members[0].config
+        models = [training_group.kept["best"][m] for m in group]
         held_out = [
             tuple(part.cpu() for part in (*m.sides(s.features, s.logits), s.labels))
             for m, s in zip(models, self.folds(split, config.normalise)[1], strict=True)
         ]  # on the CPU: the gate's many small fits run there
         if any(part.isnan().any() for seen, unseen, _ in held_out for part in (seen, unseen)):
-            return None  # the last step overflowed: no loss has shown it
-        epochs = [_mean([epoch[m] for m in group]) for epoch in course.history]
-        epoch = epoch_kept(course.keepers["best"], course.history, group[0])
-        choice = self._choice(split, course.history, first_epoch_of(config), [_by_class(e) for e in course.history])
+            return None  # the last step overflowed after its loss was computed
+        epochs = [_mean([epoch[m] for m in group]) for epoch in training_group.history]
+        epoch = epoch_selected(training_group.selections["best"], training_group.history, group[0])
+        choice = self._choice(
+            split, training_group.history, first_epoch_of(config), [_by_class(e) for e in training_group.history]
+        )
         zero_shot = {name: epochs[epoch][name] for name in ("zsl", "zsl_per_sample")}
         found = combined(config, held_out)
         return Validation(
@@ -296,52 +298,52 @@ class _ValidationStage:
         )
 
 
-def test(
+def refit_and_test(
     method: Method,
     problems: Mapping[str, Problem],
     candidates: Sequence[Candidate],
     validations: Sequence[Validation],
     options: ProtocolOptions,
-    place: Workplace,
+    context: TrainingContext,
 ) -> list[Test | None]:
     """Fit candidates on all seen classes, side by side, and test each protocol's choice; None for one that diverged.
 
     problems: by split. The clean protocol's model is the one after the validated epoch; `released` also evaluates every
-    epoch on the unseen test classes and takes the best. Where the combination is to be carried over, a second fit
-    leaves some of the seen samples out, and at the same epoch scores them.
+    epoch on the unseen test classes and takes the best. Where the combination is to be recalibrated, a second fit
+    leaves some of the seen samples out and scores them at the same epoch.
     """
     data = [(candidate.split, candidate.config.normalise) for candidate in candidates]
     carrying = {own for own, validation in zip(data, validations, strict=True) if validation.seen_share is not None}
     prepared = {
         (split, normalise): _Final.of(
-            problems[split], normalise, options if (split, normalise) in carrying else None, place.device
+            problems[split], normalise, options if (split, normalise) in carrying else None, context.device
         )
         for split, normalise in dict.fromkeys(data)
     }
     finals = [prepared[own] for own in data]
     leaking = "released" in options.protocols
 
-    def course(number: int, candidate: Candidate, validation: Validation, final: _Final) -> Course:
+    def training_group(number: int, candidate: Candidate, validation: Validation, final: _Final) -> TrainingGroup:
         tasks = [final.fold.task]
         if validation.seen_share is not None and final.held_out is not None:
             tasks.append(final.held_out.task)
-        keepers = {"clean": chosen_epoch([validation.epoch] * len(tasks))}
+        selections = {"clean": chosen_epoch([validation.epoch] * len(tasks))}
         if leaking:
             best = best_epoch([[0]], "zsl_per_sample", first_epoch_of(candidate.config))
-            keepers["released"] = lambda history: list(range(len(tasks))) if best(history) else []
-        return Course(
+            selections["released"] = lambda history: list(range(len(tasks))) if best(history) else []
+        return TrainingGroup(
             str(number),
             [Member(task, candidate.config, candidate.seed) for task in tasks],
             epochs_of(candidate.config) - 1 if leaking else validation.epoch,
             (lambda member, model: {} if member else zero_shot_metrics(model, final.samples)) if leaking else None,
-            keepers,
+            selections,
         )
 
     triples = list(zip(candidates, validations, finals, strict=True))
-    courses = [course(i, *triple) for i, triple in enumerate(triples)]
-    place.fitting("test", method, courses).fit()
+    training_groups = [training_group(i, *triple) for i, triple in enumerate(triples)]
+    context.fitting("test", method, training_groups).fit()
     tests = []
-    for (_, validation, final), fitted in zip(triples, courses, strict=True):
+    for (_, validation, final), fitted in zip(triples, training_groups, strict=True):
         if not all(is_finite(fitted.history[-1], m) for m in range(len(fitted.members))):
             tests.append(None)
             continue
@@ -350,7 +352,7 @@ def test(
             model, *others = (fitted.kept[protocol][m] for m in range(len(fitted.members)))
             combination = validation.combination
             if others:
-                x = final.held_out.samples.to(place.device)
+                x = final.held_out.samples.to(context.device)
                 held_out_seen[protocol] = tuple(side.cpu() for side in others[0].sides(x.features, x.logits))
                 combination = carried(combination, validation.seen_share, *held_out_seen[protocol])
             models[protocol] = model.joined_by(combination)
@@ -358,7 +360,7 @@ def test(
             protocol: {
                 **all_metrics(model, final.samples),
                 **step_metrics(model, final.samples),
-                **cluster_metrics(model, final.fold.task.samples(), place.device),
+                **cluster_metrics(model, final.fold.task.samples(), context.device),
             }
             for protocol, model in models.items()
         }
@@ -368,7 +370,7 @@ def test(
 
 @dataclass(frozen=True)
 class _Final:
-    """All seen classes and the test samples, these on the device; where wanted, a fold that holds seen samples out."""
+    """The final training set, the test samples on the device, and perhaps a fold that holds seen samples out."""
 
     fold: Fold
     samples: Samples
@@ -383,7 +385,7 @@ class _Final:
 
 @dataclass(frozen=True)
 class Combined:
-    """What joins seen and unseen scores, and the joint metrics that it gives on held-out samples.
+    """The combination of seen and unseen scores, and its joint metrics on held-out samples.
 
     seen_share, by_fold: as in `Validation`; the latter with the zero-shot accuracies.
     """
@@ -433,7 +435,7 @@ def _mean(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def pooled(scored: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
     """(ΣN, S) seen and (ΣN, U) unseen scores and (ΣN,) labels of all folds together.
 
-    Classes are numbered alike in all of them; a fold with fewer classes gets impossible ones.
+    Classes have the same numbers in all folds; a fold with fewer classes gets columns of −∞.
     """
     most_seen, most_unseen = (max(s[side].shape[1] for s in scored) for side in (0, 1))
     pooled = []

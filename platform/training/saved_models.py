@@ -23,7 +23,7 @@ def save_model(method_name: str, model: Model, folder: Path, record: Mapping[str
     tensors, values = model.state()
     combination = model.combination and {"type": type(model.combination).__name__, **asdict(model.combination)}
     values = {**values, "seen": model.seen, "unseen": model.unseen, "combination": combination}
-    # copies, because an ensemble's parts may share a tensor and the format wants each name its own memory
+    # copies: an ensemble's parts may share a tensor, but safetensors needs separate memory for each name
     copies = {n: t.detach().cpu().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
     kind = "ensemble" if isinstance(model, Ensemble) else "model"
     text = json.dumps({"method": method_name, "kind": kind, "record": dict(record), "values": values}, indent=1)

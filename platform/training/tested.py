@@ -1,4 +1,4 @@
-"""A saved model with the samples to test it on, made as it was trained."""
+"""A saved model with test samples prepared as its training samples were."""
 
 from pathlib import Path
 
@@ -18,11 +18,11 @@ from platform.zeroshot.task import Samples
 def model_and_samples(
     folder: Path, dataset: Path | None = None, split: str | None = None, device: str = "auto"
 ) -> tuple[Model, Samples, dict]:
-    """The model of a folder, the test partition of a data folder, and the model's record with the problem asked for.
+    """The model of a folder, the test samples of a data folder, and the model's record with the tested problem.
 
     dataset, split: the model's own by default; with another split the model is given that split's unseen classes.
-    device: of both, as for `device_of`. Raises InputError where one of those classes was trained on, or the samples do
-    not fit.
+    device: of the model and the samples, as for `device_of`. Raises InputError where one of those classes was trained
+    on, or the samples do not fit.
     """
     place = device_of(device)
     model, record = load_model(folder, place)

@@ -1,8 +1,8 @@
 """Ensembles of what was trained: the seeds of a configuration, or the best configurations of a search.
 
-They cost no training. What joins seen and unseen scores is fitted on the mean of the parts' held-out probabilities, and
-carried over on the mean of what they give held-out seen samples; how many configurations predict together is chosen
-there too.
+They need no further training. The combination of seen and unseen scores is fitted on the mean of the parts' held-out
+probabilities, and recalibrated on their mean for held-out seen samples; the number of configurations is chosen on
+held-out samples too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ Part = tuple[Path, Outcome]  # a tested outcome, and the folder that its models 
 
 
 def seeds_together(experiment: Experiment, outcomes: Sequence[Outcome], folder: Path) -> list[Outcome]:
-    """A configuration's seeds as one model, split by split, written beside the single ones; none of fewer than two."""
+    """The ensemble of a configuration's seeds on each split, saved beside the single models; none for one seed."""
     found = []
     for split in dict.fromkeys(o.split for o in outcomes):
         parts = _sound(outcomes, split, folder)
@@ -39,10 +39,10 @@ def seeds_together(experiment: Experiment, outcomes: Sequence[Outcome], folder: 
 def best_together(
     experiment: Experiment, ranked: Sequence[tuple[Path, Sequence[Outcome]]], metric: str, folder: Path
 ) -> list[Outcome]:
-    """The best k of several configurations, with all their seeds, as one model; k by `metric` on pseudo-unseen classes.
+    """The ensemble of the best k configurations with all their seeds; k by `metric` on pseudo-unseen classes.
 
-    Of numbers k that the folds cannot tell apart it is the largest: more parts vary less.
-    ranked: each configuration's folder and outcomes, the best first. Gives one outcome a split.
+    Among values of k that the folds cannot tell apart it takes the largest: larger ensembles vary less.
+    ranked: each configuration's folder and outcomes, the best first. Returns one outcome a split.
     """
     method, found = load_method(experiment.method), []
     for split in dict.fromkeys(o.split for _, outcomes in ranked for o in outcomes):
@@ -67,9 +67,9 @@ def _joined(experiment: Experiment, split: str, name: str, parts: Sequence[Part]
     """An ensemble's outcome, its models saved."""
     method = load_method(experiment.method)
     sides, found = _held_out(method, parts)
-    # as the data folder has the features: parts may differ in how they are normalised
+    # features as in the data folder: parts may differ in their normalisation
     fold = load_problem(experiment.problem.model_copy(update={"split": split})).final("none")
-    # here, and not where it was trained: a cluster's driver may have no GPU
+    # on this machine's device: a cluster's driver may have no GPU
     device = device_of(experiment.device if torch.cuda.is_available() else "auto")
     samples = fold.samples.to(device)
     tests, models = {}, {}
@@ -95,7 +95,7 @@ def _joined(experiment: Experiment, split: str, name: str, parts: Sequence[Part]
 
 
 def _held_out(method: Method, parts: Sequence[Part]) -> tuple[list[dict[str, Sides]], Combined]:
-    """Each part's scores of held-out seen samples, by protocol; and what joins them all, fitted on validation's."""
+    """Each part's scores of held-out seen samples, by protocol, and the combination fitted on validation."""
     scores = [read_held_out(folder / outcome.held_out) for folder, outcome in parts]
     held_out = held_out_together([folds for folds, _ in scores])
     return [sides for _, sides in scores], combined(method.configure(parts[0][1].config), held_out)

@@ -1,4 +1,4 @@
-"""The one trainable: an experiment in, outcomes and models out. Called plainly, by a Tune trial or by Train workers."""
+"""The only trainable: runs an experiment. It is called directly, by a Tune trial or by Ray Train's workers."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -16,16 +16,16 @@ from platform.training.checkpoints import read_checkpoint, write_checkpoint
 from platform.training.devices import device_of
 from platform.training.protocols import (
     Candidate,
-    Desk,
     HeldOut,
     ProtocolOptions,
     Report,
+    Scheduler,
     Sides,
     Test,
+    TrainingContext,
     Validation,
     Validations,
-    Workplace,
-    test,
+    refit_and_test,
     validate,
 )
 from platform.training.saved_models import save_model
@@ -57,7 +57,7 @@ class Experiment(BaseModel):
     keys: tuple[str, ...] = ()  # the configurations' names; their numbers by default
     seeds: tuple[int, ...]
     splits: tuple[str, ...] = ()  # the problem's own by default
-    test: bool  # also fit on all seen classes and test; a search's trials only validate
+    test: bool  # whether to refit on all seen classes and test; a search's trials only validate
     device: str = "auto"
     checkpoint_seconds: float = 15.0
 
@@ -66,7 +66,7 @@ class Experiment(BaseModel):
         return dict(zip(self.keys or map(str, range(len(self.configs))), self.configs, strict=True))
 
     def loaded(self, split: str) -> Problem:
-        """Its problem on a split. Raises Unavailable where it cannot be read: no configuration is the reason."""
+        """The problem on a split. Raises Unavailable where it cannot be read, which is no configuration's fault."""
         try:
             return load_problem(self.problem.model_copy(update={"split": split}))
         except (InputError, OSError) as error:
@@ -74,7 +74,7 @@ class Experiment(BaseModel):
 
 
 class Outcome(BaseModel):
-    """What became of one configuration with one seed on one split, or of several that predict together."""
+    """The result of one configuration with one seed on one split, or of an ensemble."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -82,9 +82,9 @@ class Outcome(BaseModel):
     config: dict[str, Any]
     seed: int
     split: str
-    status: Literal["finished", "failed", "stopped"]  # stopped: early, by its search
+    status: Literal["finished", "failed", "stopped"]  # stopped: by early stopping
     reason: str = ""
-    ensemble: str = ""  # what predicts together; a single model where empty
+    ensemble: str = ""  # what the ensemble consists of; empty for a single model
     epochs: list[dict[str, float]] = []  # of validation, mean over folds
     epoch: int | None = None  # the chosen one, from 0
     validation: dict[str, float] = {}
@@ -92,21 +92,21 @@ class Outcome(BaseModel):
     test_epochs: list[dict[str, float]] = []
     test: dict[str, dict[str, float]] = {}  # protocol to metrics
     # classes and samples of the test (`seen`, `unseen`, `seen_samples`, `unseen_samples`) and classes of validation
-    # (`validation_seen`, `validation_unseen`, the fewest of a fold); what is not known, as in old files, is left out
+    # (`validation_seen`, `validation_unseen`, the minimum over folds); old files lack some
     counts: dict[str, int] = {}
     models: dict[str, str] = {}  # protocol to the model's folder, relative to the experiment's
-    held_out: str = ""  # the file of its scores of held-out samples, likewise
-    notes: list[str] = []  # what a reader of its numbers should know
+    held_out: str = ""  # the file of its scores of held-out samples, relative to the same folder
+    notes: list[str] = []  # warnings for the reader of its numbers
     seconds: float = 0.0
 
     @property
     def name(self) -> str:
-        """What tells it from the other outcomes of its configuration on its split."""
+        """A name that is unique among the outcomes of its configuration on its split."""
         return f"ensemble-{self.ensemble.replace(' ', '-')}" if self.ensemble else f"seed-{self.seed}"
 
     @property
     def kind(self) -> str:
-        """`single`, or what predicts together."""
+        """`single`, or `ensemble of …`."""
         return f"ensemble of {self.ensemble}" if self.ensemble else "single"
 
 
@@ -114,15 +114,15 @@ def train(
     experiment: Experiment,
     folder: Path,
     report: Report | None = None,
-    desk: Desk | None = None,
+    scheduler: Scheduler | None = None,
     rank: int = 0,
     world_size: int = 1,
 ) -> list[Outcome]:
-    """Run an experiment in `folder`, or go on with one that was cut off there; a finished one is only read.
+    """Run an experiment in `folder`, or resume one that was interrupted there; a finished one is only read.
 
-    Configurations train side by side where their method's `pack_by` lets them. With a desk they must agree in it,
-    nothing is tested, and outcomes are the desk's to make. Raises InputError where it cannot be run, and Unavailable
-    where that is no configuration's fault.
+    Configurations train side by side where their method's `pack_by` lets them. With a scheduler they must agree in it,
+    nothing is tested, and outcomes go to the scheduler. Raises InputError where the experiment cannot be run, and
+    Unavailable where that is no configuration's fault.
     """
     if (finished := read_outcomes(folder)) is not None:
         return finished
@@ -133,13 +133,13 @@ def train(
     problems, device = {split: experiment.loaded(split) for split in splits}, _device(experiment.device)
     with writing(folder.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    place = Workplace(device, folder, experiment.checkpoint_seconds, report, rank, world_size)
+    context = TrainingContext(device, folder, experiment.checkpoint_seconds, report, rank, world_size)
     validations = {}
     for number, pack in enumerate(packs_of(method, configs)):
         own = {key: configs[key] for key in pack}
-        there = replace(place, pack=number)
-        validations |= validate(method, problems, own, experiment.seeds, experiment.protocol, there, desk)
-    if desk is not None:
+        there = replace(context, pack=number)
+        validations |= validate(method, problems, own, experiment.seeds, experiment.protocol, there, scheduler)
+    if scheduler is not None:
         return []
     outcomes = [
         outcome
@@ -150,8 +150,8 @@ def train(
     outcomes = [o.model_copy(update={"counts": {**tested_on[o.split], **o.counts}}) for o in outcomes]
     flat = [validation for key in configs for validation in validations[key]]
     if experiment.test:
-        tested = _tested(experiment, problems, outcomes, flat, place)
-        outcomes = _save(experiment, problems, outcomes, flat, tested, place)
+        tested = _tested(experiment, problems, outcomes, flat, context)
+        outcomes = _save(experiment, problems, outcomes, flat, tested, context)
     seconds = (time.monotonic() - started) / len(outcomes)
     outcomes = [o.model_copy(update={"seconds": seconds}) for o in outcomes]
     if rank == 0:
@@ -212,7 +212,7 @@ def write_outcomes(folder: Path, outcomes: Sequence[Outcome]) -> None:
 
 
 def read_ensembles(folder: Path) -> list[Outcome]:
-    """What predicts together beside a finished experiment's outcomes, where something does."""
+    """The outcomes of ensembles of a finished experiment, if any."""
     path = folder / _ENSEMBLES
     return TypeAdapter(list[Outcome]).validate_json(path.read_bytes()) if path.exists() else []
 
@@ -222,7 +222,7 @@ def write_ensembles(folder: Path, outcomes: Sequence[Outcome]) -> None:
 
 
 def _validation_counts(validation: Validation) -> dict[str, int]:
-    names = {"validation_seen": 0, "validation_unseen": 1}  # each fold's scores of either side, a column a class
+    names = {"validation_seen": 0, "validation_unseen": 1}  # index of the scores, which have a column a class
     folds = validation.held_out
     return {name: min(fold[side].shape[1] for fold in folds) for name, side in names.items()} if folds else {}
 
@@ -237,9 +237,9 @@ def _tested(
     problems: Mapping[str, Problem],
     outcomes: Sequence[Outcome],
     validations: Sequence[Validation | None],
-    place: Workplace,
+    context: TrainingContext,
 ) -> list[Test | None]:
-    """Each outcome's test; None for one that had failed before, or diverges now."""
+    """Each outcome's test; None where validation failed or the refit diverges."""
     method = load_method(experiment.method)
     sound = {
         str(i): Candidate(method.configure(o.config), o.seed, o.split)
@@ -249,8 +249,8 @@ def _tested(
     tests: list[Test | None] = [None] * len(outcomes)
     for number, pack in enumerate(packs_of(method, {i: candidate.config for i, candidate in sound.items()})):
         chosen = [validations[int(i)] for i in pack]
-        there = replace(place, pack=number)
-        found = test(method, problems, [sound[i] for i in pack], chosen, experiment.protocol, there)
+        there = replace(context, pack=number)
+        found = refit_and_test(method, problems, [sound[i] for i in pack], chosen, experiment.protocol, there)
         for i, tested in zip(pack, found, strict=True):
             tests[int(i)] = tested
     return tests
@@ -262,11 +262,11 @@ def _save(
     outcomes: Sequence[Outcome],
     validations: Sequence[Validation | None],
     tests: Sequence[Test | None],
-    place: Workplace,
+    context: TrainingContext,
 ) -> list[Outcome]:
-    """Write models, and the held-out scores that ensembles are joined by; outcomes with what was tested.
+    """Save models and the held-out scores that ensembles need; returns the outcomes with their tests.
 
-    The first worker writes for all.
+    Only the first worker writes.
     """
     found = []
     for i, (outcome, validation, tested) in enumerate(zip(outcomes, validations, tests, strict=True)):
@@ -275,25 +275,27 @@ def _save(
             continue
         places = {protocol: f"models/{i}-{protocol}" for protocol in tested.models}
         held_out = f"models/{i}-held-out.safetensors"
-        if place.rank == 0:
+        if context.rank == 0:
             fold = problems[outcome.split].final(outcome.config["normalise"])
             record = record_of_fold(experiment, fold.normaliser, outcome.split)
             for protocol, model in tested.models.items():
-                save_model(experiment.method, model, place.folder / places[protocol], {"protocol": protocol, **record})
-            _write_held_out(place.folder / held_out, validation, tested)
+                save_model(
+                    experiment.method, model, context.folder / places[protocol], {"protocol": protocol, **record}
+                )
+            _write_held_out(context.folder / held_out, validation, tested)
         reached = {"test": dict(tested.metrics), "test_epochs": list(tested.epochs), "models": places}
         found.append(outcome.model_copy(update={**reached, "held_out": held_out}))
     return found
 
 
 def record_of_fold(experiment: Experiment, normaliser: Normaliser, split: str) -> dict[str, Any]:
-    """What it takes to give a saved model new samples or new class names: see `platform.evaluate`."""
+    """What a saved model needs to take new samples or new class names: see `platform.evaluate`."""
     problem = experiment.problem.model_copy(update={"split": split})
     return {"problem": problem.model_dump(mode="json"), "normaliser": normaliser.record()}
 
 
 def read_held_out(path: Path) -> tuple[list[HeldOut], dict[str, Sides]]:
-    """What ensembles are joined by: each fold's scores, and by protocol those of held-out seen samples."""
+    """The scores that ensembles need: each fold's, and by protocol those of held-out seen samples."""
     tensors, record = read_checkpoint(path)
     folds = [tuple(tensors[f"{fold}.{name}"] for name in _HELD_OUT) for fold in range(record["folds"])]
     sides = {p: (tensors[f"{p}.seen"], tensors[f"{p}.unseen"]) for p in record.get("protocols", ())}

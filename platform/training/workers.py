@@ -7,9 +7,9 @@ from platform.training.trainable import Experiment, Outcome, read_outcomes, trai
 
 
 def train_on_workers(experiment: Experiment, folder: Path, workers: int, gpus: float) -> list[Outcome]:
-    """Each worker takes its share of every batch, and gradients are averaged; as `on_workers`.
+    """Train data-parallel: each worker takes its share of every batch, and gradients are averaged; see `on_workers`.
 
-    Results differ from one worker's only in the pairs that D_T-like penalties permute within a share, and in rounding.
+    Results differ from one worker's only by rounding, and where a loss pairs samples within a worker's share.
     """
     on_workers(_work, experiment.model_dump_json(), folder, workers, gpus)
     outcomes = read_outcomes(folder)

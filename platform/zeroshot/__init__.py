@@ -1,1 +1,1 @@
-"""The science that every method shares: tasks, metrics, classifiers, the seen/unseen gate and calibration."""
+"""What all methods share: tasks, metrics, classifiers, the seen/unseen gate and calibration."""

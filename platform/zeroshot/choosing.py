@@ -1,4 +1,4 @@
-"""Choosing by accuracies that are noisy: few pseudo-unseen classes stand for all that a model may be asked about."""
+"""Choosing by noisy accuracies: there are few pseudo-unseen classes to measure them on."""
 
 import math
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_ABOVE_CHANCE = 2.0  # standard errors above it that count as more than luck
-_EXACTLY = 1e-6  # accuracies; on two folds a difference often is its own standard error, and rounding must not decide
+_ABOVE_CHANCE = 2.0  # standard errors that count as significant
+_EXACTLY = 1e-6  # tolerance against rounding: on two folds a difference often equals its own standard error
 
 
 @dataclass(frozen=True)
 class Choice:
-    """place: of the chosen one; best: of the highest mean; above_chance: whether that is more than luck."""
+    """place: index of the chosen one; best: index of the highest mean; above_chance: whether that is significant."""
 
     place: int
     best: int
@@ -22,13 +22,12 @@ class Choice:
 def latest_of_equals(accuracies: Tensor, chance: float = -math.inf, first: int = 0) -> Choice:
     """The latest candidate that is not worse than the best by more than the standard error of their difference.
 
-    accuracies: (candidates, units). Of an epoch: on each pseudo-unseen class of each fold, mean over seeds. Differences
-    are paired unit by unit, since classes differ far more than epochs do. Where the best is within two standard errors
-    of chance, nothing is told apart, and the last candidate is taken: a method is written to be trained to its end.
-    first: those before it count only while there is no other.
+    accuracies: (candidates, units), such as epochs by the pseudo-unseen classes of all folds, averaged over seeds.
+    Differences are paired by unit, since classes differ far more than epochs do. Where the best is within two standard
+    errors of chance, the last candidate is taken: a method is designed to be trained to its end. first: earlier
+    candidates count only while there is no later one.
 
-    What is chosen among all candidates was also chosen when no later one was known: so the model to keep is known at
-    its own epoch.
+    A candidate that is chosen at the end was also chosen when it was the latest, so its model can be kept at once.
     """
     first = first if first < len(accuracies) else 0
     means = accuracies.mean(1)
@@ -39,7 +38,7 @@ def latest_of_equals(accuracies: Tensor, chance: float = -math.inf, first: int =
 
 
 def as_good_as(best: int, values: Tensor) -> Tensor:
-    """(candidates,) which are not worse than one of them by more than the standard error of the paired difference.
+    """(candidates,) True where not worse than `best` by more than the standard error of the paired difference.
 
     values: (candidates, units), the higher the better.
     """
@@ -48,6 +47,6 @@ def as_good_as(best: int, values: Tensor) -> Tensor:
 
 
 def _standard_error(values: Tensor) -> Tensor:
-    """Of means over the last axis; zero where that is a single value."""
+    """Standard errors of means over the last axis; zero for a single value."""
     count = values.shape[-1]
     return values.std(-1) / count**0.5 if count > 1 else values.new_zeros(values.shape[:-1])

@@ -13,9 +13,9 @@ from platform.population.draws import shuffled_rows
 from platform.population.layers import stack_padded, uniform, xavier
 from platform.zeroshot.task import Task
 
-_LEAST_GAIN = 1e-6  # of the loss, in nats a sample, for which another step is taken
-_MOST_STEPS = 500  # where the loss falls for ever, as it nearly does where classes lie apart and the penalty is small
-_BIAS_PENALTY = 1e-8  # keeps its curvature's inverse finite
+_LEAST_GAIN = 1e-6  # stop where a step promises less, in nats per sample
+_MOST_STEPS = 500  # reached where classes are separable and the penalty is small
+_BIAS_PENALTY = 1e-8  # keeps the curvature invertible
 _OF_TASKS: WeakKeyDictionary[Task, dict[tuple[float, torch.device], "SoftmaxClassifier"]] = WeakKeyDictionary()
 
 
@@ -28,7 +28,7 @@ class SoftmaxClassifier:
     relu: bool = False
 
     def log_probabilities(self, x: Tensor) -> Tensor:
-        """x: (N, in); gives (N, classes)."""
+        """x: (N, in); returns (N, classes)."""
         logits = x @ self.weight + self.bias
         return torch.log_softmax(logits.relu() if self.relu else logits, dim=1)
 
@@ -37,8 +37,8 @@ class SoftmaxClassifier:
 class Adam:
     """Passes over the latents by Adam, in shuffled batches of `batch_size`, or of all of them where that is None.
 
-    betas: of Adam; gain: the weights start Xavier-uniform, so many times as wide, and the biases at zero; None: both
-    start uniform in ±1/√z, as PyTorch's layers do.
+    betas: of Adam; gain: of Xavier-uniform initial weights, with zero biases; None: both start uniform in ±1/√z, as
+    PyTorch's layers do.
     """
 
     passes: int
@@ -50,9 +50,9 @@ class Adam:
 
 @dataclass(frozen=True)
 class Penalised:
-    """The one minimum of mean cross-entropy + ‖weight‖² / (2 N inverse_penalty) on standardised latents.
+    """The unique minimum of mean cross-entropy + ‖weight‖² / (2 N inverse_penalty) on standardised latents.
 
-    Where it lies depends on neither the latents' scale nor a count of steps.
+    It depends neither on the latents' scale nor on a number of steps.
     """
 
     inverse_penalty: float
@@ -77,7 +77,7 @@ def fit_on_latents(
     """
     if relu and isinstance(training, Penalised):
         raise ValueError("a softmax layer with a ReLU has no single minimum: train it by Adam")
-    # a GPU takes all members at once; a CPU's cache holds the latents of one
+    # a GPU fits all members at once; a CPU one by one, whose latents fit its cache
     size = len(latents) if labels.device.type == "cuda" else 1
     fitted = []
     for first in range(0, len(latents), size):
@@ -99,7 +99,7 @@ def _trained(
 ) -> list[SoftmaxClassifier]:
     starts = [_start(z.shape[1], classes, training.gain, draw) for z, draw in zip(latents, draws, strict=True)]
     x = stack_padded(latents)
-    # classes stand before samples, (members, classes, N): few classes as a product's last axis are several times slower
+    # (members, classes, N): a product whose last axis is a few classes is several times slower
     weight = stack_padded([s[:, :-1] for s in starts]).to(labels.device)
     bias = stack_padded([s[:, -1:] for s in starts]).to(labels.device)
     targets = torch.nn.functional.one_hot(labels, classes).T.to(x.dtype)
@@ -134,7 +134,7 @@ def _batches(
     if size is None or size >= count:
         yield from repeat((x, targets), training.passes)
         return
-    steps = training.passes * (count // size)  # as the code that has batches leaves out what does not fill one
+    steps = training.passes * (count // size)  # incomplete batches are dropped, as in the released code
     rows = torch.stack([shuffled_rows(count, size, draw, steps) for draw in draws], dim=1).to(x.device)
     first = count * torch.arange(len(draws), device=x.device)[:, None]  # of each member in the flattened latents
     latents, wanted = x.flatten(0, 1), targets.T.contiguous()
@@ -149,8 +149,8 @@ def _minimised(
     """The minimum of `Penalised`; NaN for a member whose latents are not finite.
 
     The curvature of the cross-entropy is never above ½ XᵀX / N, for any weights and each class alike (Böhning, 1992).
-    Its inverse, taken once, so gives steps that never go too far; momentum, dropped where it points uphill (Nesterov,
-    1983; O'Donoghue and Candès, 2015), makes them few. A member stops once a step promises less than `_LEAST_GAIN`.
+    Its inverse, computed once, so gives steps that never overshoot; momentum, reset where it points uphill (Nesterov,
+    1983; O'Donoghue and Candès, 2015), speeds them up. A member stops once a step promises less than `_LEAST_GAIN`.
     """
     x = stack_padded(latents)
     finite = x.isfinite().all(dim=2, keepdim=True).all(dim=1, keepdim=True)
@@ -195,7 +195,7 @@ def fit_on_features(features: Tensor, labels: Tensor, classes: int, inverse_pena
     x = (features - shift) / scale
     weight = torch.zeros(x.shape[1], classes, device=x.device, requires_grad=True)
     bias = torch.zeros(classes, device=x.device, requires_grad=True)
-    if not x.isfinite().all():  # latents of a member that diverged, on which L-BFGS would raise
+    if not x.isfinite().all():  # latents of a diverged member: L-BFGS would raise
         return SoftmaxClassifier(weight.detach() + torch.nan, bias.detach() + torch.nan)
     optimiser = torch.optim.LBFGS([weight, bias], max_iter=100, history_size=10, line_search_fn="strong_wolfe")
 
@@ -212,7 +212,7 @@ def fit_on_features(features: Tensor, labels: Tensor, classes: int, inverse_pena
 
 
 def fit_on_task(task: Task, features: Tensor, inverse_penalty: float) -> SoftmaxClassifier:
-    """C_s on a task's own features, fitted once for all that train on the task. features: (N, D), on the device."""
+    """C_s on a task's own features, fitted once and cached. features: (N, D), on the device."""
     fitted, key = _OF_TASKS.setdefault(task, {}), (inverse_penalty, features.device)
     if key not in fitted:
         labels = task.labels.to(features.device)

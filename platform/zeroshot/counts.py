@@ -8,8 +8,7 @@ from platform.zeroshot.task import Samples
 def counts_of(seen: Sequence[str], unseen: Sequence[str], samples: Samples) -> dict[str, int]:
     """`seen` and `unseen` classes, and `seen_samples` and `unseen_samples`, the samples of each side.
 
-    samples: those that are scored, with classes numbered seen first. They are counted as they are, whatever a data
-    folder's card says of its test partition: a protocol may test others.
+    samples: the scored ones, classes numbered seen first. They may differ from the card's test partition.
     """
     of_seen = int((samples.labels < len(seen)).sum())
     sides = {"seen": len(seen), "unseen": len(unseen)}

@@ -1,8 +1,8 @@
 """Joining a seen and an unseen classifier: the seen/unseen gate, and calibrated stacking.
 
 Both are fitted on held-out samples of which some have pseudo-unseen classes, and used on other, mostly more, classes.
-Probabilities depend on the count of classes that they are shared among, so a threshold of validation lies elsewhere on
-the final model. `carried` finds it again: where the same share of held-out seen samples stays on the seen side.
+Probabilities depend on the number of classes, so validation's threshold does not fit the final model. `carried`
+recalibrates it: the same share of held-out seen samples must be decided to be seen.
 """
 
 import math
@@ -20,9 +20,9 @@ TEMPERATURES = tuple(float(t) for t in range(1, 10))  # the released code's rang
 THRESHOLDS = tuple(round(0.25 + 0.01 * i, 2) for i in range(50))  # the released code's range
 _FOLDS = 5
 _NEWTON_STEPS, _HALVINGS, _TOLERANCE = 100, 5, 1e-9
-_CANDIDATES = 500  # thresholds that are compared
-# Thresholds whose harmonic mean is within so many standard errors of the best are taken for equally good, so that the
-# chosen one does not hang on single samples.
+_CANDIDATES = 500  # most thresholds to compare
+# Thresholds whose harmonic mean is within so many standard errors of the best count as equally good, so that the choice
+# does not depend on single samples.
 _EQUALLY_GOOD = 0.5
 
 
@@ -30,9 +30,9 @@ _EQUALLY_GOOD = 0.5
 class GateOptions:
     """How a gate is made. The papers' own: inputs `probabilities`, threshold `listed`, as `fit_gate` describes.
 
-    kind: soft or hard; inputs: what the domain classifier sees; temperature_scaling: choose the temperature, else 1;
-    tempered: p_s in p(y|x) at the temperature, too; balanced: both sides weigh the same in its regression; threshold:
-    any that is best, or one of `THRESHOLDS`; chosen_by: what temperature and threshold maximise.
+    kind: soft or hard; inputs: of the domain classifier; temperature_scaling: choose the temperature, else 1; tempered:
+    apply the temperature to p_s in p(y|x), too; balanced: both sides weigh the same in the regression; threshold: free,
+    or one of `THRESHOLDS`; chosen_by: what temperature and threshold maximise.
     """
 
     kind: Literal["soft", "hard"]
@@ -50,7 +50,7 @@ class Gate:
 
     A logistic regression. Its inputs are the `top` largest seen probabilities at `temperature` and the `top` largest
     unseen ones, as in the papers; or, where `top` is 0, the largest seen log-probability at `temperature` alone, which
-    tells samples of unknown classes apart (Hendrycks and Gimpel, 2017) and hangs little on the count of classes.
+    detects samples of unknown classes (Hendrycks and Gimpel, 2017) and depends little on the number of classes.
     coefficients: (2·top,), or (1,). Soft: p(y|x) = p_d·p_s ⊕ (1 − p_d)·p_u, with p_s at the temperature too where
     `tempered`. Hard: the side that p_d and `threshold` choose.
     """
@@ -73,14 +73,14 @@ class Gate:
         return torch.sigmoid(self.logit_seen(seen, unseen))
 
     def scores(self, seen: Tensor, unseen: Tensor, logit: Tensor | None = None) -> Tensor:
-        """(N, S + U) log p(y|x); −inf on the side that a hard gate closes. logit: (N,) in place of the gate's own."""
+        """(N, S + U) log p(y|x); −inf on the side that a hard gate rejects. logit: (N,) in place of the gate's own."""
         logit = self.logit_seen(seen, unseen) if logit is None else logit
         if self.kind == "soft":
             return _joined(self._seen(seen), unseen, logit)
         return _joined(seen, unseen, torch.where(logit.sigmoid() > self.threshold, torch.inf, -torch.inf))
 
     def curve_scores(self, seen: Tensor, unseen: Tensor, logit: Tensor | None = None) -> Tensor:
-        """(N, S + U) of the soft gate: what the seen-unseen curve is drawn from, since a hard gate has no margin."""
+        """(N, S + U) of the soft gate, for the seen-unseen curve, since a hard gate has no margin."""
         return _joined(self._seen(seen), unseen, self.logit_seen(seen, unseen) if logit is None else logit)
 
     def margins(self, seen: Tensor, unseen: Tensor, logit: Tensor | None = None) -> Tensor:
@@ -125,11 +125,11 @@ Combination = Gate | Stacking
 def fit_gate(options: GateOptions, seen: Tensor, unseen: Tensor, labels: Tensor) -> tuple[Gate, Tensor]:
     """Fit a gate on held-out samples of which some have pseudo-unseen classes; temperature and threshold too.
 
-    seen: (N, S), unseen: (N, U) log-probabilities; labels: (N,) in 0 … S + U − 1, at least two samples a side. The
-    temperature and the threshold are those with the highest harmonic mean of out-of-fold decisions (or the highest
-    accuracy); few held-out samples so serve both for fitting and for choosing. The papers list their thresholds, and a
-    soft gate has none; a free one moves p_d, of a soft gate too, and is chosen as `best_move` says. Returns the gate,
-    fitted on all samples, and the (N,) out-of-fold logits of p_d, from which an honest validation metric can be taken.
+    seen: (N, S), unseen: (N, U) log-probabilities; labels: (N,) in 0 … S + U − 1, at least two samples a side.
+    Temperature and threshold maximise the harmonic mean (or the accuracy) of out-of-fold decisions, so that the few
+    held-out samples serve both for fitting and for choosing. The papers choose from a list of thresholds, and a soft
+    gate has none; a free threshold shifts p_d, of a soft gate too, and is chosen by `best_move`. Returns the gate,
+    fitted on all samples, and the (N,) out-of-fold logits of p_d, for unbiased validation metrics.
     """
     classes = seen.shape[1]
     top = min(unseen.shape[1], classes) if options.inputs == "probabilities" else 0
@@ -158,15 +158,15 @@ def fit_gate(options: GateOptions, seen: Tensor, unseen: Tensor, labels: Tensor)
 
 
 def best_move(margins: Tensor, seen: Tensor, unseen: Tensor, labels: Tensor) -> tuple[float, float]:
-    """By how much to move all margins (N,) towards the seen side for the highest harmonic mean, and that mean.
+    """The shift of all margins (N,) towards the seen side with the highest harmonic mean, and that mean.
 
-    Of moves whose harmonic means cannot be told apart, it takes the one in the middle. Classes weigh the same. Shapes
-    otherwise as for `fit_gate`.
+    Among shifts whose harmonic means are equally good, it takes the middle one. Classes weigh the same. Other shapes as
+    for `fit_gate`.
     """
     classes, is_seen = seen.shape[1], labels < seen.shape[1]
     ends = margins[margins.isfinite()].unique()
     ends = ends[:: max(1, len(ends) // _CANDIDATES)]
-    # between the samples' margins: at one of them the decision hangs on a rounding error
+    # between the samples' margins, so that rounding does not decide
     moves = -torch.cat([ends[:1] - 1, (ends[1:] + ends[:-1]) / 2, ends[-1:] + 1])
     kept = margins > -moves[:, None]  # (moves, N)
     share = 1 / torch.bincount(labels)[labels].double()
@@ -184,14 +184,14 @@ def best_move(margins: Tensor, seen: Tensor, unseen: Tensor, labels: Tensor) -> 
 
 
 def carried(combination: Combination, seen_share: float, seen: Tensor, unseen: Tensor) -> Combination:
-    """A combination whose threshold keeps the same share of held-out seen samples on the seen side.
+    """The combination with its threshold recalibrated to decide the same share of held-out seen samples to be seen.
 
     seen_share: that share among validation's held-out seen samples; seen: (M, S), unseen: (M, U) log-probabilities of
     samples of seen classes that the model was not trained on, among the classes that it will be used on.
     """
     margins = combination.margins(seen, unseen).sort().values
     below = min(max(round((1 - seen_share) * len(margins)), 0), len(margins))
-    around = torch.cat([margins[:1] - 1, margins, margins[-1:] + 1])  # so many below, the others above
+    around = torch.cat([margins[:1] - 1, margins, margins[-1:] + 1])  # padded: the threshold is between two of them
     return combination.moved(-float(around[below] + around[below + 1]) / 2)
 
 
@@ -229,8 +229,8 @@ def fit_logistic(inputs: Tensor, positive: Tensor, counted: Tensor, balanced: bo
     """L2-penalised logistic regressions by Newton's method, one for each choice of samples; (K, F + 1), bias last.
 
     inputs: (N, F); positive: (N,) bool; counted: (K, N) bool. scikit-learn's objective with C = 1, and with balanced
-    classes where `balanced`: SA-DVAE's code draws as many seen samples as there are unseen ones, SynSE's does not. A
-    search fits it some fifty times a trial, which there takes half a second.
+    classes where `balanced`: SA-DVAE's code draws as many seen samples as there are unseen ones, SynSE's does not.
+    Written here because a search fits it some fifty times a trial, for which scikit-learn takes half a second.
     """
     x = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], dim=1)
     sign = torch.where(positive, 1.0, -1.0).to(x)
@@ -239,7 +239,7 @@ def fit_logistic(inputs: Tensor, positive: Tensor, counted: Tensor, balanced: bo
     share = share if balanced else torch.ones_like(share)
     weight = (sides * share[..., None]).sum(0).to(x)
     penalty = torch.ones(x.shape[1]).to(x)
-    penalty[-1] = 1e-9  # the bias is free; the rest keeps the system solvable
+    penalty[-1] = 1e-9  # leaves the bias nearly free, but the system solvable
     fitted = x.new_zeros(len(counted), x.shape[1])
 
     def objective(at: Tensor) -> Tensor:
@@ -275,14 +275,14 @@ def _folds(is_seen: Tensor) -> Tensor:
 
 
 def _out_of_fold(inputs: Tensor, is_seen: Tensor, left_out: Tensor, balanced: bool) -> Tensor:
-    """(N,) each sample's logit of p_d by the regression that was fitted without its fold."""
+    """(N,) each sample's logit of p_d by the regression that was fitted without the sample's fold."""
     fitted = fit_logistic(inputs, is_seen, ~left_out, balanced)
     logits = inputs @ fitted[:, :-1].T + fitted[:, -1]  # (N, K)
     return (logits * left_out.T).sum(dim=1)
 
 
 def _value(chosen_by: str, predicted: Tensor, labels: Tensor, seen_classes: int) -> float:
-    """Per-sample harmonic mean, or the share of samples that are put on their own side (SA-DVAE's code)."""
+    """Per-sample harmonic mean, or the share of samples assigned to the right side (SA-DVAE's code)."""
     right, is_seen = (predicted == labels).double(), labels < seen_classes
     if chosen_by == "accuracy":
         return ((predicted < seen_classes) == is_seen).double().mean().item()

@@ -35,7 +35,7 @@ def harmonic_mean(seen: Tensor, unseen: Tensor) -> Tensor:
 def seen_unseen_curve(scores: Tensor, labels: Tensor, seen_classes: int) -> tuple[Tensor, Tensor]:
     """Per-class seen and unseen accuracy as a bias moves from all-seen to all-unseen decisions (Chao et al., 2016).
 
-    scores: (N, C), labels: (N,). Gives two (K,) tensors: seen accuracy falls along them, unseen accuracy rises.
+    scores: (N, C), labels: (N,). Returns two (K,) tensors: seen accuracy falls along them, unseen accuracy rises.
     """
     best_seen, seen_class = scores[:, :seen_classes].max(1)
     best_unseen, unseen_class = scores[:, seen_classes:].max(1)

@@ -16,7 +16,7 @@ from platform.zeroshot.task import Samples, Task
 class Normaliser:
     """(x − shift) / scale per dimension, then rows to unit length where `unit`. shift, scale: (D,).
 
-    Of pictures it is `pixels`: they pass as they are, uint8, which no arithmetic may turn into four times the memory.
+    For pictures it is `pixels`: they stay uint8, unchanged, since float32 would take four times the memory.
     """
 
     shift: Tensor
@@ -28,7 +28,7 @@ class Normaliser:
     def fit(cls, kind: Normalisation, features: Tensor) -> "Normaliser":
         """features: (N, D) of the training samples.
 
-        `scale` divides all dimensions by one number, their root mean square, so that their relations stay as they are;
+        `scale` divides all dimensions by one number, their root mean square, which keeps their relative scale;
         `minmax` is what Xian et al. and CADA-VAE do with a ResNet's features, none of which is negative; `l2` makes
         each row's length 1.
         Raises InputError where pictures, (N, D) uint8, should be normalised.
@@ -50,9 +50,9 @@ class Normaliser:
         return cls(torch.zeros(1).expand(dimension), torch.ones(1).expand(dimension), unit=False, pixels=True)
 
     def __call__(self, features: Tensor) -> Tensor:
-        """features: (N, D), on any device; given back as they are, memory map or not, where nothing is to be done.
+        """features: (N, D), on any device; returned unchanged, perhaps as a memory map, where there is nothing to do.
 
-        Raises InputError where they are pictures and should not be, or should.
+        Raises InputError where they are pictures and numbers are expected, or the reverse.
         """
         if self.pixels != (features.dtype == torch.uint8):
             expected = "pixels, uint8" if self.pixels else "features that are no pixels"

@@ -1,4 +1,4 @@
-"""From a data folder to a task, the test samples that it does not hold, and the folds to validate on."""
+"""Makes a task from a data folder, with its separate test samples and the folds to validate on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from platform.zeroshot.task import Samples, Task, draw_pseudo_unseen, hold_out
 
 
 class ProblemOptions(BaseModel):
-    """Which data, split, features and class text a problem is made from."""
+    """The data, split, features and class text of a problem."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,7 +35,7 @@ class ProblemOptions(BaseModel):
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "ProblemOptions":
-        """As a saved model keeps it; earlier ones held `normalise` here too, and their normaliser stands beside it."""
+        """From a saved model's record; `normalise` in earlier ones is ignored: the fitted normaliser is saved."""
         return cls(**{name: value for name, value in record.items() if name != "normalise"})
 
 
@@ -52,7 +52,7 @@ class Fold:
 class Problem:
     """A task, its test samples, and what validation needs. Features are raw: each fold fits its own normaliser.
 
-    normalise: the card's choice, which a configuration takes that says `auto`.
+    normalise: the card's choice, for configurations with `auto`.
     """
 
     task: Task
@@ -68,9 +68,9 @@ class Problem:
     def validation_folds(
         self, count: int, seen_fraction: float, seed: int, normalise: Normalisation | Literal["auto"] = "auto"
     ) -> list[Fold]:
-        """Folds that see no test class: published, or drawn by `seed`.
+        """Folds that hold no unseen class: published, or drawn by `seed`.
 
-        Separate validation features are the only fold: the extractor of all others has seen every seen class.
+        Where there are separate validation features, they are the only fold: the other extractor saw all seen classes.
         """
         folds = [self.separate_validation] if self.separate_validation else []
         for index in range(count if self.separate_validation is None else 0):
@@ -81,9 +81,9 @@ class Problem:
         return [self._normalised(task, samples, normalise) for task, samples in folds]
 
     def held_out(self, seen_fraction: float, seed: int, normalise: Normalisation | Literal["auto"]) -> Fold | None:
-        """All seen classes on fewer samples, and the held-out ones: seen by no model that is trained on the fold.
+        """All seen classes on fewer samples, and the held-out samples, for recalibration.
 
-        None with separate validation features: the extractor of these samples has been trained on all of them.
+        None with separate validation features: the extractor was trained on all of these samples.
         """
         if self.separate_validation is not None:
             return None
@@ -108,7 +108,7 @@ def load_problem(options: ProblemOptions) -> Problem:
     if dataset.validation is not None:
         separate = _task(dataset.validation, dataset.validation.split("given"), options)
         if {*separate[0].seen, *separate[0].unseen} & set(task.unseen):
-            separate = None  # made for another class split than the one asked for
+            separate = None  # it was made for another class split
     return Problem(task, test, card.normalise, split.pseudo_unseen, separate)
 
 
@@ -161,7 +161,7 @@ def _task(dataset: Dataset, split: ClassSplit, options: ProblemOptions) -> tuple
 
 
 def _masked(dataset: Dataset, options: ProblemOptions, rows: np.ndarray) -> torch.Tensor | None:
-    """(N, D) of some samples, where they are asked for. Raises InputError where they are no such features."""
+    """(N, D) masked features of some samples, if requested. Raises InputError where they are no such features."""
     if options.masked_features is None:
         return None
     sets, named = dataset.card.features, dataset.feature_set(options.features)

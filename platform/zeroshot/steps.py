@@ -1,4 +1,4 @@
-"""Recognition step by step: what a model that looks at one place after the other predicts after each look."""
+"""Stepwise recognition: the predictions of a model that looks at one place of a picture after the other."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from platform.zeroshot.metrics import per_class_accuracy
 class Steps:
     """How N samples are recognised among the U unseen classes with 0 … T looks.
 
-    predictions: (N, T + 1) numbers of classes, 0 … U − 1, after each look as if none were the last; confidences:
+    predictions: (N, T + 1) class indices, 0 … U − 1, after each look, also after the stop; confidences:
     (N, T + 1), the predicted classes' probabilities; taken: (N,) looks until the model stops, 0 … T, whatever the true
     class is; boxes: (N, T, 4) left, top, right and bottom of what is looked at, in pixels of the stored picture.
     """
@@ -37,9 +37,9 @@ class Steps:
         return torch.tensor([per_class_accuracy(held, labels) for held in self.held().T], dtype=torch.float64)
 
     def failures(self, labels: Tensor) -> Tensor:
-        """(N,) the look from which on a sample that had been recognised no longer is; 0: there is none. labels: (N,).
+        """(N,) the look from which on a sample that was recognised before no longer is; 0: there is none. labels: (N,).
 
-        The failures of ERPCNet's Table 3: errors that the choice of places brought about.
+        These are the failures of ERPCNet's Table 3: errors caused by the choice of places.
         """
         right = self.held() == labels[:, None]
         last_right = (right * torch.arange(1, right.shape[1] + 1, device=right.device)).amax(dim=1)  # 0: never

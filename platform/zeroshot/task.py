@@ -9,10 +9,10 @@ from torch import Tensor
 from platform.errors import InputError
 from platform.population.draws import generator
 
-_FEWEST_GROUPS = 3  # with fewer, leaving a whole group out would cost too much of the training data
+_FEWEST_GROUPS = 3  # with fewer, holding a group out would cost too much training data
 
 
-@dataclass(frozen=True, eq=False)  # one task is like no other: what is fitted on it is remembered for it
+@dataclass(frozen=True, eq=False)  # compared by identity, so that fits on it can be cached
 class Task:
     """Training samples of the seen classes, and the semantics of all classes.
 
@@ -37,7 +37,7 @@ class Task:
         return Samples(self.features, self.labels, self.logits)
 
     def to(self, device: torch.device) -> "Task":
-        """The same task on a device; the groups stay, they only serve to hold samples out."""
+        """The same task on a device; groups stay on the CPU, since they only serve to hold samples out."""
         return replace(
             self,
             features=self.features.to(device),
@@ -75,9 +75,9 @@ def pictures_of(features: Tensor) -> Tensor | None:
 def hold_out(
     task: Task, pseudo_unseen: Sequence[str], seen_fraction: float, draw: torch.Generator
 ) -> tuple[Task, Samples]:
-    """A smaller task in which `pseudo_unseen`, some of the seen classes, play the unseen ones, and samples to score.
+    """A smaller task whose unseen classes are `pseudo_unseen`, some of the seen classes, and samples to score.
 
-    With none of them the unseen classes stay the task's own, of which there is no sample. The scored samples are every
+    Without them the unseen classes stay the task's own, of which there is no sample. The scored samples are every
     training sample of the pseudo-unseen classes, and `seen_fraction` of the others: whole groups where there are some,
     since a subject that was trained on is recognised too easily; else a share of each class. Raises InputError where a
     name is not a seen class or none would stay.

@@ -31,7 +31,7 @@ class Parsed(list):
 
 
 def parsed(*words):
-    """words: (text, lemma, part of speech, dependency, position of its head), as spaCy gives them."""
+    """words: (text, lemma, part of speech, dependency, position of its head), as spaCy returns them."""
     tokens = Parsed(Token(text, lemma, pos, dep, i) for i, (text, lemma, pos, dep, _) in enumerate(words))
     tokens.text = " ".join(word[0] for word in words)
     for token, (*_, head) in zip(tokens, words, strict=True):

@@ -14,8 +14,8 @@ from platform.population.draws import generator
 from platform.search.space import read_space
 from platform.training import protocols
 from platform.training.evaluation import all_metrics, zero_shot_metrics
-from platform.training.fitting import Course, Fitting, chosen_epoch
-from platform.training.protocols import Candidate, ProtocolOptions, Workplace, validate
+from platform.training.fitting import Fitting, TrainingGroup, chosen_epoch
+from platform.training.protocols import Candidate, ProtocolOptions, TrainingContext, validate
 from platform.training.saved_models import load_model, save_model
 from platform.training.trainable import outcomes_of
 from platform.workers import Workers
@@ -26,9 +26,9 @@ METHODS = ("eszsl", "ridge")
 
 
 def fit(method, members, **options):
-    course = Course("all", members, 0, None, {"last": chosen_epoch([0] * len(members))})
-    Fitting(method, [course], Workers(CPU), **options).fit()
-    return course
+    group = TrainingGroup("all", members, 0, None, {"last": chosen_epoch([0] * len(members))})
+    Fitting(method, [group], Workers(CPU), **options).fit()
+    return group
 
 
 def fitted(method, task, **values):
@@ -194,10 +194,10 @@ def test_given_logits_are_used_and_missed(method, problem):
 def test_a_protocol_validates_and_tests_it(method, problem):
     kinds = {"joint": Stacking, "stacking": Stacking, "hard": Gate}
     candidates = [Candidate(method.configure({"combination": kind}), 0, "ru3") for kind in kinds]
-    options, place = ProtocolOptions(protocols=("clean",)), Workplace(CPU)
-    found = [validate(method, {"ru3": problem}, {"0": c.config}, [0], options, place)["0"][0] for c in candidates]
+    options, context = ProtocolOptions(protocols=("clean",)), TrainingContext(CPU)
+    found = [validate(method, {"ru3": problem}, {"0": c.config}, [0], options, context)["0"][0] for c in candidates]
     assert [type(v.combination) for v in found] == list(kinds.values())
-    results = protocols.test(method, {"ru3": problem}, candidates, found, options, place)
+    results = protocols.refit_and_test(method, {"ru3": problem}, candidates, found, options, context)
     for result in results:
         assert result.metrics["clean"] == pytest.approx(all_metrics(result.models["clean"], problem.test))
         assert result.metrics["clean"]["zsl"] > 0.9

@@ -4,14 +4,14 @@ from torch.nn.functional import normalize
 
 from methods.eszsl import ESZSLConfig, method
 from platform.method import Member
-from platform.training.fitting import Course, Fitting, chosen_epoch
+from platform.training.fitting import Fitting, TrainingGroup, chosen_epoch
 from platform.workers import Workers
 
 
 def fitted(task, **values):
-    course = Course("all", [Member(task, method.configure(values), 0)], 0, None, {"last": chosen_epoch([0])})
-    Fitting(method, [course], Workers(torch.device("cpu"))).fit()
-    return course.kept["last"][0], course.history[0][0]["squared_error"]
+    group = TrainingGroup("all", [Member(task, method.configure(values), 0)], 0, None, {"last": chosen_epoch([0])})
+    Fitting(method, [group], Workers(torch.device("cpu"))).fit()
+    return group.kept["last"][0], group.history[0][0]["squared_error"]
 
 
 @pytest.mark.parametrize(("gamma", "lambda_"), [(1.0, 0.1), (100.0, 1.0), (1e-3, 10.0)])

@@ -14,8 +14,8 @@ from platform.method import Member
 from platform.search.space import read_space
 from platform.training import protocols
 from platform.training.evaluation import all_metrics, zero_shot_metrics
-from platform.training.fitting import Course, Fitting, best_epoch, chosen_epoch
-from platform.training.protocols import Candidate, ProtocolOptions, Workplace, validate
+from platform.training.fitting import Fitting, TrainingGroup, best_epoch, chosen_epoch
+from platform.training.protocols import Candidate, ProtocolOptions, TrainingContext, validate
 from platform.training.saved_models import load_model, save_model
 from platform.workers import Workers
 from platform.zeroshot.gate import Gate, Stacking
@@ -57,12 +57,12 @@ def members(make_problem):
     return [Member(task, config(**c), 10 + i) for i, (task, c) in enumerate(zip(tasks, DIFFERENT, strict=True))]
 
 
-def fit(members, evaluate=None, keepers=None, epochs=EPOCHS, **options):
-    """A course of the members that has ended; its `last` models are those after the last epoch."""
-    keepers = keepers or {"last": chosen_epoch([epochs - 1] * len(members))}
-    course = Course("all", members, epochs - 1, evaluate, keepers)
-    Fitting(method, [course], Workers(CPU), **options).fit()
-    return course
+def fit(members, evaluate=None, selections=None, epochs=EPOCHS, **options):
+    """A training group of the members that has ended; its `last` models are those after the last epoch."""
+    selections = selections or {"last": chosen_epoch([epochs - 1] * len(members))}
+    group = TrainingGroup("all", members, epochs - 1, evaluate, selections)
+    Fitting(method, [group], Workers(CPU), **options).fit()
+    return group
 
 
 def last_of(members, **options):
@@ -305,9 +305,9 @@ def test_a_fit_cut_off_after_any_epoch_ends_with_the_same_numbers(members, probl
         return zero_shot_metrics(model, samples.where(samples.labels < len(model.seen) + len(model.unseen)))
 
     groups = [[m] for m in range(len(members))]
-    keepers = {"best": best_epoch(groups, "zsl"), "last": chosen_epoch([EPOCHS - 1] * len(members))}
+    selections = {"best": best_epoch(groups, "zsl"), "last": chosen_epoch([EPOCHS - 1] * len(members))}
     options = {"checkpoint": tmp_path / "fit.safetensors", "checkpoint_seconds": 0}
-    whole = fit(members, evaluate, keepers)
+    whole = fit(members, evaluate, selections)
     for epoch in range(EPOCHS):
 
         def cut(at, _, epoch=epoch):
@@ -315,8 +315,8 @@ def test_a_fit_cut_off_after_any_epoch_ends_with_the_same_numbers(members, probl
                 raise Cut
 
         with pytest.raises(Cut):
-            fit(members, evaluate, keepers, **options, on_epoch=cut)
-        resumed = fit(members, evaluate, keepers, **options)
+            fit(members, evaluate, selections, **options, on_epoch=cut)
+        resumed = fit(members, evaluate, selections, **options)
         assert resumed.history == whole.history
         for name, models in whole.kept.items():
             for m, model in models.items():
@@ -434,12 +434,12 @@ def test_a_logarithm_of_negative_features_is_refused(problem):
 def test_a_protocol_joins_the_products_as_they_are_or_calibrated(problem):
     own = {"seen_classifier": "compatibility", "association": "softmax", **LEARNING, "epochs": 20}
     candidates = [Candidate(config(combination=kind, **own), 0, "ru3") for kind in ("joint", "stacking", "hard")]
-    options, place = ProtocolOptions(protocols=("clean",)), Workplace(CPU)
-    found = [validate(method, {"ru3": problem}, {"0": c.config}, [0], options, place)["0"][0] for c in candidates]
+    options, context = ProtocolOptions(protocols=("clean",)), TrainingContext(CPU)
+    found = [validate(method, {"ru3": problem}, {"0": c.config}, [0], options, context)["0"][0] for c in candidates]
     assert [type(v.combination) for v in found] == [Stacking, Stacking, Gate]
     assert found[0].combination.bias == 0
     assert found[1].metrics["harmonic_mean"] >= found[0].metrics["harmonic_mean"]  # the bias was chosen for it
-    results = protocols.test(method, {"ru3": problem}, candidates, found, options, place)
+    results = protocols.refit_and_test(method, {"ru3": problem}, candidates, found, options, context)
     model = results[0].models["clean"]
     assert torch.equal(model.scores(problem.test.features), torch.cat(model.sides(problem.test.features), dim=1))
     assert results[0].metrics["clean"] == pytest.approx(all_metrics(model, problem.test))

@@ -14,7 +14,7 @@ from platform.method import Member
 from platform.population.noise import EpochNoise
 from platform.training import fitting
 from platform.training.evaluation import zero_shot_metrics
-from platform.training.fitting import Course, Fitting, best_epoch, chosen_epoch
+from platform.training.fitting import Fitting, TrainingGroup, best_epoch, chosen_epoch
 from platform.workers import Workers
 from platform.zeroshot import classifiers
 from platform.zeroshot.gate import Gate
@@ -54,14 +54,14 @@ def members(make_problem):
 
 @pytest.fixture
 def fit(problem):
-    """A function to members as a course that has ended; its `last` models are those after the last epoch."""
+    """A function to members as a training group that has ended; its `last` models are those after the last epoch."""
 
-    def fit(members, evaluate=None, keepers=None, **options):
+    def fit(members, evaluate=None, selections=None, **options):
         last = members[0].config.epochs - 1
-        keepers = {"last": chosen_epoch([last] * len(members))} if keepers is None else keepers
-        course = Course("all", members, last, evaluate, keepers)
-        Fitting(method, [course], Workers(CPU), **options).fit()
-        return course
+        selections = {"last": chosen_epoch([last] * len(members))} if selections is None else selections
+        group = TrainingGroup("all", members, last, evaluate, selections)
+        Fitting(method, [group], Workers(CPU), **options).fit()
+        return group
 
     return fit
 
@@ -397,7 +397,7 @@ def test_a_seen_classifier_on_features_is_fitted_once_a_task(members, fit, monke
 
 def test_a_population_stops_once_no_member_is_finite(members, fit):
     wild = Member(members[0].task, config(learning_rate=1e30), 0)
-    assert len(fit([wild], keepers={}).history) == 1
+    assert len(fit([wild], selections={}).history) == 1
 
 
 def test_seeds_decide(members, fit, problem):
@@ -414,13 +414,13 @@ class Cut(Exception):
     """A kill."""
 
 
-def numbers(course):
+def numbers(group):
     """Everything that a fit ends with."""
     tensors = {}
-    for keeper, models in course.kept.items():
+    for selection, models in group.kept.items():
         for m, model in sorted(models.items()):
-            tensors |= {f"{keeper} {m} {name}": t for name, t in model.state()[0].items()}
-    return course.history, tensors
+            tensors |= {f"{selection} {m} {name}": t for name, t in model.state()[0].items()}
+    return group.history, tensors
 
 
 @pytest.fixture
@@ -436,7 +436,7 @@ def options(members, make_problem, tmp_path, monkeypatch):
     groups = [[m] for m in range(len(members))]
     return {
         "evaluate": evaluate,
-        "keepers": {"best": best_epoch(groups, "zsl"), "last": chosen_epoch([EPOCHS - 1] * len(members))},
+        "selections": {"best": best_epoch(groups, "zsl"), "last": chosen_epoch([EPOCHS - 1] * len(members))},
         "checkpoint": tmp_path / "fit.safetensors",
         "checkpoint_seconds": 0,
     }
@@ -486,7 +486,7 @@ def test_a_fit_cut_off_inside_an_epoch_ends_with_the_same_numbers(members, fit, 
 
 def test_a_frozen_member_stays_frozen_after_a_kill(members, fit, options):
     mixed = [members[0], Member(members[0].task, config(learning_rate=1e30), 0)]
-    options["keepers"] = {}
+    options["selections"] = {}
 
     def cut(at, _):
         if at == 1:
@@ -516,13 +516,13 @@ def test_without_the_penalty_the_discriminator_is_neither_trained_nor_used(membe
         Member(members[0].task, config(alignment=alignment, **c), 1) for c in ({}, {"n_d": 7, "lambda_2": 9})
     )
     beside = [plain, members[1], other]
-    start, course = start_of(plain), fit(beside)
-    first, _, last = course.kept["last"].values()
+    start, group = start_of(plain), fit(beside)
+    first, _, last = group.kept["last"].values()
     assert_same(first, last, problem.test.features, exact=False)
     assert all(torch.equal(first.weights[n], w) for n, w in start.items() if n.startswith("discriminator"))
     names = ("total_correlation", "discriminator")
-    assert {epoch[m][name] for epoch in course.history for m in (0, 2) for name in names} == {0}
-    assert course.history[0][1]["discriminator"] > 0
+    assert {epoch[m][name] for epoch in group.history for m in (0, 2) for name in names} == {0}
+    assert group.history[0][1]["discriminator"] > 0
 
 
 # The model

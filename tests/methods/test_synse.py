@@ -15,8 +15,8 @@ from platform.population.noise import EpochNoise
 from platform.search.space import read_space
 from platform.training import protocols
 from platform.training.evaluation import all_metrics, zero_shot_metrics
-from platform.training.fitting import Course, Fitting, best_epoch, chosen_epoch
-from platform.training.protocols import Candidate, ProtocolOptions, Workplace, validate
+from platform.training.fitting import Fitting, TrainingGroup, best_epoch, chosen_epoch
+from platform.training.protocols import Candidate, ProtocolOptions, TrainingContext, validate
 from platform.training.saved_models import load_model, save_model
 from platform.workers import Workers
 from platform.zeroshot.gate import Gate, Stacking
@@ -65,16 +65,16 @@ def members(make_spoken):
     return [Member(task, config(**c), 10 + i) for i, (task, c) in enumerate(zip(tasks, DIFFERENT, strict=True))]
 
 
-def course_of(members, evaluate=None, keepers=None):
+def training_group_of(members, evaluate=None, selections=None):
     last = members[0].config.epochs - 1
-    return Course("all", members, last, evaluate, keepers or {"last": chosen_epoch([last] * len(members))})
+    return TrainingGroup("all", members, last, evaluate, selections or {"last": chosen_epoch([last] * len(members))})
 
 
-def fit(members, evaluate=None, keepers=None, **options):
-    """A course of the members that has ended; its `last` models are those after the last epoch."""
-    course = course_of(members, evaluate, keepers)
-    Fitting(method, [course], Workers(CPU), **options).fit()
-    return course
+def fit(members, evaluate=None, selections=None, **options):
+    """A training group of the members that has ended; its `last` models are those after the last epoch."""
+    group = training_group_of(members, evaluate, selections)
+    Fitting(method, [group], Workers(CPU), **options).fit()
+    return group
 
 
 def last_of(members):
@@ -320,9 +320,9 @@ def test_a_fit_cut_off_after_any_epoch_ends_with_the_same_numbers(members, make_
         return zero_shot_metrics(model, samples.where(samples.labels < len(model.seen) + len(model.unseen)))
 
     groups = [[m] for m in range(len(members))]
-    keepers = {"best": best_epoch(groups, "zsl"), "last": chosen_epoch([EPOCHS - 1] * len(members))}
+    selections = {"best": best_epoch(groups, "zsl"), "last": chosen_epoch([EPOCHS - 1] * len(members))}
     options = {"checkpoint": tmp_path / "fit.safetensors", "checkpoint_seconds": 0}
-    whole = fit(members, evaluate, keepers)
+    whole = fit(members, evaluate, selections)
     for epoch in range(EPOCHS):
 
         def cut(at, _, epoch=epoch):
@@ -330,8 +330,8 @@ def test_a_fit_cut_off_after_any_epoch_ends_with_the_same_numbers(members, make_
                 raise Cut
 
         with pytest.raises(Cut):
-            fit(members, evaluate, keepers, **options, on_epoch=cut)
-        resumed = fit(members, evaluate, keepers, **options)
+            fit(members, evaluate, selections, **options, on_epoch=cut)
+        resumed = fit(members, evaluate, selections, **options)
         assert resumed.history == whole.history
         for name, models in whole.kept.items():
             for m, model in models.items():
@@ -477,12 +477,12 @@ def test_the_joint_classifier_learns_seen_classes_from_skeletons_and_unseen_ones
 def test_a_protocol_joins_the_joint_scores_as_they_are(problem):
     candidates = [Candidate(config(combination=kind), 0, "ru3") for kind in ("joint", "hard", "soft")]
     candidates.append(Candidate(config(combination="hard", temperature_scaling=False), 0, "ru3"))
-    options, place = ProtocolOptions(protocols=("clean",)), Workplace(CPU)
-    found = [validate(method, {"ru3": problem}, {"0": c.config}, [0], options, place)["0"][0] for c in candidates]
+    options, context = ProtocolOptions(protocols=("clean",)), TrainingContext(CPU)
+    found = [validate(method, {"ru3": problem}, {"0": c.config}, [0], options, context)["0"][0] for c in candidates]
     joint, hard, soft, plain = (validation.combination for validation in found)
     assert joint == Stacking(0.0)
     assert (hard.kind, soft.kind, plain.kind, plain.temperature) == ("hard", "soft", "hard", 1.0)
-    results = protocols.test(method, {"ru3": problem}, candidates, found, options, place)
+    results = protocols.refit_and_test(method, {"ru3": problem}, candidates, found, options, context)
     x = problem.test.features
     model = results[0].models["clean"]
     assert torch.equal(model.scores(x), torch.cat(model.sides(x), dim=1))

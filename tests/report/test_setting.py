@@ -85,7 +85,7 @@ def test_features_are_not_copied_to_count_samples(experiment):
 
 
 class _Untouched:
-    """Features that give their first column alone."""
+    """Features that return their first column alone."""
 
     def __init__(self, values):
         self.values = values

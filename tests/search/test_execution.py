@@ -8,7 +8,7 @@ from verbs import PATIENCE, SMALL_FIELDS
 from platform.datasets.text import ClassText
 from platform.errors import Unavailable
 from platform.method import MethodConfig
-from platform.search.execution import Answer, Job, Resources, _ByMail, advised, execute
+from platform.search.execution import Answer, Job, Resources, _RemoteScheduler, advised, execute
 from platform.search.halving import Halving
 from platform.search.sizing import pack_size
 from platform.training.protocols import ProtocolOptions
@@ -62,9 +62,9 @@ def make_job(small_dataset, tmp_path):
 @pytest.mark.parametrize(("first", "rungs"), [(0, [4, 13]), (30, [33])])
 def test_rungs_stand_among_the_epochs_that_may_be_chosen(make_job, monkeypatch, first, rungs):
     monkeypatch.setattr(MethodConfig, "first_epoch", first, raising=False)
-    desk = _ByMail(make_job("pack").experiment, Halving(), None)
-    config = desk.method.configure({"epochs": 40})
-    assert [epochs for epochs in range(1, 41) if desk.is_rung(config, epochs)] == rungs
+    scheduler = _RemoteScheduler(make_job("pack").experiment, Halving(), None)
+    config = scheduler.method.configure({"epochs": 40})
+    assert [epochs for epochs in range(1, 41) if scheduler.is_rung(config, epochs)] == rungs
 
 
 @pytest.fixture

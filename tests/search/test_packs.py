@@ -10,14 +10,14 @@ def proposals(sizes):
     return [Proposal(f"p-{i:02d}", i, {"batch_size": size}) for i, size in enumerate(sizes)]
 
 
-def packs_of(several, size=4, lanes=1, ahead=None):
+def packs_of(several, size=4, concurrency=1, ahead=None):
     waiting = deque(several)
     return Packs(
         lambda: waiting.popleft() if waiting else None,
         lambda: len(waiting),
         lambda proposal: proposal.values["batch_size"],
         size,
-        lanes,
+        concurrency,
         ahead,
     )
 
@@ -35,7 +35,7 @@ def test_a_pack_holds_what_can_train_side_by_side_and_everything_goes_out_once()
 
 
 def test_packs_shrink_so_that_all_lanes_end_together():
-    assert [len(pack) for pack in handed_out(packs_of(proposals([32] * 10), size=8, lanes=2))] == [5, 3, 1, 1]
+    assert [len(pack) for pack in handed_out(packs_of(proposals([32] * 10), size=8, concurrency=2))] == [5, 3, 1, 1]
 
 
 def test_a_sampler_that_learns_is_asked_for_few():
@@ -54,7 +54,7 @@ def test_free_places_are_filled_from_the_same_group():
 
 
 def test_joining_too_leaves_other_lanes_their_share():
-    packs = packs_of(proposals([32] * 8), size=4, lanes=2)
+    packs = packs_of(proposals([32] * 8), size=4, concurrency=2)
     assert [len(packs.next().members) for _ in range(2)] == [4, 2]
     assert [p.number for p in packs.joining(32, 4)] == [6]
     assert [p.number for p in packs.joining(32, 4)] == [7]
@@ -75,11 +75,11 @@ def test_who_is_added_waits_with_the_others():
 
 
 @pytest.mark.parametrize("ahead", [None, 3, 12])
-@pytest.mark.parametrize("lanes", [1, 2, 5])
+@pytest.mark.parametrize("concurrency", [1, 2, 5])
 @pytest.mark.parametrize("size", [1, 3, 8])
-def test_everything_goes_out_once_in_packs_and_into_free_places(size, lanes, ahead):
+def test_everything_goes_out_once_in_packs_and_into_free_places(size, concurrency, ahead):
     sizes = [(32, 64, 128)[i * i % 7 % 3] for i in range(30)]
-    packs, out = packs_of(proposals(sizes), size, lanes, ahead), []
+    packs, out = packs_of(proposals(sizes), size, concurrency, ahead), []
     while (pack := packs.next()) is not None:
         came = [*pack.members, *packs.joining(pack.members[0].values["batch_size"], 2)]
         assert len(pack.members) <= size

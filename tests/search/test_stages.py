@@ -98,7 +98,7 @@ def carry_out(monkeypatch):
                 key=key, config=config, seed=seed, split=split, status="finished", validation=metrics, test=tested
             )
 
-        def execute(source, resources, lanes, storage):
+        def execute(source, resources, concurrency, storage):
             while (job := source.next()) is not None:
                 asked, running = job.experiment, job.experiment.named()
                 while running:

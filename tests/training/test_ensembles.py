@@ -6,7 +6,7 @@ import torch
 from methods.sadvae import method
 from platform.method import Member
 from platform.training.ensembles import Ensemble, held_out_together
-from platform.training.fitting import Course, Fitting, chosen_epoch
+from platform.training.fitting import Fitting, TrainingGroup, chosen_epoch
 from platform.training.saved_models import load_model, save_model
 from platform.workers import Workers
 from platform.zeroshot.gate import Gate, Stacking
@@ -22,9 +22,9 @@ def parts(make_problem):
     """Models of other widths, seeds and seen classifiers."""
     task = make_problem(15).task
     members = [Member(task, method.configure({**SMALL, **c}), seed) for seed, c in enumerate(DIFFERENT)]
-    course = Course("all", members, 1, None, {"last": chosen_epoch([1] * len(members))})
-    Fitting(method, [course], Workers(torch.device("cpu"))).fit()
-    return [course.kept["last"][m] for m in range(len(members))]
+    group = TrainingGroup("all", members, 1, None, {"last": chosen_epoch([1] * len(members))})
+    Fitting(method, [group], Workers(torch.device("cpu"))).fit()
+    return [group.kept["last"][m] for m in range(len(members))]
 
 
 def together(parts):
@@ -104,9 +104,9 @@ def test_given_logits_reach_each_part(make_problem):
     problem = make_problem(15)
     task = replace(problem.task, logits=torch.zeros(len(problem.task.labels), 8))
     members = [Member(task, method.configure({**SMALL, "seen_classifier": "logits"}), seed) for seed in range(2)]
-    course = Course("all", members, 0, None, {"last": chosen_epoch([0, 0])})
-    Fitting(method, [course], Workers(torch.device("cpu"))).fit()
-    ensemble = together(list(course.kept["last"].values()))
+    group = TrainingGroup("all", members, 0, None, {"last": chosen_epoch([0, 0])})
+    Fitting(method, [group], Workers(torch.device("cpu"))).fit()
+    ensemble = together(list(group.kept["last"].values()))
     logits = torch.randn(len(problem.test.labels), 8)
     torch.testing.assert_close(ensemble.seen_scores(problem.test.features, logits), torch.log_softmax(logits, 1))
 

@@ -9,8 +9,8 @@ from platform.method import Member, Method, MethodConfig, Model, Population
 from platform.training import fitting as fitting_module
 from platform.training.checkpoints import read_checkpoint, write_checkpoint
 from platform.training.fitting import (
-    Course,
     Fitting,
+    TrainingGroup,
     best_epoch,
     chosen_epoch,
     epoch_of_best,
@@ -103,19 +103,19 @@ def epoch_of(model, seed):
 
 
 @pytest.fixture
-def course(problem):
-    """A function of options to a course of two members."""
+def group(problem):
+    """A function of options to a training group of two members."""
 
-    def course(**changes):
+    def group(**changes):
         options = {
             "evaluate": score,
-            "keepers": {"best": best_epoch([[0], [1]], "score"), "third": chosen_epoch([2, 0])},
+            "selections": {"best": best_epoch([[0], [1]], "score"), "third": chosen_epoch([2, 0])},
             "last_epoch": EPOCHS - 1,
         }
         members = [Member(problem.task, MethodConfig(), seed) for seed in (1, 2)]
-        return Course("both", members, **{**options, **changes})
+        return TrainingGroup("both", members, **{**options, **changes})
 
-    return course
+    return group
 
 
 @pytest.fixture
@@ -123,20 +123,20 @@ def watch(tmp_path, monkeypatch):
     """A function to a Fitting that writes every epoch down."""
     monkeypatch.setattr(fitting_module, "_WRITING_SHARE", math.inf)  # else few of such short epochs are
 
-    def watch(*courses, method=None, **changes):
+    def watch(*groups, method=None, **changes):
         options = {"checkpoint": tmp_path / "fit.safetensors", "checkpoint_seconds": 0, "workers": Workers(CPU)}
-        return Fitting(method or Counting(), courses, **{**options, **changes})
+        return Fitting(method or Counting(), groups, **{**options, **changes})
 
     return watch
 
 
-def outcome(course):
-    kept = {(k, m): model.position.item() for k, models in course.kept.items() for m, model in models.items()}
-    return course.history, kept
+def outcome(group):
+    kept = {(k, m): model.position.item() for k, models in group.kept.items() for m, model in models.items()}
+    return group.history, kept
 
 
-def test_a_fit_ends_after_its_last_epoch(course, watch):
-    fitted = course(last_epoch=2)
+def test_a_fit_ends_after_its_last_epoch(group, watch):
+    fitted = group(last_epoch=2)
     fitting = watch(fitted)
     fitting.fit()
     assert fitting.method.epochs_run == [{1: epoch, 2: epoch} for epoch in range(3)]
@@ -144,31 +144,31 @@ def test_a_fit_ends_after_its_last_epoch(course, watch):
     assert fitted.history[1][0]["loss"] == 3
 
 
-def test_the_wanted_models_are_kept(course, watch):
-    fitted = course()
+def test_the_wanted_models_are_kept(group, watch):
+    fitted = group()
     watch(fitted).fit()
     epochs = {k: [round(epoch_of(models[m], m + 1)) for m in (0, 1)] for k, models in fitted.kept.items()}
     assert epochs == {"best": [1, 2], "third": [2, 0]}  # the first of equally good epochs
 
 
-def test_a_group_is_kept_at_its_best_mean(course, watch):
-    fitted = course(keepers={"best": best_epoch([[0, 1]], "score")})
+def test_a_subset_is_kept_at_its_best_mean(group, watch):
+    fitted = group(selections={"best": best_epoch([[0, 1]], "score")})
     watch(fitted).fit()
     assert [round(epoch_of(fitted.kept["best"][m], m + 1)) for m in (0, 1)] == [2, 2]
     assert epoch_of_best(fitted.history, [0, 1], "score") == 2
 
 
 @pytest.mark.parametrize(("first", "best"), [(0, 1), (1, 1), (2, 3), (EPOCHS, 1)])
-def test_epochs_before_the_first_count_only_while_there_is_no_other(course, watch, first, best):
-    fitted = course(keepers={"best": best_epoch([[0]], "score", first)})
+def test_epochs_before_the_first_count_only_while_there_is_no_other(group, watch, first, best):
+    fitted = group(selections={"best": best_epoch([[0]], "score", first)})
     watch(fitted).fit()
     assert round(epoch_of(fitted.kept["best"][0], 1)) == best == epoch_of_best(fitted.history, [0], "score", first)
 
 
 @pytest.mark.parametrize("at", range(EPOCHS))
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_group_of_which_one_diverges_is_kept_at_the_epoch_that_is_said(course, watch, seed, at):
-    fitted = course(keepers={"best": best_epoch([[0, 1]], "score")})
+def test_a_subset_with_a_diverged_member_is_kept_at_the_best_epoch(group, watch, seed, at):
+    fitted = group(selections={"best": best_epoch([[0, 1]], "score")})
     watch(fitted, method=Counting({seed: at})).fit()
     said = epoch_of_best(fitted.history, [0, 1], "score")
     sound = 2 - seed  # the place of the one that stays finite
@@ -177,14 +177,14 @@ def test_a_group_of_which_one_diverges_is_kept_at_the_epoch_that_is_said(course,
         assert said == epoch_of_best(fitted.history, [sound], "score")
 
 
-def test_models_are_made_only_where_they_are_wanted(course, watch, monkeypatch):
+def test_models_are_made_only_where_they_are_wanted(group, watch, monkeypatch):
     made, models = [], CountingPopulation.models
     monkeypatch.setattr(
         CountingPopulation,
         "models",
         lambda self, places: made.append((self.epochs[0] - 1, *places)) or models(self, places),
     )
-    fitted = course(evaluate=None, keepers={"third": chosen_epoch([2, 0])})
+    fitted = group(evaluate=None, selections={"third": chosen_epoch([2, 0])})
     watch(fitted).fit()
     assert made == [(0, 1), (2, 0)]
     assert [set(m) for m in fitted.history[0]] == [{"loss"}, {"loss"}]
@@ -192,8 +192,8 @@ def test_models_are_made_only_where_they_are_wanted(course, watch, monkeypatch):
 
 @pytest.mark.parametrize("epoch", range(EPOCHS))
 @pytest.mark.parametrize("place", ["evaluate", "on_epoch"])
-def test_a_fit_that_was_cut_off_goes_on_with_the_same_numbers(course, watch, place, epoch):
-    whole = course()
+def test_a_fit_that_was_cut_off_goes_on_with_the_same_numbers(group, watch, place, epoch):
+    whole = group()
     watch(whole, checkpoint=None).fit()
 
     def cut_evaluation(m, model):
@@ -205,10 +205,10 @@ def test_a_fit_that_was_cut_off_goes_on_with_the_same_numbers(course, watch, pla
         if at == epoch:
             raise Cut
 
-    cut = watch(course(evaluate=cut_evaluation)) if place == "evaluate" else watch(course(), on_epoch=cut_report)
+    cut = watch(group(evaluate=cut_evaluation)) if place == "evaluate" else watch(group(), on_epoch=cut_report)
     with pytest.raises(Cut):
         cut.fit()
-    resumed = course()
+    resumed = group()
     fitting = watch(resumed)
     fitting.fit()
     again = range(epoch + (place == "on_epoch"), EPOCHS)
@@ -216,8 +216,8 @@ def test_a_fit_that_was_cut_off_goes_on_with_the_same_numbers(course, watch, pla
     assert outcome(resumed) == outcome(whole)
 
 
-def test_a_finished_fit_is_only_read(course, watch):
-    first, again = course(), course()
+def test_a_finished_fit_is_only_read(group, watch):
+    first, again = group(), group()
     watch(first).fit()
     fitting = watch(again)
     fitting.fit()
@@ -225,19 +225,19 @@ def test_a_finished_fit_is_only_read(course, watch):
     assert outcome(again) == outcome(first)
 
 
-def test_checkpoints_keep_their_distance_but_the_last_epoch_is_written(course, watch, tmp_path):
+def test_checkpoints_keep_their_distance_but_the_last_epoch_is_written(group, watch, tmp_path):
     written = []
     report = lambda *_: written.append(any(tmp_path.glob("*.safetensors")))  # noqa: E731
-    watch(course(), checkpoint_seconds=3600, on_epoch=report).fit()
+    watch(group(), checkpoint_seconds=3600, on_epoch=report).fit()
     assert written == [False] * (EPOCHS - 1) + [True]
 
 
-def test_only_the_first_worker_writes(course, watch, tmp_path):
-    watch(course(), workers=Workers(CPU, rank=1, world_size=2)).fit()
+def test_only_the_first_worker_writes(group, watch, tmp_path):
+    watch(group(), workers=Workers(CPU, rank=1, world_size=2)).fit()
     assert not list(tmp_path.iterdir())
 
 
-# Courses
+# Training groups
 
 
 SEEDS = {"a": (1, 2), "b": (3,), "c": (4, 5), "d": (6,)}
@@ -246,11 +246,11 @@ LAST = {"a": 5, "b": 4, "c": 3, "d": 2}
 
 @pytest.fixture
 def named(problem):
-    """A function of keys to courses, each with members and an end of its own."""
+    """A function of keys to groups, each with members and an end of its own."""
 
     def named(*keys):
         return [
-            Course(
+            TrainingGroup(
                 key,
                 [Member(problem.task, MethodConfig(), seed) for seed in SEEDS[key]],
                 LAST[key],
@@ -265,24 +265,24 @@ def named(problem):
 
 @pytest.fixture
 def alone(named):
-    """A course's outcome where no other trains beside it."""
+    """A group's outcome where no other trains beside it."""
 
     def alone(key, **options):
-        (course,) = named(key)
-        Fitting(Counting(**options), [course], Workers(CPU)).fit()
-        return outcome(course)
+        (group,) = named(key)
+        Fitting(Counting(**options), [group], Workers(CPU)).fit()
+        return outcome(group)
 
     return alone
 
 
-def test_courses_of_one_population_end_at_their_own_epochs(named, alone, watch):
-    courses = named("a", "b", "c")
-    fitting = watch(*courses)
+def test_groups_of_one_population_end_at_their_own_epochs(named, alone, watch):
+    groups = named("a", "b", "c")
+    fitting = watch(*groups)
     fitting.fit()
-    assert [len(course.history) for course in courses] == [6, 5, 4]
+    assert [len(group.history) for group in groups] == [6, 5, 4]
     assert fitting.method.epochs_run[3:] == [{1: 3, 2: 3, 3: 3, 4: 3, 5: 3}, {1: 4, 2: 4, 3: 4}, {1: 5, 2: 5}]
-    for course in courses:
-        assert outcome(course) == alone(course.key)
+    for group in groups:
+        assert outcome(group) == alone(group.key)
 
 
 def test_all_that_train_are_reported(named, watch):
@@ -293,27 +293,27 @@ def test_all_that_train_are_reported(named, watch):
     assert [len(metrics) for _, metrics in reports] == [3, 3, 3, 2, 2, 2]
 
 
-def test_a_course_that_leaves_is_gone_and_the_others_go_on(named, alone, watch):
+def test_a_group_that_leaves_is_gone_and_the_others_go_on(named, alone, watch):
     a, b, c = named("a", "b", "c")
 
-    def following(courses):
-        return [course for course in until_they_end(courses) if course is not a or len(a.history) < 2]
+    def following(groups):
+        return [group for group in until_they_end(groups) if group is not a or len(a.history) < 2]
 
     fitting = watch(a, b, c, following=following)
     fitting.fit()
-    assert [len(course.history) for course in (a, b, c)] == [2, 5, 4]
+    assert [len(group.history) for group in (a, b, c)] == [2, 5, 4]
     assert [set(epoch) for epoch in fitting.method.epochs_run] == [{1, 2, 3, 4, 5}] * 2 + [{3, 4, 5}] * 2 + [{3}]
     assert a.history == alone("a")[0][:2]
-    for course in (b, c):
-        assert outcome(course) == alone(course.key)
+    for group in (b, c):
+        assert outcome(group) == alone(group.key)
 
 
-def test_a_course_that_joins_gets_what_it_would_get_alone(named, alone, watch):
+def test_a_group_that_joins_gets_what_it_would_get_alone(named, alone, watch):
     a, b, c, d = named("a", "b", "c", "d")
     joining = {1: [c], 4: [d]}  # d into what b and c have left
 
-    def following(courses):
-        return [*until_they_end(courses), *joining.get(len(a.history), ())]
+    def following(groups):
+        return [*until_they_end(groups), *joining.get(len(a.history), ())]
 
     fitting = watch(a, b, following=following)
     fitting.fit()
@@ -326,39 +326,39 @@ def test_a_course_that_joins_gets_what_it_would_get_alone(named, alone, watch):
         {1: 5, 2: 5, 6: 1},
         {6: 2},
     ]
-    for course in (a, b, c, d):
-        assert outcome(course) == alone(course.key)
+    for group in (a, b, c, d):
+        assert outcome(group) == alone(group.key)
 
 
-def test_a_course_takes_the_place_of_one_that_leaves(named, alone, watch):
+def test_a_group_takes_the_place_of_one_that_leaves(named, alone, watch):
     a, b, c = named("a", "b", "c")
-    fitting = watch(a, b, following=lambda courses: [c] if a in courses else until_they_end(courses))
+    fitting = watch(a, b, following=lambda groups: [c] if a in groups else until_they_end(groups))
     fitting.fit()
-    assert [len(course.history) for course in (a, b)] == [1, 1]
+    assert [len(group.history) for group in (a, b)] == [1, 1]
     assert outcome(c) == alone("c")
 
 
 def test_a_fit_may_go_on_with_none_of_those_it_began_with(named, watch):
     a, b = named("a", "b")
-    fitting = watch(a, b, following=lambda courses: [])
+    fitting = watch(a, b, following=lambda groups: [])
     fitting.fit()
     assert len(fitting.method.epochs_run) == 1
 
 
 @pytest.mark.parametrize("every", [1, 2, 3, 9])  # epochs between two checkpoints
 @pytest.mark.parametrize("epoch", range(6))
-def test_courses_at_different_epochs_go_on_after_a_kill_with_the_same_numbers(
+def test_groups_at_different_epochs_go_on_after_a_kill_with_the_same_numbers(
     named, alone, watch, monkeypatch, epoch, every
 ):
     """`a` and `b` begin; `c` joins after an epoch, `d` after three; `b` is let go after four."""
     joining, running, ended, reports = {1: "c", 3: "d"}, {"a", "b"}, {}, []
 
-    def following(courses):
-        going_on = [c for c in until_they_end(courses) if (c.key, len(c.history)) != ("b", 4)]
-        for course in courses:
-            course.settled = course not in going_on
-        ended.update({c.key: outcome(c) for c in courses if c.settled})
-        lengths = {c.key: len(c.history) for c in courses}
+    def following(groups):
+        going_on = [c for c in until_they_end(groups) if (c.key, len(c.history)) != ("b", 4)]
+        for group in groups:
+            group.settled = group not in going_on
+        ended.update({c.key: outcome(c) for c in groups if c.settled})
+        lengths = {c.key: len(c.history) for c in groups}
         if (key := joining.pop(lengths.get("a"), None)) is not None:
             going_on += named(key)
         running.clear()
@@ -382,17 +382,17 @@ def test_courses_at_different_epochs_go_on_after_a_kill_with_the_same_numbers(
     assert [ended[key] for key in "acd"] == [alone(key) for key in "acd"]
 
 
-def test_a_checkpoint_holds_each_course_at_its_own_epoch(named, watch, tmp_path):
+def test_a_checkpoint_holds_each_group_at_its_own_epoch(named, watch, tmp_path):
     a, b, c = named("a", "b", "c")
     written = []
 
-    def following(courses):
-        return [*until_they_end(courses), *([c] if len(a.history) == 2 and c not in courses else [])]
+    def following(groups):
+        return [*until_they_end(groups), *([c] if len(a.history) == 2 and c not in groups else [])]
 
     def report(*_):
         tensors, record = read_checkpoint(tmp_path / "fit.safetensors")
-        lengths = {key: len(course["history"]) for key, course in record.items()}
-        numbers = {key: course["number"] for key, course in record.items()}
+        lengths = {key: len(group["history"]) for key, group in record.items()}
+        numbers = {key: group["number"] for key, group in record.items()}
         states = {k: {n for n in tensors if n.startswith(f"{i}.state.")} for k, i in numbers.items()}
         assert {k for k, names in states.items() if names} == {k for k, n in lengths.items() if 0 < n <= LAST[k]}
         written.append(lengths)
@@ -408,12 +408,12 @@ def test_a_checkpoint_holds_each_course_at_its_own_epoch(named, watch, tmp_path)
     ]
 
 
-def test_a_settled_course_is_not_written(named, watch, tmp_path):
+def test_a_settled_group_is_not_written(named, watch, tmp_path):
     a, b, d = named("a", "b", "d")
     written = []
 
-    def following(courses):
-        going_on = [course for course in until_they_end(courses) if course is not a or len(a.history) < 2]
+    def following(groups):
+        going_on = [group for group in until_they_end(groups) if group is not a or len(a.history) < 2]
         a.settled = a not in going_on
         d.settled = d.ended
         return going_on
@@ -425,7 +425,7 @@ def test_a_settled_course_is_not_written(named, watch, tmp_path):
     assert written == [{"a", "b", "d"}, {"b", "d"}, {"b"}, {"b"}, {"b"}]
 
 
-def test_a_course_that_has_ended_waits_in_the_checkpoint(named, alone, watch):
+def test_a_group_that_has_ended_waits_in_the_checkpoint(named, alone, watch):
     reports = []
 
     def cut(*_):
@@ -442,7 +442,7 @@ def test_a_course_that_has_ended_waits_in_the_checkpoint(named, alone, watch):
     assert (outcome(a), outcome(d)) == (alone("a"), alone("d"))
 
 
-def test_only_some_of_the_written_courses_may_be_asked_for(named, alone, watch):
+def test_only_some_of_the_written_groups_may_be_asked_for(named, alone, watch):
     def cut(at, _):
         if at == 2:
             raise Cut
@@ -457,19 +457,19 @@ def test_only_some_of_the_written_courses_may_be_asked_for(named, alone, watch):
 
 
 @pytest.mark.parametrize("epoch", range(5))
-def test_a_course_without_a_finite_member_ends_early_and_the_others_go_on(named, alone, watch, epoch):
+def test_a_group_without_a_finite_member_ends_early_and_the_others_go_on(named, alone, watch, epoch):
     a, b, c = named("a", "b", "c")
     fitting = watch(a, b, c, method=Counting({3: epoch}))
     fitting.fit()
-    assert [len(course.history) for course in (a, b, c)] == [6, epoch + 1, 4]
+    assert [len(group.history) for group in (a, b, c)] == [6, epoch + 1, 4]
     assert b.ended
     assert not is_finite(b.history[-1], 0)
     assert outcome(b) == alone("b", diverging={3: epoch})
-    for course in (a, c):
-        assert outcome(course) == alone(course.key)
+    for group in (a, c):
+        assert outcome(group) == alone(group.key)
 
 
-def test_a_course_goes_on_while_one_of_its_members_is_finite(named, watch):
+def test_a_group_goes_on_while_one_of_its_members_is_finite(named, watch):
     a, b = named("a", "b")
     watch(a, b, method=Counting({2: 1})).fit()
     assert len(a.history) == 6
@@ -477,7 +477,7 @@ def test_a_course_goes_on_while_one_of_its_members_is_finite(named, watch):
     assert all(is_finite(epoch, 0) for epoch in a.history)
 
 
-def test_a_course_that_diverged_is_not_trained_again(named, watch):
+def test_a_group_that_diverged_is_not_trained_again(named, watch):
     def cut(at, _):
         if at == 2:
             raise Cut
@@ -506,12 +506,12 @@ def test_writing_takes_a_small_share_of_the_time(named, watch, monkeypatch):
     assert written == [30, 93, 156]
 
 
-def test_workers_are_refused_where_a_method_takes_no_share_or_a_batch_has_none(course, watch):
+def test_workers_are_refused_where_a_method_takes_no_share_or_a_batch_has_none(group, watch):
     two, lonely = Workers(CPU, 0, 2), Counting()
     lonely.data_parallel = "none"
-    with pytest.raises(InputError, match="--workers 2: this method takes no share of a batch"):
-        watch(course(), method=lonely, workers=two).fit()
-    odd = course()
+    with pytest.raises(InputError, match="--workers 2: this method cannot train data-parallel"):
+        watch(group(), method=lonely, workers=two).fit()
+    odd = group()
     odd.members = [Member(member.task, MethodConfig(batch_size=5), member.seed) for member in odd.members]
     with pytest.raises(InputError, match="batch_size=5: must be a multiple of the 2 workers"):
         watch(odd, workers=two).fit()

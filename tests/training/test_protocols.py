@@ -11,13 +11,19 @@ from platform.method import MethodConfig
 from platform.population.draws import generator
 from platform.training import fitting
 from platform.training.evaluation import all_metrics, zero_shot_from_scores
-from platform.training.protocols import Candidate, ProtocolOptions, Workplace, combined, pooled, test, validate
+from platform.training.protocols import (
+    Candidate,
+    ProtocolOptions,
+    TrainingContext,
+    combined,
+    pooled,
+    refit_and_test,
+    validate,
+)
 from platform.zeroshot.choosing import latest_of_equals
 from platform.zeroshot.gate import THRESHOLDS, Gate, Stacking
 from platform.zeroshot.steps import Steps
 from platform.zeroshot.task import Samples
-
-test.__test__ = False  # the platform's, not a test of pytest's
 
 CPU = torch.device("cpu")
 EPOCHS = 4
@@ -25,21 +31,21 @@ SMALL = {"epochs": EPOCHS, "z_r": 8, "z_v": 4, "learning_rate": 2e-3, "classifie
 JOINT = {f"{side}{kind}" for side in ("seen", "unseen", "harmonic_mean") for kind in ("", "_per_sample")}
 ALL = {"zsl", "zsl_per_sample", "ausuc"} | JOINT
 OPTIONS = ProtocolOptions(folds=2)
-PLACE = Workplace(CPU)
+CONTEXT = TrainingContext(CPU)
 
 
 def config(**values):
     return method.configure({**SMALL, **values})
 
 
-def validated(problem, configs, seeds=(0,), options=OPTIONS, place=PLACE, desk=None):
-    return validate(method, {"a": problem}, configs, seeds, options, place, desk)
+def validated(problem, configs, seeds=(0,), options=OPTIONS, context=CONTEXT, scheduler=None):
+    return validate(method, {"a": problem}, configs, seeds, options, context, scheduler)
 
 
-def results_of(problem, configs, validations, options=OPTIONS, place=PLACE):
+def results_of(problem, configs, validations, options=OPTIONS, context=CONTEXT):
     candidates = [Candidate(own, 0, "a") for own in configs.values()]
     chosen = [validations[key] for key in configs]
-    return test(method, {"a": problem}, candidates, chosen, options, place)
+    return refit_and_test(method, {"a": problem}, candidates, chosen, options, context)
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +110,8 @@ def test_the_held_out_scores_are_those_of_the_chosen_epoch(validations, configs,
 
 def test_the_epoch_is_chosen_by_every_pseudo_unseen_class_of_every_fold(problem, configs):
     told = []
-    place = replace(PLACE, report=lambda stage, epoch, metrics: told.append(metrics))
-    (validation,) = validated(problem, {"hard": configs["hard"]}, seeds=(0, 1), place=place)["hard"][:1]
+    context = replace(CONTEXT, report=lambda stage, epoch, metrics: told.append(metrics))
+    (validation,) = validated(problem, {"hard": configs["hard"]}, seeds=(0, 1), context=context)["hard"][:1]
     # seed by seed, fold by fold, on three classes each
     by_class = torch.tensor(
         [[[v for name, v in own.items() if name.startswith("zsl of class")] for own in epoch] for epoch in told]
@@ -196,7 +202,7 @@ SEEDS = (4, 7, 9)
 def grid(splits, configs):
     """Validations of two configurations on both splits with three seeds."""
     chosen = {key: configs[key] for key in ("soft", "hard")}
-    return validate(method, splits, chosen, SEEDS, OPTIONS, PLACE)
+    return validate(method, splits, chosen, SEEDS, OPTIONS, CONTEXT)
 
 
 def test_the_answer_is_split_by_split_and_seed_by_seed(grid, splits, configs):
@@ -204,7 +210,7 @@ def test_the_answer_is_split_by_split_and_seed_by_seed(grid, splits, configs):
     for key, validations in grid.items():
         assert len({v.epochs[-1]["reconstruction"] for v in validations}) == len(splits) * len(SEEDS)
         for split, place in (("a", 1), ("b", 4)):
-            alone = validate(method, {split: splits[split]}, {key: configs[key]}, SEEDS[1:2], OPTIONS, PLACE)
+            alone = validate(method, {split: splits[split]}, {key: configs[key]}, SEEDS[1:2], OPTIONS, CONTEXT)
             found, (expected,) = validations[place], alone[key]
             assert_epochs_agree(found, expected)
             assert [len(fold) for fold in found.held_out] == [3, 3]
@@ -232,19 +238,19 @@ def test_a_configuration_of_which_one_split_diverges_keeps_the_other(splits, con
         {"soft": configs["soft"]},
         SEEDS[:2],
         ProtocolOptions(),
-        PLACE,
+        CONTEXT,
     )
-    alone = validate(method, {"a": splits["a"]}, {"soft": configs["soft"]}, SEEDS[:2], ProtocolOptions(), PLACE)
+    alone = validate(method, {"a": splits["a"]}, {"soft": configs["soft"]}, SEEDS[:2], ProtocolOptions(), CONTEXT)
     assert found["soft"][2:] == [None, None]
     assert_agree(found["soft"][:2], alone["soft"])
 
 
-# Desks
+# Schedulers
 
 
 @dataclass
 class Plan:
-    """A desk that does as it was told, and remembers what it was given.
+    """A scheduler that does as it was told, and remembers what it was given.
 
     stops: the keys that stop at a rung; joining: what comes in after so many exchanges.
     """
@@ -269,13 +275,13 @@ class Plan:
         return stopped, self.joining.get(len(self.waited), {})
 
 
-def test_a_desk_stops_and_admits_and_survivors_get_what_they_would_without_it(splits, configs):
+def test_a_scheduler_stops_and_admits_and_survivors_get_what_they_would_without_it(splits, configs):
     configs = configs | {"late": config(z_r=6, learning_rate=3e-3), "last": config(epochs=2)}
     first = {key: configs[key] for key in ("soft", "hard", "stacking")}
     late, last = ({key: configs[key]} for key in ("late", "last"))
-    desk = Plan({1, 3}, stops={1: ["hard"], 3: ["late"]}, joining={1: late, 4: last})
-    assert validate(method, splits, first, SEEDS[:2], OPTIONS, PLACE, desk) == {}
-    assert desk.waited == [
+    scheduler = Plan({1, 3}, stops={1: ["hard"], 3: ["late"]}, joining={1: late, 4: last})
+    assert validate(method, splits, first, SEEDS[:2], OPTIONS, CONTEXT, scheduler) == {}
+    assert scheduler.waited == [
         {"soft": 1, "hard": 1, "stacking": 1},
         {"late": 1},
         {"soft": 3, "stacking": 3},
@@ -283,46 +289,46 @@ def test_a_desk_stops_and_admits_and_survivors_get_what_they_would_without_it(sp
         {"last": 1},
         {},
     ]
-    assert list(desk.ended) == ["soft", "stacking", "last"]
-    undisturbed = validate(method, splits, configs, SEEDS[:2], OPTIONS, PLACE)
-    for key, validations in desk.ended.items():
+    assert list(scheduler.ended) == ["soft", "stacking", "last"]
+    undisturbed = validate(method, splits, configs, SEEDS[:2], OPTIONS, CONTEXT)
+    for key, validations in scheduler.ended.items():
         assert len(validations) == 4
         assert_agree(validations, undisturbed[key])
 
 
-def test_at_a_rung_a_desk_is_given_what_a_shorter_training_would_reach(problem, configs):
-    desk = Plan({2}, stops={2: ["soft", "hard"]})
-    validated(problem, {key: configs[key] for key in ("soft", "hard")}, SEEDS[:2], desk=desk)
-    assert not desk.ended
+def test_at_a_rung_a_scheduler_is_given_what_a_shorter_training_would_reach(problem, configs):
+    scheduler = Plan({2}, stops={2: ["soft", "hard"]})
+    validated(problem, {key: configs[key] for key in ("soft", "hard")}, SEEDS[:2], scheduler=scheduler)
+    assert not scheduler.ended
     short = {key: configs[key].model_copy(update={"epochs": 2}) for key in ("soft", "hard")}
     expected = validated(problem, short, SEEDS[:2])
-    assert {key for key, _ in desk.reached} == {"soft", "hard"}
-    for (key, epochs), validations in desk.reached.items():
+    assert {key for key, _ in scheduler.reached} == {"soft", "hard"}
+    for (key, epochs), validations in scheduler.reached.items():
         assert epochs == 2
         assert validations == expected[key]
 
 
-def test_a_desk_may_let_all_go_on(problem, configs, validations):
-    desk = Plan(range(EPOCHS))
-    assert validated(problem, configs, desk=desk) == {}
-    assert desk.ended == {key: [validation] for key, validation in validations.items()}
-    assert [set(waiting.values()) for waiting in desk.waited] == [{1}, {2}, {3}, set()]
+def test_a_scheduler_may_let_all_go_on(problem, configs, validations):
+    scheduler = Plan(range(EPOCHS))
+    assert validated(problem, configs, scheduler=scheduler) == {}
+    assert scheduler.ended == {key: [validation] for key, validation in validations.items()}
+    assert [set(waiting.values()) for waiting in scheduler.waited] == [{1}, {2}, {3}, set()]
 
 
 def test_the_last_epoch_is_no_rung(problem, configs):
-    desk = Plan({EPOCHS}, stops={EPOCHS: ["soft"]})
-    validated(problem, {"soft": configs["soft"]}, desk=desk)
-    assert desk.waited == [{}]
-    assert list(desk.ended) == ["soft"]
+    scheduler = Plan({EPOCHS}, stops={EPOCHS: ["soft"]})
+    validated(problem, {"soft": configs["soft"]}, scheduler=scheduler)
+    assert scheduler.waited == [{}]
+    assert list(scheduler.ended) == ["soft"]
 
 
-def test_a_desk_hears_once_of_what_diverged_and_may_fill_its_place(problem, configs, validations):
+def test_a_scheduler_hears_once_of_what_diverged_and_may_fill_its_place(problem, configs, validations):
     wild = config(learning_rate=1e30)
-    desk = Plan({EPOCHS - 1}, joining={1: {"hard": configs["hard"]}})
-    validated(problem, {"wild": wild, "soft": configs["soft"]}, desk=desk)
-    assert desk.ended.pop("wild") == [None]
-    assert list(desk.ended) == ["soft", "hard"]
-    for key, found in desk.ended.items():
+    scheduler = Plan({EPOCHS - 1}, joining={1: {"hard": configs["hard"]}})
+    validated(problem, {"wild": wild, "soft": configs["soft"]}, scheduler=scheduler)
+    assert scheduler.ended.pop("wild") == [None]
+    assert list(scheduler.ended) == ["soft", "hard"]
+    for key, found in scheduler.ended.items():
         assert_agree(found, [validations[key]])
 
 
@@ -398,10 +404,10 @@ def test_candidates_of_several_splits_are_tested_side_by_side(splits, configs, g
     named = [("soft", "a", 4, 0), ("hard", "b", 9, 5), ("soft", "b", 4, 3)]  # the last: its place in the grid
     candidates = [Candidate(configs[key], seed, split) for key, split, seed, _ in named]
     chosen = [grid[key][place] for key, _, _, place in named]
-    together = test(method, splits, candidates, chosen, OPTIONS, PLACE)
+    together = refit_and_test(method, splits, candidates, chosen, OPTIONS, CONTEXT)
     for found, candidate, validation in zip(together, candidates, chosen, strict=True):
         own = {candidate.split: splits[candidate.split]}
-        (alone,) = test(method, own, [candidate], [validation], OPTIONS, PLACE)
+        (alone,) = refit_and_test(method, own, [candidate], [validation], OPTIONS, CONTEXT)
         model = found.models["clean"]
         assert (model.seen, model.unseen) == (own[candidate.split].task.seen, own[candidate.split].task.unseen)
         assert found.metrics == {protocol: close(metrics) for protocol, metrics in alone.metrics.items()}
@@ -430,9 +436,9 @@ def test_both_stages_go_on_after_a_kill_with_the_same_numbers(problem, configs, 
             raise Cut
 
     def work(report=None):
-        place = Workplace(CPU, tmp_path, checkpoint_seconds=0, report=report)
-        found = {key: own for key, (own,) in validated(problem, configs, place=place).items()}
-        return found, results_of(problem, configs, found, place=place)
+        context = TrainingContext(CPU, tmp_path, checkpoint_seconds=0, report=report)
+        found = {key: own for key, (own,) in validated(problem, configs, context=context).items()}
+        return found, results_of(problem, configs, found, context=context)
 
     for _ in range(2):
         with pytest.raises(Cut):
@@ -445,26 +451,28 @@ def test_both_stages_go_on_after_a_kill_with_the_same_numbers(problem, configs, 
 
 
 @pytest.mark.parametrize("epoch", range(5))
-def test_a_pack_with_a_desk_goes_on_after_a_kill_with_the_same_numbers(
+def test_a_pack_with_a_scheduler_goes_on_after_a_kill_with_the_same_numbers(
     problem, configs, validations, tmp_path, monkeypatch, epoch
 ):
     monkeypatch.setattr(fitting, "_WRITING_SHARE", math.inf)
     stops, joining = {2: ["hard"]}, {1: {"stacking": configs["stacking"]}}
-    desk, reports = Plan({1, 2}, stops, joining), []
+    scheduler, reports = Plan({1, 2}, stops, joining), []
 
     def cut(*_):
         reports.append(1)
         if len(reports) == epoch + 1:
             raise Cut
 
-    place = Workplace(CPU, tmp_path, checkpoint_seconds=0, report=cut)
+    context = TrainingContext(CPU, tmp_path, checkpoint_seconds=0, report=cut)
     with pytest.raises(Cut):
-        validated(problem, {key: configs[key] for key in ("soft", "hard")}, place=place, desk=desk)
-    left = {"soft", "hard", "stacking"} - desk.ended.keys() - ({"hard"} if epoch > 0 else set())
+        validated(problem, {key: configs[key] for key in ("soft", "hard")}, context=context, scheduler=scheduler)
+    left = {"soft", "hard", "stacking"} - scheduler.ended.keys() - ({"hard"} if epoch > 0 else set())
     again = Plan({1, 2}, stops)
-    validated(problem, {k: configs[k] for k in configs if k in left}, place=replace(place, report=None), desk=again)
-    assert {**desk.ended, **again.ended}.keys() == {"soft", "stacking"}
-    for key, found in {**desk.ended, **again.ended}.items():
+    validated(
+        problem, {k: configs[k] for k in configs if k in left}, context=replace(context, report=None), scheduler=again
+    )
+    assert {**scheduler.ended, **again.ended}.keys() == {"soft", "stacking"}
+    for key, found in {**scheduler.ended, **again.ended}.items():
         assert_agree(found, [validations[key]])
 
 

@@ -6,7 +6,7 @@ import torch
 from methods.sadvae import method
 from platform.errors import InputError
 from platform.method import Member
-from platform.training.fitting import Course, Fitting, chosen_epoch
+from platform.training.fitting import Fitting, TrainingGroup, chosen_epoch
 from platform.training.saved_models import load_model, save_model
 from platform.workers import Workers
 from platform.zeroshot.gate import Gate, Stacking
@@ -27,9 +27,9 @@ def models(make_problem):
     small = {"z_r": 4, "z_v": 2, "epochs": 1, "classifier_steps": 5, "classifier_samples": 5}
     small |= {"classifier_relu": True, "classifier_fit": "adam"}
     members = [Member(task, method.configure({**small, "seen_classifier": kind}), 3) for kind in kinds]
-    course = Course("all", members, 0, None, {"last": chosen_epoch([0] * len(members))})
-    Fitting(method, [course], Workers(torch.device("cpu"))).fit()
-    return dict(zip(kinds, course.kept["last"].values(), strict=True))
+    group = TrainingGroup("all", members, 0, None, {"last": chosen_epoch([0] * len(members))})
+    Fitting(method, [group], Workers(torch.device("cpu"))).fit()
+    return dict(zip(kinds, group.kept["last"].values(), strict=True))
 
 
 @pytest.mark.parametrize("combination", COMBINATIONS)

@@ -131,7 +131,7 @@ def test_a_configuration_that_diverges_is_a_failed_outcome(experiment, tmp_path,
 
 
 class Silent:
-    """A desk that only listens."""
+    """A scheduler that only listens."""
 
     def __init__(self):
         self.ended = {}
@@ -144,10 +144,10 @@ class Silent:
         return [], {}
 
 
-def test_with_a_desk_outcomes_are_the_desks_to_make(experiment, tmp_path):
-    desk, asked = Silent(), experiment(configs=CONFIGS[::2], keys=("x", "z"), test=False)
-    assert train(asked, tmp_path, desk=desk) == []
-    assert list(desk.ended) == ["x", "z"]
+def test_with_a_scheduler_outcomes_are_the_schedulers_to_make(experiment, tmp_path):
+    scheduler, asked = Silent(), experiment(configs=CONFIGS[::2], keys=("x", "z"), test=False)
+    assert train(asked, tmp_path, scheduler=scheduler) == []
+    assert list(scheduler.ended) == ["x", "z"]
     assert read_outcomes(tmp_path) is None
 
 

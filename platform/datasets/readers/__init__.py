@@ -38,7 +38,7 @@ _SHARED_OPTIONS = ("name", "licence", "source", "text", "descriptions", "parts_o
 
 @dataclass(frozen=True)
 class Layout:
-    """A reader, what it reads in a few words, and the options that it takes besides the shared ones."""
+    """A reader, a short description, and the options that it takes besides the shared ones."""
 
     read: Callable[[Path, ImportOptions], Contents]
     summary: str
@@ -94,7 +94,7 @@ LAYOUTS = {
 
 
 def read(layout: str, source: Path, options: ImportOptions) -> Contents:
-    """What stands in `source`, ready to be written. Raises InputError for a wrong option or file."""
+    """The contents of `source`, ready to be written. Raises InputError for a wrong option or file."""
     if layout not in LAYOUTS:
         raise InputError(f"unknown layout `{layout}`; choose one of {', '.join(LAYOUTS)}")
     if not source.exists():
@@ -122,7 +122,7 @@ def read(layout: str, source: Path, options: ImportOptions) -> Contents:
 
 
 def _with_extractor(contents: Contents, options: ImportOptions) -> Contents:
-    """`contents` with what the user says of its features' extractor; pictures have none."""
+    """`contents` with the user's facts on its features' extractor; pictures have none."""
     names = [c.name for c in contents.classes]
     splits = {**published_splits(contents.class_list, names), **contents.splits}
 
@@ -150,7 +150,7 @@ def _with_extractor(contents: Contents, options: ImportOptions) -> Contents:
 
 
 def _described(contents: Contents, class_list: str | None, options: ImportOptions) -> Contents:
-    """`contents` with the user's words on its card, and what its class list and the user's files say of its classes."""
+    """`contents` with the user's facts on its card, and the class facts of its class list and of the user's files."""
     names = [c.name for c in contents.classes]
     return replace(
         contents,

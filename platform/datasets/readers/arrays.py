@@ -1,4 +1,4 @@
-"""Array files as users have them: opened without pickle, every fault told as one line that names the file."""
+"""Array files, opened without pickle, with every fault as a one-line error that names the file."""
 
 import zipfile
 import zlib

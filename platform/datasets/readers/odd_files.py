@@ -1,4 +1,4 @@
-"""What became of files that give no sample, or one that the card should speak of."""
+"""Notes for the card on files that were left out or are odd."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -74,7 +74,7 @@ class ImportOptions:
     locations: Annotated[
         Locations | None, typer.Option(metavar="<use|ignore>", help="xian: trust the sample positions (use).")
     ] = None
-    seed: Annotated[int | None, typer.Option(min=0, help="Of a partition that is drawn (0).")] = None
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of a drawn partition (0).")] = None
     partition: Annotated[
         str | None, typer.Option(help="ntu, pyskl, i3d: which of the official ones, as xsub, xview, xset or split_1.")
     ] = None
@@ -92,7 +92,7 @@ class ImportOptions:
     workers: Annotated[
         int | None, typer.Option(min=0, help="images, xian: processes that decode pictures; 0 for this one (0).")
     ] = None
-    report: Report | None = None  # what is told how many of the pictures are done; not for the user to give
+    report: Report | None = None  # progress callback; not a user's option
 
     def given(self) -> list[str]:
         """The names of the options that were given."""

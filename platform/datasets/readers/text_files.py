@@ -1,4 +1,4 @@
-"""Text files as users have them: UTF-8, every fault told as one line that names the file."""
+"""UTF-8 text files, with every fault as a one-line error that names the file."""
 
 from pathlib import Path
 

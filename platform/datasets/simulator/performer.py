@@ -72,8 +72,8 @@ def perform(
     time = np.arange(FRAMES[1]) / RATE  # (100,)
     progress = np.clip((time - start[:, None]) / seconds[:, None], 0, 1)  # (n, 100)
     turn = 2 * np.pi * cycles[:, None] * progress
-    course = np.stack([np.ones_like(turn), np.sin(turn), np.cos(turn)], axis=1) * _envelope(progress)[:, None]
-    degrees = np.einsum("nkca,nkt->ntca", effort, course) * DEGREES
+    trajectory = np.stack([np.ones_like(turn), np.sin(turn), np.cos(turn)], axis=1) * _envelope(progress)[:, None]
+    degrees = np.einsum("nkca,nkt->ntca", effort, trajectory) * DEGREES
     frequency, phase, size = np.moveaxis(drift, 1, 0)  # (n, 6, 4) each
     sway = size[:, None] * np.sin(2 * np.pi * frequency[:, None] * time[:, None, None] + phase[:, None])
     return np.radians(degrees + sway + performer.posture), lengths
@@ -99,6 +99,6 @@ def _rendition(performer: Performer, action: int, rng: np.random.Generator) -> _
 
 
 def _envelope(progress: np.ndarray) -> np.ndarray:
-    """Rise to one, stay, and fall back to nothing, each along a minimum-jerk course (Flash and Hogan, 1985)."""
+    """Rise to one, stay, and fall back to nothing, each along a minimum-jerk trajectory (Flash and Hogan, 1985)."""
     ramp = np.clip(np.minimum(progress, 1 - progress) / 0.25, 0, 1)
     return ramp**3 * (10 - 15 * ramp + 6 * ramp**2)

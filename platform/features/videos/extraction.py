@@ -33,7 +33,7 @@ Report = Callable[[str, str | None, int, int], None]  # a video, why it is unrea
 
 
 class Extraction(BaseModel):
-    """What is extracted, and with what. Weights come from files of any name: their contents are what counts."""
+    """The options of an extraction. Weights may have any file name; they are identified by content."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,7 +41,7 @@ class Extraction(BaseModel):
     rgb: Path | None = Field(None, description="weights of the RGB network")
     flow_weights: Path | None = Field(None, description="weights of the flow network")
     flow: str = Field("none", description="tvl1, farneback or none")
-    frames: int = Field(250, ge=SHORTEST, description="at most, from the centre of the video")
+    frames: int = Field(250, ge=SHORTEST, description="most frames, from the centre of the video")
     device: str = "auto"
 
     def weights(self) -> dict[Stream, Path]:
@@ -59,7 +59,7 @@ class Extraction(BaseModel):
         return _KINETICS if counts == {400} else UNKNOWN
 
     def record(self) -> dict[str, Any]:
-        """Everything that the features depend on, for the folder that they stand in."""
+        """Everything that the features depend on, to be recorded in their folder."""
         return {
             "network": "Inception-I3D, Mixed_5c, mean over time, pooled by four in space",
             "folder": str(self.folder),
@@ -137,7 +137,7 @@ def extract(
     gpus: float = 0.0,
     report: Report | None = None,
 ) -> Extracted:
-    """Extract every video, or go on with those whose features are not in `out` yet.
+    """Extract every video, or resume with those whose features are not in `out` yet.
 
     workers: of Ray Data, which must be connected; 0 for this process alone. gpus: of each worker. The folders must be
     ones that all workers reach. What cannot be read is listed in `unreadable.txt` and tried again by the next run.

@@ -1,4 +1,4 @@
-"""What the networks of the two streams are given of one video."""
+"""The inputs of the two streams' networks from one video."""
 
 from collections.abc import Mapping
 from pathlib import Path

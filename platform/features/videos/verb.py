@@ -23,7 +23,7 @@ _SHOWN = 5  # unreadable videos; the others stand in the list
 
 @dataclass(frozen=True)
 class FeatureOptions:
-    """The networks, and what they see of a video."""
+    """The networks, and the frames that they are given."""
 
     rgb: Annotated[Path | None, typer.Option(help="I3D weights for RGB, .pt or .safetensors")] = None
     flow_weights: Annotated[Path | None, typer.Option(help="I3D weights for optical flow")] = None
@@ -32,11 +32,11 @@ class FeatureOptions:
         typer.Option(help="tvl1, farneback or none; tvl1 if absent and --flow-weights is given"),
         Expected("tvl1, farneback or none"),
     ] = None
-    frames: Annotated[int, typer.Option(min=16, help="at most, at 25 a second, from the centre of a video")] = 250
+    frames: Annotated[int, typer.Option(min=16, help="most frames of a video, at 25 a second, from its centre")] = 250
     pretrained_on: options.PretrainedOn = None
 
     def asked(self, folder: Path, device: str) -> "Extraction":
-        """What is extracted of the videos of a folder."""
+        """Options of the extraction from a folder of videos."""
         from platform.features.videos.extraction import Extraction
 
         return Extraction(
@@ -51,7 +51,7 @@ class FeatureOptions:
 
 @dataclass(frozen=True)
 class DataFolderOptions:
-    """The data folder that is written of the features, if any."""
+    """Options of the data folder that is written, if any."""
 
     data_folder: Annotated[
         Path | None, typer.Option(help="also write a data folder with these features; must not exist")
@@ -59,10 +59,10 @@ class DataFolderOptions:
     partition: Annotated[
         Path | None, typer.Option(help="text file of the training videos, CLASS/VIDEO a line; drawn if absent")
     ] = None
-    seed: Annotated[int, typer.Option(min=0, help="of the drawn partition")] = 0
+    seed: Annotated[int, typer.Option(min=0, help="seed of the drawn partition")] = 0
 
     def training(self, found: list[str]) -> frozenset[str] | None:
-        """The listed training videos. Raises InputError for what would be refused once all videos are done."""
+        """The listed training videos. Raises InputError early for what would be refused at the end."""
         if self.data_folder is None:
             if self.partition is not None:
                 raise InputError(f"--partition {self.partition}: goes with --data-folder DIR")
@@ -82,7 +82,7 @@ class VideosPlace:
     device: options.Device = "auto"
     address: options.Address = None
     workers: Annotated[
-        int | None, typer.Option(min=0, help="of Ray Data; a CPU each if absent; 0: this process, without Ray")
+        int | None, typer.Option(min=0, help="workers of Ray Data; default: one per CPU; 0: this process, without Ray")
     ] = None
 
 

@@ -1,4 +1,4 @@
-"""The table of tests: single models and ensembles, under each protocol."""
+"""The table of test results: single models and ensembles, under each protocol."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,14 +11,14 @@ from platform.training.trainable import Outcome
 
 Tests = Mapping[
     str, Mapping[str, Mapping[str, Sequence[float]]]
-]  # kind to protocol to metric to a value a seed and split
+]  # kind of model to protocol to metric to a value for each seed and split
 _LEAKS = "released: the papers' code chooses the epoch on the unseen test classes themselves; it leaks"
 
 
-def test_table(
+def results_table(
     tests: Tests,
     counts: Iterable[Counts],
-    extractor: Sequence[str] = (),  # noqa: PT028 (no test of pytest)
+    extractor: Sequence[str] = (),
 ) -> Table:
     """Test metrics of single models and of ensembles under each protocol, mean and standard deviation, in percent.
 
@@ -51,7 +51,7 @@ def test_table(
 
 
 def by_kind(outcomes: Sequence[Outcome]) -> dict[str, dict[str, dict[str, list[float]]]]:
-    """What was tested, single models or an ensemble, to protocol to metric to one value a seed and split."""
+    """Kind of model (single or an ensemble) to protocol to metric to one value for each seed and split."""
     tests: dict[str, dict[str, dict[str, list[float]]]] = {}
     for outcome in outcomes:
         kind = tests.setdefault(outcome.kind, {})

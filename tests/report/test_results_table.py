@@ -1,10 +1,9 @@
-"""The tables of tests."""
+"""The tables of test results."""
 
 import pytest
 from rich.console import Console
 
-from platform.report import tests
-from platform.report.tests import by_kind
+from platform.report.results_table import by_kind, results_table
 from platform.training.trainable import Outcome
 
 
@@ -17,7 +16,7 @@ def outcome(seed, value, ensemble="", split="two", **protocols):
 def shown(kinds, counts=(), extractor=()):
     console = Console(width=200)
     with console.capture() as capture:
-        console.print(tests.test_table(kinds, counts, extractor))
+        console.print(results_table(kinds, counts, extractor))
     return capture.get().splitlines()
 
 
