@@ -14,15 +14,14 @@ with Attributes falls from 34 to 22 %. A warm-up's start and end are shares of t
 
 The classifiers are trained as in the code, by passes in batches of 32. How many is a number for each of its data sets,
 found on validation classes (21 to 33 for the one over all classes, 22 to 39 for the unseen ones alone), and it matters:
-too few leave seen samples to the unseen classes, which have twice as many latents, and under `noise=sample`, where
-latents of different classes hardly overlap, too many do the opposite. classifier_fit=penalised depends on neither.
+too few leave seen samples to the unseen classes, which have twice as many latents, and too many may do the opposite.
+classifier_fit=penalised depends on neither.
 
 Its GZSL is combination=joint: one classifier over all classes, trained on latents of the seen classes' features and of
 the unseen classes' text. SynSE and SA-DVAE put it behind SynSE's gate to compare; the other combinations are that.
 
-The presets `ntu60-synse` and `ntu120-synse` have the sizes and losses of SynSE's comparison (its Section 3: without the
-distribution alignment; its released code: no hidden layers, mean squared errors). That code also anneals in SynSE's
-cycles, which this module does not: `methods.synse` with parts=single is the same model with that schedule.
+The presets `ntu60-synse` and `ntu120-synse` have the sizes and losses of SynSE's comparison (no distribution alignment,
+no hidden layers, mean squared errors). With that code's cycles, it is `methods.synse` with parts=single.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,23 +47,6 @@ from platform.population.schedules import warm_up
 from platform.zeroshot.classifiers import Adam, Penalised, SoftmaxClassifier, Training
 from platform.zeroshot.task import Task
 
-# rows and columns of each layer's matrix, part by part; an encoder's last columns are means, then log-variances
-_HIDDEN: Layout = {
-    "encoder_x_1": (("features",), ("encoder_x",)),
-    "encoder_x_2": (("encoder_x",), ("z", "z")),
-    "decoder_x_1": (("z",), ("decoder_x",)),
-    "decoder_x_2": (("decoder_x",), ("features",)),
-    "encoder_y_1": (("text",), ("encoder_y",)),
-    "encoder_y_2": (("encoder_y",), ("z", "z")),
-    "decoder_y_1": (("z",), ("decoder_y",)),
-    "decoder_y_2": (("decoder_y",), ("text",)),
-}
-_SINGLE: Layout = {
-    "encoder_x_2": (("features",), ("z", "z")),
-    "decoder_x_2": (("z",), ("features",)),
-    "encoder_y_2": (("text",), ("z", "z")),
-    "decoder_y_2": (("z",), ("text",)),
-}
 _WARM_UPS = ("beta", "cross", "distance")
 _COMPARISON = {  # SynSE's, where it is the same for all data sets
     "hidden": False,
@@ -128,21 +110,15 @@ class CADAVAEConfig(SeenClassifierConfig, AcceleratedConfig):
         0.1, gt=0, description="inverse L2 penalty of the latter on standardised latents (scikit-learn's C; ours)"
     )
     combination: Literal["joint", "hard", "soft", "stacking"] = Field(
-        "joint",
-        description="joint: one classifier over all classes (its own), a hard or soft gate (as SynSE and SA-DVAE "
-        "compare with it), or calibrated stacking",
+        "joint", description="one classifier over all classes (its own), a gate (SynSE's comparison) or stacking"
     )
-    joint_seen_samples: int = Field(
-        200, ge=1, description="latents of its features for each seen class, under combination=joint (released)"
-    )
-    joint_unseen_samples: int = Field(
-        400, ge=1, description="latents of its text for each unseen class, under combination=joint (released)"
-    )
+    joint_seen_samples: int = Field(200, ge=1, description="latents a seen class for combination=joint (released)")
+    joint_unseen_samples: int = Field(400, ge=1, description="latents an unseen class for the same (released)")
 
 
 @dataclass(frozen=True)
 class CADAVAEModel(LatentModel):
-    """A trained CADA-VAE of one member. classifiers: `unseen`, and `seen` for the gate.
+    """A trained CADA-VAE of one member.
 
     kept: under combination=joint, `seen_latents` (S, joint_seen_samples, z) of the seen classes' features. On these and
     on the unseen classes' text the classifier over all classes is trained, once it is asked for.
@@ -151,14 +127,10 @@ class CADAVAEModel(LatentModel):
     Config = CADAVAEConfig
 
     def latent(self, x: Tensor) -> Tensor:
-        """(N, z) means. x: (N, D)."""
         return self.encoded("x", x).chunk(2, dim=-1)[0]
 
-    def latents(self, x: Tensor) -> dict[str, Tensor]:
-        return {"z": self.latent(x)}
-
     def encoded(self, modality: Literal["x", "y"], inputs: Tensor) -> Tensor:
-        """(…, 2·z) means and log-variances of features `x` or class text `y` (…, width)."""
+        """(…, 2·z) means and log-variances of features `x` or class text `y`."""
         return _through(self.layer, f"encoder_{modality}", inputs, self.config)
 
     @cached_property
@@ -202,11 +174,19 @@ class CADAVAE(StatedMethod):
     }
 
     def layers(self, config: CADAVAEConfig) -> Layout:
-        return _HIDDEN if config.hidden else _SINGLE
+        """Of an encoder's last columns, the first half are means, the second log-variances."""
+        layers = {}
+        for modality, data in (("x", "features"), ("y", "text")):
+            for network, given, made in (("encoder", data, ("z", "z")), ("decoder", "z", (data,))):
+                name = f"{network}_{modality}"
+                if config.hidden:
+                    layers[f"{name}_1"] = ((given,), (name,))
+                layers[f"{name}_2"] = ((name if config.hidden else given,), made)
+        return layers
 
     def widths(self, task: Task, config: CADAVAEConfig) -> dict[str, int]:
         hidden = {name: getattr(config, name) for name in ("encoder_x", "decoder_x", "encoder_y", "decoder_y")}
-        return {"features": task.features.shape[1], "text": task.semantics.shape[1], "z": config.z, **hidden}
+        return {"z": config.z, **hidden}
 
     def start(self, member: Member, widths: Mapping[str, int]) -> dict[str, Tensor]:
         return xavier_start(self.layers(member.config), widths, 0.5, generator(member.seed, "weights"))
@@ -215,8 +195,6 @@ class CADAVAE(StatedMethod):
         return {"": ("z", "z")}
 
     def encoded(self, network: Network, batch: Batch) -> tuple[Latent, Latent]:
-        """Draws from the posteriors of the features and of the class text."""
-
         def drawn(modality: str, inputs: Tensor, noise: Tensor) -> Latent:
             latent = Latent.sample(_through(network, f"encoder_{modality}", inputs, batch.config), noise)
             released = partial(torch.addcmul, latent.mean, latent.variance, noise)  # σ = exp(log σ²)
@@ -252,12 +230,12 @@ class CADAVAE(StatedMethod):
     def weights(self, config: CADAVAEConfig, epoch: int, steps: int) -> dict[str, Tensor]:
         """β, γ and δ, which warm up over the epochs."""
         on = {"beta": True, "cross": config.cross_alignment, "distance": config.distribution_alignment}
-        beta, gamma, delta = (
-            on[name]
-            * getattr(config, name)
-            * warm_up(epoch / config.epochs, getattr(config, f"{name}_start"), getattr(config, f"{name}_end"))
-            for name in _WARM_UPS
-        )
+
+        def warmed(name: str) -> float:
+            start, end = getattr(config, f"{name}_start"), getattr(config, f"{name}_end")
+            return on[name] * getattr(config, name) * warm_up(epoch / config.epochs, start, end)
+
+        beta, gamma, delta = map(warmed, _WARM_UPS)
         values = zip(self.loss_names, (1.0, gamma, beta, beta, delta), strict=True)
         return {name: torch.full((steps,), float(value)) for name, value in values}
 
@@ -290,7 +268,6 @@ def _through(network: Network, name: str, inputs: Tensor, config: CADAVAEConfig)
 
 
 def _with_classifiers(models: Sequence[CADAVAEModel]) -> list[CADAVAEModel]:
-    """The models with classifiers of their unseen classes."""
     latents = [[_of_text(model, model.config.classifier_samples, "latents")] for model in models]
     trainings = [_training(model.config, model.config.classifier_passes) for model in models]
     return with_classifier(models, latents, "unseen", trainings)
@@ -299,13 +276,8 @@ def _with_classifiers(models: Sequence[CADAVAEModel]) -> list[CADAVAEModel]:
 def _training(config: CADAVAEConfig, passes: int) -> Training:
     if config.classifier_fit == "penalised":
         return Penalised(config.classifier_c)
-    return Adam(
-        passes,
-        config.classifier_learning_rate,
-        config.classifier_batch_size or None,
-        betas=(config.classifier_beta_1, 0.999),
-        gain=0.5,
-    )
+    betas, batch_size = (config.classifier_beta_1, 0.999), config.classifier_batch_size or None
+    return Adam(passes, config.classifier_learning_rate, batch_size, betas, gain=0.5)
 
 
 def _of_text(model: CADAVAEModel, samples: int, purpose: str) -> Tensor:

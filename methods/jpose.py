@@ -114,7 +114,7 @@ class JPoSE(CompatibilityMethod):
 
     def widths(self, task: Task, config: JPoSEConfig) -> dict[str, int]:
         own = {name: getattr(config, name) for name in ("width", "joint", "hidden")}
-        return {"features": task.features.shape[1], "text": task.semantics.shape[1] // 2, **own}
+        return {"text": task.semantics.shape[1] // 2, **own}
 
     def start(self, member: Member, widths: Mapping[str, int]) -> dict[str, Tensor]:
         return uniform_start(self.layers(member.config), widths, generator(member.seed, "weights"))

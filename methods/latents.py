@@ -56,6 +56,9 @@ class LatentModel(WeightsModel):
         """Over all classes, the seen ones first; None for a gate."""
         return self.classifiers.get("joint")
 
+    def latents(self, x: Tensor) -> dict[str, Tensor]:
+        return {"z": self.latent(x)}
+
     def unseen_scores(self, x: Tensor) -> Tensor:
         return self.classifiers["unseen"].log_probabilities(self.latent(x))
 

@@ -138,8 +138,7 @@ class ReViSE(CompatibilityMethod):
         return _LAYERS
 
     def widths(self, task: Task, config: ReViSEConfig) -> dict[str, int]:
-        own = {name: getattr(config, name) for name in ("code", "shared", "hidden")}
-        return {"features": task.features.shape[1], "text": task.semantics.shape[1], **own}
+        return {name: getattr(config, name) for name in ("code", "shared", "hidden")}
 
     def start(self, member: Member, widths: Mapping[str, int]) -> dict[str, Tensor]:
         return uniform_start(_LAYERS, widths, generator(member.seed, "weights"))

@@ -3,9 +3,9 @@
 A two-head skeleton encoder gives z_x^r, which is aligned with the text latent z_y, and z_x^v, which holds what the text
 does not say. An adversary D_T keeps the two independent. `losses` and `adversary_loss` are the paper's equations.
 
-Where the paper and its released code differ, the paper is the default and the preset `released` gives the code's
-choices. Three things the paper leaves open are taken from the code: a reconstruction error is the mean over elements, a
-KL divergence the sum over latent dimensions, and single layers start Xavier-uniform with gain 0.5.
+Where paper and released code differ, the paper is the default and the preset `released` gives the code's choices. What
+the paper leaves open is the code's: a reconstruction error is the mean over elements, a KL divergence the sum over
+latent dimensions, and single layers start Xavier-uniform with gain 0.5.
 
 D_T's own step is the paper's after the VAEs' step, on the latents that these were trained with, and its turns are
 counted through all epochs. discriminator=released has the code's: before the VAEs' step, on latents of both modalities
@@ -75,9 +75,7 @@ class SADVAEConfig(LatentConfig):
         "log", description="the encoder minimises Eq. 6, or the mean of D_T(z_x) (released)"
     )
     discriminator: Literal["paper", "released"] = Field(
-        "paper",
-        description="D_T's step: after the VAEs', on their latents, or before it, on both modalities drawn afresh, and "
-        "counted anew in each epoch (released)",
+        "paper", description="D_T's step: after the VAEs', on their latents, or as the code has it (see the module)"
     )
     seen_classifier: Literal["features", "latent", "logits", "logits-or-features"] = Field(
         "features",
@@ -174,21 +172,19 @@ class SADVAE(StatedMethod):
 
     def widths(self, task: Task, config: SADVAEConfig) -> dict[str, int]:
         z_v = 0 if config.alignment == "naive" else config.z_v
-        own = {"z_v": z_v, "z_r": config.z_r, "hidden": max(1, (z_v + config.z_r) // 4), "one": 1}
-        return {"features": task.features.shape[1], "text": task.semantics.shape[1], **own}
+        return {"z_v": z_v, "z_r": config.z_r, "hidden": max(1, (z_v + config.z_r) // 4), "one": 1}
 
     def start(self, member: Member, widths: Mapping[str, int]) -> dict[str, Tensor]:
         return xavier_start(_LAYERS, widths, 0.5, generator(member.seed, "weights"))
 
     def parts_of_noise(self, config: SADVAEConfig) -> dict[str, Sequence[str]]:
-        """Of z_x^v, z_x^r and z_y; under discriminator=released of D_T's own latents of either modality, too."""
         fresh = () if config.discriminator == "paper" else ("discriminator x", "discriminator y")
         return {"": ("z_v", "z_r", "z_r"), **dict.fromkeys(fresh, ("z_v", "z_r"))}
 
     def encoded(self, network: Network, batch: Batch) -> tuple[Latent, Latent]:
         """z_x = <z_x^v, z_x^r> (Eq. 1) and z_y, drawn from the posteriors of their encoders."""
-        z_r = batch.widths["z_r"]
-        noise_x, noise_y = batch.noise.split([batch.widths["z_v"] + z_r, z_r], dim=-1)
+        noise_y = batch.noise[..., -batch.widths["z_r"] :]
+        noise_x = batch.noise[..., : -batch.widths["z_r"]]
         latent_x = Latent.sample(network("encoder_x", batch.x), noise_x)
         return latent_x, Latent.sample(network("encoder_y", batch.y), noise_y)
 
@@ -201,10 +197,10 @@ class SADVAE(StatedMethod):
             decoded = network(f"decoder_{modality}", latent)
             return squared_error(decoded.relu() if batch.config.output_relu else decoded, target)
 
-        crossed = torch.cat([z_v, latent_y.z], dim=-1)
         terms = {
             "reconstruction": error("x", latent_x.z, batch.x) + error("y", latent_y.z, batch.y),  # Eq. 2 and 3
-            "cross_alignment": error("x", crossed, batch.x) + error("y", z_r, batch.y),  # Eq. 5
+            "cross_alignment": error("x", torch.cat([z_v, latent_y.z], -1), batch.x)
+            + error("y", z_r, batch.y),  # Eq. 5
             "kl_x": latent_x.divergence,  # Eq. 2, both heads
             "kl_y": latent_y.divergence,  # Eq. 3
         }
@@ -285,8 +281,7 @@ def _discriminated(network: Network, z: Tensor, order: Tensor, z_v: int) -> tupl
     """D_T's logits (…, samples) of z, and of z̃, whose first z_v numbers are another sample's by `order`."""
     other = z[..., :z_v].gather(-2, order[..., None].expand(*order.shape, z_v))
     pairs = torch.cat([z, torch.cat([other, z[..., z_v:]], dim=-1)], dim=-2)
-    logits = network("discriminator_2", network("discriminator_1", pairs).relu())[..., 0]
-    return logits.chunk(2, dim=-1)
+    return network("discriminator_2", network("discriminator_1", pairs).relu())[..., 0].chunk(2, dim=-1)
 
 
 def _log_likelihood(together: Tensor, apart: Tensor) -> Tensor:

@@ -107,8 +107,7 @@ class SMIE(CompatibilityMethod):
         return _LAYERS
 
     def widths(self, task: Task, config: SMIEConfig) -> dict[str, int]:
-        own = {"hidden_1": config.hidden_1, "hidden_2": config.hidden_2, "one": 1}
-        return {"features": task.features.shape[1], "text": task.semantics.shape[1], **own}
+        return {"hidden_1": config.hidden_1, "hidden_2": config.hidden_2, "one": 1}
 
     def start(self, member: Member, widths: Mapping[str, int]) -> dict[str, Tensor]:
         draw, weights = generator(member.seed, "weights"), {}

@@ -112,7 +112,7 @@ class SynSEModel(LatentModel):
 
     def latents(self, x: Tensor) -> dict[str, Tensor]:
         if self.config.parts == "single":
-            return {"z": self.latent(x)}
+            return super().latents(x)
         return dict(zip(("z_verb", "z_noun"), self.latent(x).chunk(2, dim=1), strict=True))
 
     def refitted(self) -> Self:
@@ -186,11 +186,7 @@ class SynSE(StatedMethod):
 
     def widths(self, task: Task, config: SynSEConfig) -> dict[str, int]:
         parts = len(_PARTS[config.parts])
-        return {
-            "features": task.features.shape[1],
-            "text": task.semantics.shape[1] // parts,
-            "z": config.z_s // parts,
-        }
+        return {"text": task.semantics.shape[1] // parts, "z": config.z_s // parts}
 
     def start(self, member: Member, widths: Mapping[str, int]) -> dict[str, Tensor]:
         """Means and log-variances start by themselves, each with all of its parts."""

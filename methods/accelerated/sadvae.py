@@ -53,7 +53,7 @@ class AcceleratedSADVAE(StatedPopulation):
         return -0.5 * value
 
     def _decode(self, layer: str, latents: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """(members, 2) errors of own and cross reconstruction, and the latents' gradient; writes the layer's gradients."""
+        """(members, 2) errors of own and cross reconstruction, and the latents' gradient; writes the layer's."""
         decoded = self.layers(layer, latents)
         positive = decoded > 0 if self.config.output_relu else None
         reconstruction = Reconstruction.of(decoded.relu_() if self.config.output_relu else decoded, target)
@@ -94,7 +94,7 @@ class AcceleratedSADVAE(StatedPopulation):
         return inputs, hidden, self.layers("discriminator_2", hidden).squeeze(-1)
 
     def _log_likelihood(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """(members,) L_T = log D_T(z_x) + log(1 − D_T(z̃_x)), a mean over the batch (Eq. 6), and its gradient in logits."""
+        """(members,) L_T, a mean over the batch (Eq. 6), and its gradient in the logits."""
         batch = logits.shape[1] // 2
         signed = torch.cat([logits[:, :batch], -logits[:, batch:]], dim=1)
         gradient = torch.sigmoid(-signed).div_(batch)

@@ -1,7 +1,7 @@
 """Parts of the variational autoencoders' steps for populations, each with its gradient written out.
 
-At a batch of 32, autograd's bookkeeping of many small operations takes about a quarter of a step, and gradients that
-are written to the same memory every time save fetching it from the system. `gradient` is a loss's derivative throughout.
+At a batch of 32, autograd's bookkeeping of many small operations takes up to a third of a step; both decodings of a
+decoder are one product here. `gradient` is a loss's derivative throughout.
 """
 
 from dataclasses import dataclass, replace

@@ -123,11 +123,10 @@ class CLASTER(CompatibilityMethod):
         return layers
 
     def widths(self, task: Task, config: CLASTERConfig) -> dict[str, int]:
-        width = task.features.shape[1]
         own = {"hidden": config.hidden, "channels": config.channels, "clusters": config.clusters, "one": 1}
         own |= {"policy": config.policy_hidden, "classes": len(task.seen)}
-        residuals = {f"features_{j}": width for j in range(config.clusters)}
-        return {"features": width, "text": task.semantics.shape[1], **own, **residuals}
+        residuals = {f"features_{j}": task.features.shape[1] for j in range(config.clusters)}
+        return {**own, **residuals}
 
     def start(self, member: Member, widths: Mapping[str, int]) -> dict[str, Tensor]:
         """The networks at their start; what the centroids lie in is the population's to find."""

@@ -86,7 +86,7 @@ class StatedMethod(Method):
 
     @abstractmethod
     def widths(self, task: Task, config: Any) -> dict[str, int]:
-        """The width of every part."""
+        """The width of every part but `features` and `text`, unless these are not as wide as the task's."""
 
     @abstractmethod
     def start(self, member: Member, widths: Mapping[str, int]) -> dict[str, Tensor]:
@@ -172,7 +172,9 @@ class StatedPopulation(StackedPopulation):
         return self.method.layers(self.config)
 
     def widths_of(self, member: Member) -> dict[str, int]:
-        return self.method.widths(member.task, member.config)
+        task = member.task
+        given = {"features": task.features.shape[1], "text": task.semantics.shape[1]}
+        return given | self.method.widths(task, member.config)
 
     def initial_weights(self, member: Member) -> dict[str, Tensor]:
         return self.method.start(member, self.widths_of(member))
