@@ -370,22 +370,29 @@ def _diverges_alone(case: _Case) -> None:
     case.needs_training()
     if "learning_rate" not in case.method.Config.model_fields:
         raise _NotOffered("no field `learning_rate` to make a member diverge with")
-    wild = case.member(0, seed=len(case.members), learning_rate=1e30)
-    beside = case.run([case.members[0], wild, *case.members[1:]], case.epochs)
-    models, finite = beside.models, [_finite(losses[1]) for losses in beside.losses]
-    if finite[-1]:
-        if models[1].unseen_scores(wild.task.features).isfinite().all():
-            raise _NotOffered("a learning rate of 1e30 leaves it finite")
-        raise _Broken(
-            "a member's scores are no longer finite, and its losses are; report the losses that were trained on"
-        )
-    for place in range(len(case.members)):
-        if differing := _parted(beside, place + (place > 0), case.together, place, exact=False):
+    count = len(case.members)
+    wild = [case.member(place, seed=count + place, learning_rate=1e30) for place in range(1 + len(case.others))]
+    beside, diverged = case.run([case.members[0], *wild, *case.members[1:]], case.epochs), []
+    for place, member in enumerate(wild, start=1):
+        finite = [_finite(losses[place]) for losses in beside.losses]
+        if not finite[-1]:
+            diverged.append(place)
+        elif not beside.models[place].unseen_scores(member.task.features).isfinite().all():
+            raise _Broken(
+                "a member's scores are no longer finite, and its losses are; report the losses that were trained on"
+            )
+        if finite != sorted(finite, reverse=True):
+            raise _Broken("a member that has diverged reports finite losses again; it must stay as it is")
+    if not diverged:
+        raise _NotOffered("a learning rate of 1e30 leaves it finite")
+    for place in range(count):
+        if differing := _parted(beside, place and place + len(wild), case.together, place, exact=False):
             raise _Broken(f"beside a member that diverged, another ends with other numbers (`{differing}`)")
-    resumed = case.run([replace(wild, state=_stored(beside.states[-1][1])), case.members[0]], 1)
-    if any(finite[finite.index(False) :]) or _finite(resumed.losses[0][0]):
-        raise _Broken("a member that has diverged reports finite losses again; it must stay as it is")
-    if differing := _parted(resumed, 1, case.alone(0), 0, exact=False):
+    frozen = [replace(wild[place - 1], state=_stored(beside.states[-1][place])) for place in diverged]
+    resumed = case.run([case.members[0], *frozen], 1)
+    if any(map(_finite, resumed.losses[0][1:])):
+        raise _Broken("a member that has diverged reports finite losses once it goes on; its `state` must say so")
+    if differing := _parted(resumed, 0, case.alone(0), 0, exact=False):
         raise _Broken(f"beside a member that had diverged, another ends with other numbers (`{differing}`)")
 
 
