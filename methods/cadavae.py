@@ -281,7 +281,7 @@ def _training(config: CADAVAEConfig, passes: int) -> Training:
 
 
 def _of_text(model: CADAVAEModel, samples: int, purpose: str) -> Tensor:
-    """(U, samples, z) latents of the unseen classes' text."""
+    """(U, samples, z) of the unseen classes' text."""
     head = model.encoded("y", model.semantics)[:, None].expand(-1, samples, -1)
     return _drawn(model, head, generator(model.seed, purpose, device=head.device))
 

@@ -1,10 +1,8 @@
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
-from training_loop import fitted_until
 
 from methods import cadavae
 from methods.cadavae import CADAVAEConfig, method
@@ -12,12 +10,9 @@ from platform.errors import InputError
 from platform.learning.training_data import TrainingData
 from platform.method import Member
 from platform.population.noise import EpochNoise
-from platform.search.space import read_space
 from platform.training import protocols
 from platform.training.evaluation import all_metrics, zero_shot_metrics
-from platform.training.fitting import Fitting, TrainingGroup, best_epoch, chosen_epoch
 from platform.training.protocols import Candidate, ProtocolOptions, TrainingContext, validate
-from platform.training.saved_models import load_model, save_model
 from platform.workers import Workers
 from platform.zeroshot.classifiers import Adam
 from platform.zeroshot.gate import Gate, Stacking
@@ -57,30 +52,15 @@ def config(**values):
 
 
 @pytest.fixture
-def members(make_problem):
-    """Members of different configurations and seeds, on tasks with other counts of samples and unseen classes."""
-    long, short, other = (make_problem(count, seed).task for seed, count in enumerate((30, 17, 24)))
-    short = replace(short, unseen=short.unseen[:2], semantics=short.semantics[:-1])
-    tasks = [long, short, long, short, other]
-    return [Member(task, config(**c), 10 + i) for i, (task, c) in enumerate(zip(tasks, DIFFERENT, strict=True))]
+def members(five_tasks):
+    """Members of different configurations and seeds."""
+    return [Member(task, config(**c), 10 + i) for i, (task, c) in enumerate(zip(five_tasks, DIFFERENT, strict=True))]
 
 
 @pytest.fixture
 def single(members):
     """The same without hidden layers."""
     return [replace(m, config=m.config.model_copy(update={"hidden": False})) for m in members]
-
-
-def fit(members, evaluate=None, selections=None, epochs=EPOCHS, **options):
-    """A training group of the members that has ended; its `last` models are those after the last epoch."""
-    selections = selections or {"last": chosen_epoch([epochs - 1] * len(members))}
-    group = TrainingGroup("all", members, epochs - 1, evaluate, selections)
-    Fitting(method, [group], Workers(CPU), **options).fit()
-    return group
-
-
-def last_of(members, **options):
-    return list(fit(members, **options).kept["last"].values())
 
 
 def population(*members):
@@ -91,16 +71,6 @@ def start_of(member):
     """A member's weights before its first step."""
     alone = population(member)
     return alone.layers.own(0, alone.layers.parameters)
-
-
-def assert_same(model, other, x, exact=False):
-    tolerance = {"rtol": 0, "atol": 0} if exact else {"rtol": 1e-3, "atol": 1e-4}
-    assert model.weights.keys() == other.weights.keys()
-    for name, weight in model.weights.items():
-        torch.testing.assert_close(weight, other.weights[name], **tolerance)
-    torch.testing.assert_close(model.unseen_scores(x), other.unseen_scores(x), **tolerance)
-    for side, of_other in zip(model.sides(x), other.sides(x), strict=True):
-        torch.testing.assert_close(side, of_other, **tolerance)
 
 
 # The losses, written once more from the equations
@@ -194,10 +164,10 @@ def test_a_steps_losses_and_gradients_are_those_of_the_equations(members, values
 
 
 @pytest.mark.parametrize("index", range(5))
-def test_a_fit_is_that_of_a_textbook_loop(members, single, index):
+def test_a_fit_is_that_of_a_textbook_loop(models_of, members, single, index):
     for member in (members[index], single[index]) if index == 2 else (members[index],):
         expected = reference_fit(member, start_of(member), EPOCHS)
-        (model,) = last_of([member])
+        (model,) = models_of(method, [member], EPOCHS)
         for name, weight in expected.items():
             torch.testing.assert_close(model.weights[name], weight, rtol=1e-3, atol=5e-5)
 
@@ -249,25 +219,14 @@ def test_members_at_different_epochs_have_their_own_weights(members):
         assert torch.equal(together[:steps, :, m : m + 1], alone.loss_weights([steps]))
 
 
-def test_losses_that_do_not_count_are_zero(members):
-    history = fit([members[3], members[2], members[0]]).history
+def test_losses_that_do_not_count_are_zero(fit, members):
+    history = fit(method, [members[3], members[2], members[0]]).history
     assert [epoch[0]["cross_reconstruction"] for epoch in history] == [0] * EPOCHS
     assert [epoch[1]["distance"] for epoch in history] == [0] * EPOCHS
     assert all(history[-1][2].values())
 
 
 # Populations
-
-
-@pytest.mark.parametrize("hidden", [True, False])
-def test_each_member_of_a_population_equals_the_same_configuration_alone(members, single, hidden, problem):
-    members = members if hidden else single
-    together = fit(members)
-    for m, member in enumerate(members):
-        alone = fit([member])
-        assert_same(together.kept["last"][m], alone.kept["last"][0], problem.test.features)
-        for epoch in range(EPOCHS):
-            assert together.history[epoch][m] == pytest.approx(alone.history[epoch][0], rel=1e-3, abs=1e-5)
 
 
 def test_what_lies_beyond_a_members_widths_stays_zero(members):
@@ -281,80 +240,6 @@ def test_what_lies_beyond_a_members_widths_stays_zero(members):
         assert all(torch.equal(tensors[name], padded[name]) for name in tensors)
 
 
-class Until:
-    """A run of some epochs that asks for one member's state and model at its end."""
-
-    device, rank, world_size = CPU, 0, 1
-
-    def __init__(self, epochs, asked):
-        self.left, self.asked = epochs, [asked]
-
-    def epoch_end(self, losses, models, states):
-        self.left -= 1
-        if not self.left:
-            self.state, self.model = states(self.asked)[0], models(self.asked)[0]
-        return self.left > 0
-
-    def average(self, gradients):
-        return gradients
-
-
-@pytest.mark.parametrize("epoch", [1, 3])
-def test_a_member_goes_on_in_other_company_as_if_left_alone(members, problem, epoch):
-    (alone,) = last_of([members[1]])
-    first, second = Until(epoch, 1), Until(EPOCHS - epoch, 1)
-    fitted_until(method, [members[0], members[1]], first)
-    fitted_until(method, [members[4], replace(members[1], state=first.state), members[2]], second)
-    assert_same(second.model, alone, problem.test.features)
-
-
-def test_a_member_that_is_no_longer_finite_freezes_alone(members, problem):
-    wild, sound = Member(members[0].task, config(learning_rate=1e30), 0), members[:2]
-    together, apart = fit([sound[0], wild, sound[1]]), fit(sound)
-    for place, m in ((0, 0), (2, 1)):
-        assert_same(together.kept["last"][place], apart.kept["last"][m], problem.test.features)
-    for epoch in range(EPOCHS):
-        assert not all(torch.isfinite(torch.tensor(v)) for v in together.history[epoch][1].values())
-        assert together.history[epoch][2] == pytest.approx(apart.history[epoch][1], rel=1e-3, abs=1e-5)
-
-
-def test_seeds_decide(members, problem):
-    first, again, other = last_of([replace(members[0], seed=seed) for seed in (3, 3, 4)])
-    assert_same(first, again, problem.test.features)
-    assert not torch.allclose(first.weights["encoder_x_2"], other.weights["encoder_x_2"], atol=1e-3)
-
-
-class Cut(Exception):
-    """A kill."""
-
-
-def test_a_fit_cut_off_after_any_epoch_ends_with_the_same_numbers(members, problem, tmp_path):
-    def evaluate(m, model):
-        samples = problem.test
-        return zero_shot_metrics(model, samples.where(samples.labels < len(model.seen) + len(model.unseen)))
-
-    groups = [[m] for m in range(len(members))]
-    selections = {"best": best_epoch(groups, "zsl"), "last": chosen_epoch([EPOCHS - 1] * len(members))}
-    options = {"checkpoint": tmp_path / "fit.safetensors", "checkpoint_seconds": 0}
-    whole = fit(members, evaluate, selections)
-    for epoch in range(EPOCHS):
-
-        def cut(at, _, epoch=epoch):
-            if at == epoch:
-                raise Cut
-
-        with pytest.raises(Cut):
-            fit(members, evaluate, selections, **options, on_epoch=cut)
-        resumed = fit(members, evaluate, selections, **options)
-        assert resumed.history == whole.history
-        for name, models in whole.kept.items():
-            for m, model in models.items():
-                own, again = model.state()[0], resumed.kept[name][m].state()[0]
-                assert own.keys() == again.keys()
-                assert all(torch.equal(tensor, again[key]) for key, tensor in own.items())
-        options["checkpoint"].unlink()
-
-
 # The model
 
 
@@ -363,30 +248,28 @@ def test_a_fit_cut_off_after_any_epoch_ends_with_the_same_numbers(members, probl
     [{}, {"hidden": False}, {"cross_alignment": False}, {"distribution_alignment": False, "reconstruction": "l2"}],
     ids=["cada", "single layers", "da", "ca"],
 )
-def test_it_learns(problem, values):
+def test_it_learns(models_of, problem, values):
     sizes = {"z": 8, "encoder_x": 32, "decoder_x": 32, "encoder_y": 32, "decoder_y": 32, "epochs": 40}
     classifier = {"classifier_samples": 100, "classifier_passes": 25}
     fitted = config(**{**sizes, **classifier, "beta": 0.05, "learning_rate": 5e-3, **values})
-    (model,) = last_of([Member(problem.task, fitted, 0)], epochs=40)
+    (model,) = models_of(method, [Member(problem.task, fitted, 0)])
     assert zero_shot_metrics(model, problem.test)["zsl"] > 0.8  # chance is 1/3
     seen = problem.test.where(problem.test.labels < 8)
     assert (model.seen_scores(seen.features).argmax(1) == seen.labels).double().mean() > 0.9
 
 
 @pytest.fixture
-def model(members):
-    return last_of([members[0]])[0]
+def model(members, models_of):
+    return models_of(method, members[:1])[0]
 
 
 @pytest.fixture
-def joint(members):
-    return last_of([members[3]])[0]
+def joint(members, models_of):
+    return models_of(method, [members[3]])[0]
 
 
-def test_scores_are_log_probabilities_of_the_features_means(model, problem):
+def test_unseen_scores_are_those_of_the_features_means(model, problem):
     x, w = problem.test.features, model.weights
-    for scores in (model.unseen_scores(x), model.seen_scores(x)):
-        torch.testing.assert_close(scores.exp().sum(1), torch.ones(len(x)))
     hidden = (x @ w["encoder_x_1"] + w["encoder_x_1_bias"]).relu()
     mean = hidden @ w["encoder_x_2"][:, :6] + w["encoder_x_2_bias"][:, :6]
     torch.testing.assert_close(model.latent(x), mean)
@@ -402,61 +285,6 @@ def test_generated_latents_have_the_texts_distribution(model, deviation, power):
     torch.testing.assert_close(latents.std(1), (power * logvar).exp(), rtol=0.03, atol=0.01)
 
 
-def test_the_same_classes_again_give_the_same_scores(members, problem):
-    for member, model in zip(members, last_of(members), strict=True):
-        again = model.with_classes(member.task.unseen, member.task.semantics[8:])
-        assert_same(again, model, problem.test.features)
-
-
-@pytest.mark.parametrize("kind", ["gated", "joint"])
-def test_other_classes_may_be_more_or_fewer(model, joint, problem, kind):
-    model, combination = {
-        "gated": (model, Gate("soft", 1.0, 0.5, 3, (1.0,) * 6, 0.0)),
-        "joint": (joint, Stacking(0.0)),
-    }[kind]
-    x, joined = problem.test.features, model.joined_by(combination)
-    assert joined.scores(x).shape == (len(x), 8 + len(model.unseen))
-    for count in (2, 5):
-        names = tuple(f"new {i}" for i in range(count))
-        renamed = joined.with_classes(names, problem.task.semantics[:count].double())
-        assert renamed.unseen == names
-        assert renamed.unseen_scores(x).shape == (len(x), count)
-        assert renamed.scores(x).shape == (len(x), 8 + count)
-        assert torch.equal(renamed.seen_scores(x), model.seen_scores(x))
-
-
-@pytest.mark.parametrize("shape", [(3, 15), (3, 17), (16,)])
-def test_semantics_of_another_encoder_are_refused(model, shape):
-    with pytest.raises(InputError, match=r"expected \(classes, 16\)"):
-        model.with_classes(["a", "b", "c"], torch.zeros(shape))
-
-
-def test_a_saved_model_gives_the_same_scores(members, problem, tmp_path):
-    x = problem.test.features
-    for m, model in enumerate(last_of(members)):
-        joined = model.joined_by(Stacking(0.5))
-        save_model("methods.cadavae", joined, tmp_path / str(m), {})
-        loaded, _ = load_model(tmp_path / str(m))
-        assert_same(loaded, joined, x, exact=True)
-        assert torch.equal(loaded.scores(x), joined.scores(x))
-        classes = (["a", "b"], problem.task.semantics[:2])
-        assert_same(loaded.with_classes(*classes), joined.with_classes(*classes), x)
-
-
-def test_given_logits_are_used_and_missed(members, problem):
-    task = members[0].task
-    member = Member(replace(task, logits=torch.randn(len(task.labels), 8)), config(seen_classifier="logits"), 10)
-    with pytest.raises(InputError, match="the data folder has no logits"):
-        fit([replace(member, task=task)])
-    (model,), x = last_of([member]), problem.test.features
-    logits = torch.randn(len(x), 8)
-    torch.testing.assert_close(model.seen_scores(x, logits), torch.log_softmax(logits, 1))
-    logits[3] = torch.nan
-    for missing in (None, logits):
-        with pytest.raises(InputError, match="these samples have no logits"):
-            model.seen_scores(x, missing)
-
-
 # Without a gate
 
 
@@ -470,12 +298,12 @@ def test_the_joint_classifier_is_one_distribution_over_all_classes(model, joint,
         assert torch.equal(side, own)
 
 
-def test_the_joint_classifier_learns_seen_classes_from_features_and_unseen_ones_from_text(problem):
+def test_the_joint_classifier_learns_seen_classes_from_features_and_unseen_ones_from_text(models_of, problem):
     sizes = {"z": 8, "encoder_x": 32, "decoder_x": 32, "encoder_y": 32, "decoder_y": 32, "epochs": 30, "beta": 0.05}
     classifier = {"joint_passes": 33}
     samples = {"joint_seen_samples": 40, "joint_unseen_samples": 60}
     fitted = config(combination="joint", learning_rate=5e-3, **sizes, **classifier, **samples)
-    (model,) = last_of([Member(problem.task, fitted, 0)], epochs=30)
+    (model,) = models_of(method, [Member(problem.task, fitted, 0)])
     metrics = all_metrics(model.joined_by(Stacking(0.0)), problem.test)
     assert metrics["seen"] > 0.8
     assert model.kept["seen_latents"].shape == (8, 40, 8)
@@ -549,16 +377,6 @@ def test_the_presets_are_those_of_the_paper_and_of_synses_comparison():
         assert (c.deviation, c.noise, c.classifier_passes, c.classifier_batch_size) == ("paper", "sample", 300, 0)
 
 
-def test_every_field_says_what_it_is():
-    assert all(field.description for field in CADAVAEConfig.model_fields.values())
-    assert set(method.pack_by) <= set(CADAVAEConfig.model_fields)
-
-
 def test_a_warm_up_that_ends_before_it_starts_is_refused(problem):
     with pytest.raises(InputError, match=r"cross_end=0.1: its warm-up starts at 0.2; must not be below that"):
-        fit([Member(problem.task, config(cross_end=0.1), 0)])
-
-
-def test_its_search_space_can_be_read():
-    folder = Path(__file__).parents[2] / "search_spaces"
-    assert read_space(folder / "cadavae.yaml", CADAVAEConfig).stages
+        population(Member(problem.task, config(cross_end=0.1), 0))

@@ -2,7 +2,7 @@ import pytest
 import torch
 from linear_features import SEEN, make_task
 from torch.nn.functional import normalize
-from training_loop import OneEpoch, fitted_until
+from training_loop import OneEpoch
 
 from methods import jpose
 from methods.jpose import JPoSEConfig
@@ -12,12 +12,6 @@ from platform.training.evaluation import zero_shot_metrics
 from platform.zeroshot.task import Task
 
 SMALL = {"width": 6, "joint": 5, "hidden": 7, "batch_size": 16, "epochs": 3, "learning_rate": 1e-2}
-
-
-def fitted(members, epochs=1):
-    run = OneEpoch(epochs)
-    fitted_until(jpose.method, members, run)
-    return run, run.models(range(len(members)))
 
 
 def expected_losses(weights, config, x, labels, text):
@@ -96,55 +90,15 @@ def test_fixed_negatives_move_only_the_own_class_text():
     torch.testing.assert_close(alone.layers.gradients["joint_y"][0], slopes[1], rtol=1e-3, atol=1e-5)
 
 
-def test_a_member_of_a_population_is_what_it_is_alone():
-    task, *_ = make_task()
-    other, *_ = make_task(5)
-    configs = [JPoSEConfig(**SMALL), JPoSEConfig(**{**SMALL, "width": 9, "joint": 8}, negatives="moved", within=0.3)]
-    members = [Member(task, configs[0], 0), Member(other, configs[1], 1)]
-    _, together = fitted(members, 2)
-    for m, member in enumerate(members):
-        _, (alone,) = fitted([member], 2)
-        for name, tensor in alone.weights.items():
-            torch.testing.assert_close(together[m].weights[name], tensor, rtol=1e-4, atol=1e-5)
-
-
-def test_it_recognises_unseen_classes_by_their_words(problem):
+def test_it_recognises_unseen_classes_by_their_words(problem, fit):
     config = JPoSEConfig(**{**SMALL, "width": 16, "joint": 16}, text_layers=1)
-    run, (model,) = fitted([Member(problem.task, config, 0)], 60)
-    assert run.losses[-1][0]["joint"] < run.losses[0][0]["joint"] / 2
-    assert zero_shot_metrics(model, problem.test)["zsl"] > 0.6  # chance is 1/3
-
-
-def test_a_state_goes_on_as_if_nothing_had_happened():
-    task, *_ = make_task()
-    config = JPoSEConfig(**SMALL)
-    _, (whole,) = fitted([Member(task, config, 0)], 3)
-    run, _ = fitted([Member(task, config, 0)], 1)
-    _, (resumed,) = fitted([Member(task, config, 0, run.states([0])[0])], 2)
-    for name, tensor in whole.weights.items():
-        torch.testing.assert_close(resumed.weights[name], tensor, rtol=0, atol=0)
-
-
-def test_a_model_comes_back_from_its_state_and_takes_new_classes():
-    task, x, _ = make_task()
-    _, (model,) = fitted([Member(task, JPoSEConfig(**SMALL, combination="joint"), 0)])
-    tensors, values = model.state()
-    names = {"seen": model.seen, "unseen": model.unseen, "combination": None}
-    again = jpose.JPoSEModel.from_state(tensors, values | names)
-    torch.testing.assert_close(again.unseen_scores(x), model.unseen_scores(x))
-    more = again.with_classes(["a", "b"], task.semantics[[0, 4]])
-    assert more.unseen_scores(x).shape == (len(x), 2)
-    seen, unseen = more.sides(x)
-    torch.testing.assert_close(torch.cat([seen, unseen], dim=1).exp().sum(dim=1), torch.ones(len(x)))
+    group = fit(jpose.method, [Member(problem.task, config, 0)], 60)
+    assert group.history[-1][0]["joint"] < group.history[0][0]["joint"] / 2
+    assert zero_shot_metrics(group.kept["last"][0], problem.test)["zsl"] > 0.6  # chance is 1/3
 
 
 def test_text_that_is_no_verb_and_noun_is_refused():
     task, *_ = make_task()
     odd = Task(task.seen, task.unseen, task.features, task.labels, task.semantics[:, :-1])
     with pytest.raises(InputError, match="7 wide is no verb and noun; --text verb"):
-        fitted([Member(odd, JPoSEConfig(**SMALL), 0)])
-
-
-def test_presets_are_configurations():
-    for preset in jpose.method.presets:
-        jpose.method.configure({}, preset)
+        jpose.method.population([Member(odd, JPoSEConfig(**SMALL), 0)], OneEpoch())

@@ -1,4 +1,4 @@
-"""Members beside others, that come with a state, leave and join: what they end with is what they would alone."""
+"""What populations promise beyond every method's promises (`tests/learning/test_conformance.py`)."""
 
 import math
 from collections.abc import Sequence
@@ -12,8 +12,11 @@ from training_loop import Meeting, fitted_until
 from methods.sadvae import method
 from platform.learning.training_data import TrainingData
 from platform.method import Member, load_method
+from platform.training import fitting
+from platform.training.evaluation import zero_shot_metrics
+from platform.training.fitting import best_epoch, chosen_epoch
+from platform.workers import Workers
 
-EPOCHS = 4
 CPU = torch.device("cpu")
 SMALL = {"z_r": 8, "z_v": 4, "learning_rate": 2e-3, "n_d": 3, "classifier_samples": 20, "classifier_steps": 30}
 OTHERS = (  # wider and narrower ones, with other schedules
@@ -38,7 +41,7 @@ AS_WIDE = {
     "revise": {"code": 16, "shared": 16, "hidden": 32},
     "jpose": {"width": 16, "joint": 16, "hidden": 32},
     "smie": {"hidden_1": 32, "hidden_2": 16},
-    "claster": {"hidden": 16, "channels": 2, "iterations": 5, "clusters": 4},
+    "claster": {"hidden": 16, "channels": 2, "iterations": 5, "clusters": 4, "projection_steps": 50},
 }
 
 
@@ -103,49 +106,6 @@ def assert_losses_agree(losses, expected):
         assert epoch == pytest.approx(other, rel=1e-3, abs=1e-5, nan_ok=True)
 
 
-@pytest.mark.parametrize("epoch", range(1, EPOCHS))
-def test_a_member_goes_on_in_other_company_as_if_left_alone(member, others, epoch):
-    own = member(3)
-    alone = trained([own], EPOCHS)
-    taken = trained([*others[:2], own], epoch).states[-1][2]
-    company = [others[2], replace(own, state=taken), replace(others[0], state=trained(others[:1], 2).states[-1][0])]
-    again = trained(company, EPOCHS - epoch)
-    assert_losses_agree([losses[1] for losses in again.losses], [losses[0] for losses in alone.losses[epoch:]])
-    assert_states_agree(again.states[-1][1], alone.states[-1][0])
-    assert int(again.states[-1][1]["epoch"]) == EPOCHS
-
-
-def test_those_that_it_joins_do_not_notice(member, others):
-    joining = replace(member(3), state=trained([member(3)], 3).states[-1][0])
-    alone, beside = trained(others, 2), trained([others[0], joining, *others[1:]], 2)
-    for m, place in enumerate((0, 2, 3)):
-        assert_states_agree(beside.states[-1][place], alone.states[-1][m])
-
-
-def test_members_at_different_epochs_each_go_on(member):
-    seeds = (3, 4, 5, 6)
-    alone = [trained([member(seed)], EPOCHS + 2) for seed in seeds]
-    at = [replace(member(seed), state=run.states[i][0]) for i, (seed, run) in enumerate(zip(seeds, alone, strict=True))]
-    together = trained(at, 2)
-    for i, run in enumerate(alone):
-        assert int(together.states[-1][i]["epoch"]) == i + 3
-        assert_losses_agree(
-            [losses[i] for losses in together.losses], [losses[0] for losses in run.losses[i + 1 : i + 3]]
-        )
-        assert_states_agree(together.states[-1][i], run.states[i + 2][0])
-
-
-def test_in_the_same_company_they_go_on_bit_for_bit(member, others):
-    members = [member(3), *others]
-    whole = trained(members, EPOCHS)
-    for epoch in range(1, EPOCHS):
-        states = whole.states[epoch - 1]
-        again = trained([replace(m, state=s) for m, s in zip(members, states, strict=True)], EPOCHS - epoch)
-        assert again.losses == whole.losses[epoch:]
-        for state, other in zip(again.states[-1], whole.states[-1], strict=True):
-            assert_states_agree(state, other, exact=True)
-
-
 def test_models_and_states_are_those_of_the_members_asked_for(member, others, problem):
     members, x = [member(3), *others], problem.test.features
     whole, some = trained(members, 1), trained(members, 1, asked=(3, 1))
@@ -156,37 +116,54 @@ def test_models_and_states_are_those_of_the_members_asked_for(member, others, pr
         assert_states_agree(some.states[-1][place], whole.states[-1][m], exact=True)
 
 
-def test_a_state_is_of_a_members_own_widths_and_does_not_move_with_the_population(member, others):
-    run = trained([member(3), *others], 2)
-    for m, own in enumerate([member(3), *others]):
-        fresh = trained([own], 1).states[0][0]
-        assert {n: t.shape for n, t in run.states[0][m].items()} == {n: t.shape for n, t in fresh.items()}
-        assert_states_agree(run.states[0][m], fresh)
-        assert not torch.equal(run.states[0][m]["parameter.encoder_x"], run.states[1][m]["parameter.encoder_x"])
-
-
-def test_a_frozen_member_stays_frozen_wherever_it_goes(member, others):
+def test_a_frozen_member_stays_as_it_is_wherever_it_goes(member, others):
     wild = member(3, learning_rate=1e30)
     frozen = trained([others[0], wild], 2).states[-1][1]
     assert not frozen["alive"]
     assert not frozen["parameter.encoder_x"].isfinite().all()
-    sound = trained(others, 2)
     beside = trained([others[0], replace(wild, state=frozen), *others[1:]], 2)
-    for losses in beside.losses:
-        assert math.isnan(losses[1]["reconstruction"])
     assert int(beside.states[-1][1].pop("epoch")) == int(frozen.pop("epoch")) + 2
     assert_states_agree(beside.states[-1][1], frozen, exact=True)
-    for m, place in enumerate((0, 2, 3)):
-        assert_states_agree(beside.states[-1][place], sound.states[-1][m])
-        assert beside.states[-1][place]["alive"]
+    assert all(state["alive"] for place, state in enumerate(beside.states[-1]) if place != 1)
 
 
-def test_a_population_does_not_hold_the_states_that_it_came_from(member):
-    own = member(3)
-    state = trained([own], 1).states[0][0]
-    before = {name: tensor.clone() for name, tensor in state.items()}
-    trained([replace(own, state=state)], 2)
-    assert_states_agree(state, before, exact=True)
+class Cut(Exception):
+    """A kill."""
+
+
+@pytest.mark.parametrize("averages", [1, 9, 25, 40])
+def test_a_fit_cut_off_inside_an_epoch_ends_with_the_same_numbers(
+    member, others, fit, problem, tmp_path, monkeypatch, averages
+):
+    members, samples, epochs = [member(3), *others], problem.test, 4
+    monkeypatch.setattr(fitting, "_WRITING_SHARE", math.inf)  # else few of such short epochs are written
+
+    def evaluate(m, model):
+        return zero_shot_metrics(model, samples.where(samples.labels < len(model.seen) + len(model.unseen)))
+
+    def fitted(checkpoint=None):
+        selections = {"best": best_epoch([[m] for m in range(4)], "zsl"), "last": chosen_epoch([epochs - 1] * 4)}
+        given = {"evaluate": evaluate, "selections": selections, "checkpoint": checkpoint, "checkpoint_seconds": 0}
+        group = fit(method, members, epochs, **given)
+        return group.history, [
+            model.state()[0] for models in group.kept.values() for _, model in sorted(models.items())
+        ]
+
+    left = iter(range(averages))
+
+    def cut(_, gradients):
+        if next(left, None) is None:
+            raise Cut
+        return gradients
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Workers, "average", cut)
+        with pytest.raises(Cut):
+            fitted(tmp_path / "fit.safetensors")
+    (history, tensors), (expected, as_whole) = fitted(tmp_path / "fit.safetensors"), fitted()
+    assert history == expected
+    for own, whole in zip(tensors, as_whole, strict=True):
+        assert_states_agree(own, whole, exact=True)
 
 
 def trained_by_workers(members, epochs, count):
@@ -206,24 +183,15 @@ def trained_by_workers(members, epochs, count):
         return list(pool.map(work, range(count)))
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_workers_that_share_each_batch_train_what_one_would(member, count):
+def test_workers_that_share_each_batch_train_what_one_would_where_no_pairs_are_made(member):
     members = [member(3, alignment="fd"), member(4, alignment="naive", z_r=5), member(6, z_v=2, alignment="fd")]
-    alone, runs = trained(members, 3), trained_by_workers(members, 3, count)
+    alone, runs = trained(members, 3), trained_by_workers(members, 3, 4)
     for run in runs:
         for losses, expected in zip(run.losses, alone.losses, strict=True):
             assert_losses_agree(losses, expected)
         for m, state in enumerate(run.states[-1]):
             assert_states_agree(state, alone.states[-1][m])
             assert_states_agree(state, runs[0].states[-1][m], exact=True)
-
-
-def test_workers_with_a_penalty_stay_together(member, others):
-    # the pairs of a share differ from those of the whole batch, so they are not what one worker would train
-    first, second = trained_by_workers([member(3), *others], 2, 2)
-    assert first.losses == second.losses
-    for state, other in zip(first.states[-1], second.states[-1], strict=True):
-        assert_states_agree(state, other, exact=True)
 
 
 def test_samples_of_one_task_are_not_copied(member):

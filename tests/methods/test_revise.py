@@ -1,22 +1,17 @@
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy, cross_entropy, mse_loss
-from training_loop import fitted_until
 
 from methods import revise
 from methods.revise import ReViSEConfig, method, squared_discrepancy
 from platform.errors import InputError
 from platform.learning.training_data import TrainingData
 from platform.method import Member
-from platform.search.space import read_space
 from platform.training import protocols
 from platform.training.evaluation import all_metrics, zero_shot_metrics
-from platform.training.fitting import Fitting, TrainingGroup, best_epoch, chosen_epoch
 from platform.training.protocols import Candidate, ProtocolOptions, TrainingContext, validate
-from platform.training.saved_models import load_model, save_model
 from platform.workers import Workers
 from platform.zeroshot.gate import Gate, Stacking
 
@@ -57,18 +52,6 @@ def members(make_problem):
     return [Member(task, config(**c), 10 + i) for i, (task, c) in enumerate(zip(tasks, DIFFERENT, strict=True))]
 
 
-def fit(members, evaluate=None, selections=None, epochs=EPOCHS, **options):
-    """A training group of the members that has ended; its `last` models are those after the last epoch."""
-    selections = selections or {"last": chosen_epoch([epochs - 1] * len(members))}
-    group = TrainingGroup("all", members, epochs - 1, evaluate, selections)
-    Fitting(method, [group], Workers(CPU), **options).fit()
-    return group
-
-
-def last_of(members, **options):
-    return list(fit(members, **options).kept["last"].values())
-
-
 def population(*members):
     return revise._Population(members, Workers(CPU))
 
@@ -77,16 +60,6 @@ def start_of(member):
     """A member's weights before its first step."""
     alone = population(member)
     return alone.layers.own(0, alone.layers.parameters)
-
-
-def assert_same(model, other, x, exact=False):
-    tolerance = {"rtol": 0, "atol": 0} if exact else {"rtol": 1e-3, "atol": 1e-4}
-    assert model.weights.keys() == other.weights.keys()
-    for name, weight in model.weights.items():
-        torch.testing.assert_close(weight, other.weights[name], **tolerance)
-    torch.testing.assert_close(model.unseen_scores(x), other.unseen_scores(x), **tolerance)
-    for side, of_other in zip(model.sides(x), other.sides(x), strict=True):
-        torch.testing.assert_close(side, of_other, **tolerance)
 
 
 # The losses, written once more from the equations
@@ -193,10 +166,10 @@ def test_fixed_negatives_pull_the_own_classes_text_though_no_margin_is_missed(me
 
 
 @pytest.mark.parametrize("index", [1, 3])
-def test_two_epochs_are_those_of_a_textbook_loop(members, index):
+def test_two_epochs_are_those_of_a_textbook_loop(models_of, members, index):
     member = replace(members[index], config=members[index].config.model_copy(update={"epochs": 2}))
     expected = reference_fit(member, start_of(member), 2)
-    (model,) = last_of([member], epochs=2)
+    (model,) = models_of(method, [member])
     for name, weight in expected.items():
         torch.testing.assert_close(model.weights[name], weight, rtol=1e-3, atol=5e-5)
 
@@ -217,8 +190,8 @@ def test_the_discrepancy_is_that_of_all_pairs_and_vanishes_between_equal_samples
     torch.testing.assert_close(value, torch.zeros(2), rtol=0, atol=1e-6)
 
 
-def test_training_brings_the_codes_together(problem):
-    apart, near = last_of([Member(problem.task, config(discrepancy=d, epochs=20), 0) for d in (0.0, 20.0)], epochs=20)
+def test_training_brings_the_codes_together(models_of, problem):
+    apart, near = models_of(method, [Member(problem.task, config(discrepancy=d, epochs=20), 0) for d in (0.0, 20.0)])
 
     def between(model):
         x = model.layer("encoder_x", problem.task.features).relu()
@@ -233,15 +206,6 @@ def test_training_brings_the_codes_together(problem):
 # Populations
 
 
-def test_each_member_of_a_population_equals_the_same_configuration_alone(members, problem):
-    together, x = fit(members), problem.test.features + 6
-    for m, member in enumerate(members):
-        alone = fit([member])
-        assert_same(together.kept["last"][m], alone.kept["last"][0], x)
-        for epoch in range(EPOCHS):
-            assert together.history[epoch][m] == pytest.approx(alone.history[epoch][0], rel=1e-3, abs=1e-5)
-
-
 def test_what_lies_beyond_a_members_widths_stays_zero(members):
     together = population(*members)
     for epoch in range(EPOCHS):
@@ -252,89 +216,15 @@ def test_what_lies_beyond_a_members_widths_stays_zero(members):
         assert all(torch.equal(tensors[name], padded[name]) for name in tensors)
 
 
-class Until:
-    """A run of some epochs that asks for one member's state and model at its end."""
-
-    device, rank, world_size = CPU, 0, 1
-
-    def __init__(self, epochs, asked):
-        self.left, self.asked = epochs, [asked]
-
-    def epoch_end(self, losses, models, states):
-        self.left -= 1
-        if not self.left:
-            self.state, self.model = states(self.asked)[0], models(self.asked)[0]
-        return self.left > 0
-
-    def average(self, gradients):
-        return gradients
-
-
-@pytest.mark.parametrize("epoch", [1, 3])
-def test_a_member_goes_on_in_other_company_as_if_left_alone(members, problem, epoch):
-    (alone,) = last_of([members[1]])
-    first, second = Until(epoch, 1), Until(EPOCHS - epoch, 1)
-    fitted_until(method, [members[0], members[1]], first)
-    fitted_until(method, [members[4], replace(members[1], state=first.state), members[2]], second)
-    assert_same(second.model, alone, problem.test.features + 6)
-
-
-def test_a_member_that_is_no_longer_finite_freezes_alone(members, problem):
-    wild, sound = Member(members[0].task, config(learning_rate=1e30), 0), members[:2]
-    together, apart = fit([sound[0], wild, sound[1]]), fit(sound)
-    for place, m in ((0, 0), (2, 1)):
-        assert_same(together.kept["last"][place], apart.kept["last"][m], problem.test.features + 6)
-    for epoch in range(EPOCHS):
-        assert not all(torch.isfinite(torch.tensor(v)) for v in together.history[epoch][1].values())
-        assert together.history[epoch][2] == pytest.approx(apart.history[epoch][1], rel=1e-3, abs=1e-5)
-
-
-def test_seeds_decide(members, problem):
-    first, again, other = last_of([replace(members[0], seed=seed) for seed in (3, 3, 4)])
-    assert_same(first, again, problem.test.features)
-    assert not torch.allclose(first.weights["encoder_x"], other.weights["encoder_x"], atol=1e-3)
-
-
-class Cut(Exception):
-    """A kill."""
-
-
-def test_a_fit_cut_off_after_any_epoch_ends_with_the_same_numbers(members, problem, tmp_path):
-    def evaluate(m, model):
-        samples = problem.test
-        return zero_shot_metrics(model, samples.where(samples.labels < len(model.seen) + len(model.unseen)))
-
-    groups = [[m] for m in range(len(members))]
-    selections = {"best": best_epoch(groups, "zsl"), "last": chosen_epoch([EPOCHS - 1] * len(members))}
-    options = {"checkpoint": tmp_path / "fit.safetensors", "checkpoint_seconds": 0}
-    whole = fit(members, evaluate, selections)
-    for epoch in range(EPOCHS):
-
-        def cut(at, _, epoch=epoch):
-            if at == epoch:
-                raise Cut
-
-        with pytest.raises(Cut):
-            fit(members, evaluate, selections, **options, on_epoch=cut)
-        resumed = fit(members, evaluate, selections, **options)
-        assert resumed.history == whole.history
-        for name, models in whole.kept.items():
-            for m, model in models.items():
-                own, again = model.state()[0], resumed.kept[name][m].state()[0]
-                assert own.keys() == again.keys()
-                assert all(torch.equal(tensor, again[key]) for key, tensor in own.items())
-        options["checkpoint"].unlink()
-
-
 # The model
 
 LEARNING = {"epochs": 60, "learning_rate": 5e-3, "code": 24, "shared": 12, "hidden": 24}
 
 
 @pytest.mark.parametrize("association", ["hinge", "binary", "softmax"])
-def test_it_learns(problem, association):
+def test_it_learns(models_of, problem, association):
     fitted = config(association=association, **LEARNING)
-    models = last_of([Member(problem.task, fitted, seed) for seed in range(4)], epochs=60)
+    models = models_of(method, [Member(problem.task, fitted, seed) for seed in range(4)])
     assert sum(zero_shot_metrics(model, problem.test)["zsl"] for model in models) > 4 * 0.8  # chance is 1/3
     model = models[0]
     seen = problem.test.where(problem.test.labels < 8)
@@ -344,17 +234,17 @@ def test_it_learns(problem, association):
 
 
 @pytest.fixture
-def model(members):
-    return last_of([members[0]])[0]
+def model(members, models_of):
+    return models_of(method, members[:1])[0]
 
 
 @pytest.fixture
-def joint(members):
-    return last_of([members[4]])[0]
+def joint(members, models_of):
+    return models_of(method, [members[4]])[0]
 
 
-def test_unseen_scores_are_the_softmax_of_products_in_the_shared_space(members, problem):
-    for model in last_of(members[:4]):
+def test_unseen_scores_are_the_softmax_of_products_in_the_shared_space(models_of, members, problem):
+    for model in models_of(method, members[:4]):
         x, w = (problem.test.features + 6).clamp_min(0), model.weights
         code_x, code_y = encoded(w, (1 + x).log() if model.config.log_features else x, model.semantics)
         products = layer(w, "shared_x", code_x).tanh() @ layer(w, "shared_y", code_y).tanh().T
@@ -374,61 +264,9 @@ def test_the_joint_scores_are_one_distribution_over_all_classes(joint, members, 
     assert all(torch.equal(a, b) for a, b in zip(gated.sides(x), own, strict=True))
 
 
-def test_the_same_classes_again_give_the_same_scores(members, problem):
-    for member, model in zip(members, last_of(members), strict=True):
-        again = model.with_classes(member.task.unseen, member.task.semantics[len(member.task.seen) :])
-        assert_same(again, model, problem.test.features + 6)
-
-
-@pytest.mark.parametrize("kind", ["gated", "joint"])
-def test_other_classes_may_be_more_or_fewer(model, joint, problem, kind):
-    model, combination = {
-        "gated": (model, Gate("soft", 1.0, 0.5, 3, (1.0,) * 6, 0.0)),
-        "joint": (joint, Stacking(0.0)),
-    }[kind]
-    x, joined = problem.test.features, model.joined_by(combination)
-    for count in (2, 5):
-        names = tuple(f"new {i}" for i in range(count))
-        renamed = joined.with_classes(names, problem.task.semantics[:count].double())
-        assert renamed.unseen == names
-        assert renamed.unseen_scores(x).shape == (len(x), count)
-        assert renamed.scores(x).shape == (len(x), 8 + count)
-        assert torch.equal(renamed.seen_scores(x), model.seen_scores(x))
-
-
-@pytest.mark.parametrize("shape", [(3, 15), (3, 17), (16,)])
-def test_semantics_of_another_encoder_are_refused(model, shape):
-    with pytest.raises(InputError, match=r"expected \(classes, 16\)"):
-        model.with_classes(["a", "b", "c"], torch.zeros(shape))
-
-
-def test_a_saved_model_gives_the_same_scores(members, problem, tmp_path):
-    x = problem.test.features + 6
-    for m, model in enumerate(last_of(members)):
-        joined = model.joined_by(Stacking(0.5))
-        save_model("methods.revise", joined, tmp_path / str(m), {})
-        loaded, _ = load_model(tmp_path / str(m))
-        assert_same(loaded, joined, x, exact=True)
-        assert torch.equal(loaded.scores(x), joined.scores(x))
-        classes = (["a", "b"], problem.task.semantics[:2])
-        assert_same(loaded.with_classes(*classes), joined.with_classes(*classes), x, exact=True)
-
-
-def test_given_logits_are_used_and_missed(members, problem):
-    task = members[0].task
-    member = Member(replace(task, logits=torch.randn(len(task.labels), 8)), config(seen_classifier="logits"), 10)
-    with pytest.raises(InputError, match="the data folder has no logits"):
-        fit([replace(member, task=task)])
-    (model,), x = last_of([member]), problem.test.features
-    logits = torch.randn(len(x), 8)
-    torch.testing.assert_close(model.seen_scores(x, logits), torch.log_softmax(logits, 1))
-    with pytest.raises(InputError, match="these samples have no logits"):
-        model.seen_scores(x)
-
-
 def test_a_logarithm_of_negative_features_is_refused(problem):
     with pytest.raises(InputError, match="log_features=true: some features are negative"):
-        fit([Member(problem.task, config(log_features=True), 0)])
+        method.population([Member(problem.task, config(log_features=True), 0)], Workers(CPU))
 
 
 def test_a_protocol_joins_the_products_as_they_are_or_calibrated(problem):
@@ -456,13 +294,3 @@ def test_the_defaults_and_the_preset_are_those_of_synses_comparison():
     code = method.configure({}, "synse")
     assert (code.negatives, code.log_features, code.output_relu, code.contraction) == ("fixed", True, True, 0)
     assert set(method.presets) == {"synse"}
-
-
-def test_every_field_says_what_it_is():
-    assert all(field.description for field in ReViSEConfig.model_fields.values())
-    assert set(method.pack_by) <= set(ReViSEConfig.model_fields)
-
-
-def test_its_search_space_can_be_read():
-    folder = Path(__file__).parents[2] / "search_spaces"
-    assert read_space(folder / "revise.yaml", ReViSEConfig).stages

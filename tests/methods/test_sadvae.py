@@ -1,4 +1,3 @@
-import math
 from dataclasses import replace
 
 import pytest
@@ -12,16 +11,12 @@ from platform.errors import InputError, InputWarning
 from platform.learning.training_data import TrainingData
 from platform.method import Member
 from platform.population.noise import EpochNoise
-from platform.training import fitting
 from platform.training.evaluation import zero_shot_metrics
-from platform.training.fitting import Fitting, TrainingGroup, best_epoch, chosen_epoch
 from platform.workers import Workers
 from platform.zeroshot import classifiers
-from platform.zeroshot.gate import Gate
 
 CPU = torch.device("cpu")
-EPOCHS = 4
-SMALL = {"epochs": EPOCHS, "z_r": 8, "z_v": 4, "learning_rate": 2e-3, "n_d": 2, "classifier_samples": 20}
+SMALL = {"epochs": 4, "z_r": 8, "z_v": 4, "learning_rate": 2e-3, "n_d": 2, "classifier_samples": 20}
 SMALL |= {"classifier_steps": 30}
 DIFFERENT = (  # whatever members of one population may differ in
     {},
@@ -44,26 +39,9 @@ def config(**values):
 
 
 @pytest.fixture
-def members(make_problem):
-    """Members of different configurations and seeds, on tasks with other counts of samples and unseen classes."""
-    long, short, other = (make_problem(count, seed).task for seed, count in enumerate((30, 17, 24)))
-    short = replace(short, unseen=short.unseen[:2], semantics=short.semantics[:-1])
-    tasks = [long, short, long, short, other]
-    return [Member(task, config(**c), 10 + i) for i, (task, c) in enumerate(zip(tasks, DIFFERENT, strict=True))]
-
-
-@pytest.fixture
-def fit(problem):
-    """A function to members as a training group that has ended; its `last` models are those after the last epoch."""
-
-    def fit(members, evaluate=None, selections=None, **options):
-        last = members[0].config.epochs - 1
-        selections = {"last": chosen_epoch([last] * len(members))} if selections is None else selections
-        group = TrainingGroup("all", members, last, evaluate, selections)
-        Fitting(method, [group], Workers(CPU), **options).fit()
-        return group
-
-    return fit
+def members(five_tasks):
+    """Members of different configurations and seeds."""
+    return [Member(task, config(**c), 10 + i) for i, (task, c) in enumerate(zip(five_tasks, DIFFERENT, strict=True))]
 
 
 def population(*members):
@@ -83,17 +61,6 @@ def first_step(population):
     for purpose, parts in population.parts.items():
         drawn += population._noise(purpose, parts, slice(0, population.config.batch_size)).step(0)
     return population.batch_of(rows[0], drawn)
-
-
-def assert_same(model, other, x, exact=True):
-    tolerance = {"rtol": 0, "atol": 0} if exact else {"rtol": 1e-3, "atol": 1e-4}
-    assert model.weights.keys() == other.weights.keys()
-    for name, weight in model.weights.items():
-        torch.testing.assert_close(weight, other.weights[name], **tolerance)
-    torch.testing.assert_close(model.unseen_scores(x), other.unseen_scores(x), **tolerance)
-    if not exact:  # L-BFGS stops where its line search ends
-        tolerance = {"rtol": 1e-2, "atol": 1e-2}
-    torch.testing.assert_close(model.seen_scores(x), other.seen_scores(x), **tolerance)
 
 
 # The losses, written once more from the equations
@@ -274,11 +241,11 @@ def test_output_relus_are_differentiated(members, accelerate):
              "annealing": "released", "lambda_2": 0.5, "batch_size": 8}),
     ],
 )  # fmt: skip
-def test_epochs_are_those_of_a_textbook_loop(members, fit, index, values):
+def test_epochs_are_those_of_a_textbook_loop(members, models_of, index, values):
     member = replace(members[index], config=members[index].config.model_copy(update=values))
     start = start_of(member)
     expected = reference_fit(member, start, values["epochs"])
-    model = fit([member]).kept["last"][0]
+    (model,) = models_of(method, [member])
     for name, weight in expected.items():
         torch.testing.assert_close(model.weights[name], weight, rtol=1e-3, atol=2e-5)
         assert (weight - start[name]).abs().max() > 1e-3  # all of them learned
@@ -349,16 +316,7 @@ def test_the_discriminator_moves_every_n_d_steps(members, n_d, discriminator):
         assert moved == [epoch + turn - 1 for epoch in (0, 8) for turn in range(n_d, 9, n_d)]
 
 
-# Populations
-
-
-def test_each_member_of_a_population_equals_the_same_configuration_alone(members, fit, problem):
-    together, x = fit(members), problem.test.features
-    for m, member in enumerate(members):
-        alone = fit([member])
-        assert_same(together.kept["last"][m], alone.kept["last"][0], x, exact=False)
-        for epoch in range(EPOCHS):
-            assert together.history[epoch][m] == pytest.approx(alone.history[epoch][0], rel=1e-3, abs=1e-5)
+# What is fitted on top
 
 
 @pytest.mark.filterwarnings("ignore:.*output_relu")
@@ -366,144 +324,25 @@ def test_each_member_of_a_population_equals_the_same_configuration_alone(members
     "choice",
     [{"output_relu": True}, {"classifier_relu": True}, {"adversary": "probability"}, {"discriminator": "released"}],
 )
-def test_the_released_choices_hold_in_a_population_too(members, fit, problem, choice):
-    values = {**choice, "classifier_fit": "adam"}
-    chosen = [replace(m, config=m.config.model_copy(update=values)) for m in members[:3]]
-    together, plain = fit(chosen), fit(members[:3])
-    assert_same(together.kept["last"][1], fit([chosen[1]]).kept["last"][0], problem.test.features, exact=False)
-    scores = [f.kept["last"][0].unseen_scores(problem.test.features) for f in (together, plain)]
+def test_each_of_the_released_choices_changes_the_scores(members, models_of, problem, choice):
+    adam = [replace(members[0], config=config(classifier_fit="adam", **values)) for values in ({}, choice)]
+    scores = [models_of(method, [member])[0].unseen_scores(problem.test.features) for member in adam]
     assert not torch.equal(*scores)
-
-
-@pytest.mark.parametrize("seen_classifier", ["features", "latent"])
-def test_a_member_that_is_no_longer_finite_freezes_alone(members, fit, problem, seen_classifier):
-    wild = Member(members[0].task, config(learning_rate=1e30, seen_classifier=seen_classifier), 0)
-    sound = members[:2]
-    together, apart = fit([sound[0], wild, sound[1]]), fit(sound)
-    assert_same(together.kept["last"][0], apart.kept["last"][0], problem.test.features, exact=False)
-    assert_same(together.kept["last"][2], apart.kept["last"][1], problem.test.features, exact=False)
-    for epoch in range(EPOCHS):
-        assert not all(torch.isfinite(torch.tensor(v)) for v in together.history[epoch][1].values())
-        assert together.history[epoch][2] == pytest.approx(apart.history[epoch][1], rel=1e-3, abs=1e-5)
 
 
 def test_a_seen_classifier_on_features_is_fitted_once_a_task(members, fit, monkeypatch):
     fits, on_features = [], classifiers.fit_on_features
     monkeypatch.setattr(classifiers, "fit_on_features", lambda *given: fits.append(given[-1]) or on_features(*given))
     same = [replace(members[i % 2], seed=i) for i in range(5)]
-    fit([*same, members[4]], evaluate=lambda m, model: {})
+    fit(method, [*same, members[4]], evaluate=lambda m, model: {})
     assert sorted(fits) == [0.1, 1.0, 1.0]  # two tasks, and one with another penalty; not five members at four epochs
-
-
-def test_a_population_stops_once_no_member_is_finite(members, fit):
-    wild = Member(members[0].task, config(learning_rate=1e30), 0)
-    assert len(fit([wild], selections={}).history) == 1
-
-
-def test_seeds_decide(members, fit, problem):
-    same = [replace(members[0], seed=seed) for seed in (3, 3, 4)]
-    first, again, other = fit(same).kept["last"].values()
-    assert_same(first, again, problem.test.features, exact=False)
-    assert not torch.allclose(first.weights["encoder_x"], other.weights["encoder_x"], atol=1e-3)
-
-
-# Going on after a kill
-
-
-class Cut(Exception):
-    """A kill."""
-
-
-def numbers(group):
-    """Everything that a fit ends with."""
-    tensors = {}
-    for selection, models in group.kept.items():
-        for m, model in sorted(models.items()):
-            tensors |= {f"{selection} {m} {name}": t for name, t in model.state()[0].items()}
-    return group.history, tensors
-
-
-@pytest.fixture
-def options(members, make_problem, tmp_path, monkeypatch):
-    """Of a fit that is evaluated and written at every epoch."""
-    monkeypatch.setattr(fitting, "_WRITING_SHARE", math.inf)  # else few of such short epochs are
-    samples = make_problem().test
-
-    def evaluate(m, model):
-        own = samples.where(samples.labels < len(model.seen) + len(model.unseen))
-        return zero_shot_metrics(model, own)
-
-    groups = [[m] for m in range(len(members))]
-    return {
-        "evaluate": evaluate,
-        "selections": {"best": best_epoch(groups, "zsl"), "last": chosen_epoch([EPOCHS - 1] * len(members))},
-        "checkpoint": tmp_path / "fit.safetensors",
-        "checkpoint_seconds": 0,
-    }
-
-
-@pytest.fixture
-def whole(members, fit, options):
-    return numbers(fit(members, **{**options, "checkpoint": None}))
-
-
-def assert_resumes(fit, members, options, whole):
-    history, tensors = numbers(fit(members, **options))
-    assert history == whole[0]
-    assert tensors.keys() == whole[1].keys()
-    assert all(torch.equal(tensor, whole[1][name]) for name, tensor in tensors.items())
-
-
-def test_a_fit_cut_off_after_any_epoch_ends_with_the_same_numbers(members, fit, options, whole):
-    for epoch in range(EPOCHS):
-
-        def cut(at, _, epoch=epoch):
-            if at == epoch:
-                raise Cut
-
-        with pytest.raises(Cut):
-            fit(members, **options, on_epoch=cut)
-        assert_resumes(fit, members, options, whole)
-        options["checkpoint"].unlink()
-
-
-def test_a_fit_cut_off_inside_an_epoch_ends_with_the_same_numbers(members, fit, options, whole, monkeypatch):
-    for calls in (1, 9, 25, 40):
-        left = iter(range(calls))
-
-        def cut(_, gradients, left=left):
-            if next(left, None) is None:
-                raise Cut
-            return gradients
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Workers, "average", cut)
-            with pytest.raises(Cut):
-                fit(members, **options)
-        assert_resumes(fit, members, options, whole)
-        options["checkpoint"].unlink(missing_ok=True)
-
-
-def test_a_frozen_member_stays_frozen_after_a_kill(members, fit, options):
-    mixed = [members[0], Member(members[0].task, config(learning_rate=1e30), 0)]
-    options["selections"] = {}
-
-    def cut(at, _):
-        if at == 1:
-            raise Cut
-
-    with pytest.raises(Cut):
-        fit(mixed, **options, on_epoch=cut)
-    resumed, unbroken = fit(mixed, **options), fit(mixed, **{**options, "checkpoint": None})
-    assert [e[0] for e in resumed.history] == [e[0] for e in unbroken.history]
-    assert resumed.history[-1][1]["reconstruction"] != resumed.history[-1][1]["reconstruction"]
 
 
 # The ablations
 
 
-def test_naive_alignment_has_no_irrelevant_latent(members, fit, problem):
-    model = fit([replace(members[0], config=config(alignment="naive"))]).kept["last"][0]
+def test_naive_alignment_has_no_irrelevant_latent(members, models_of, problem):
+    (model,) = models_of(method, [replace(members[0], config=config(alignment="naive"))])
     z_r, z_v = model.latent(problem.test.features)
     assert (z_r.shape[1], z_v.shape[1]) == (8, 0)
     assert model.weights["decoder_x"].shape == (8, 24)
@@ -511,14 +350,15 @@ def test_naive_alignment_has_no_irrelevant_latent(members, fit, problem):
 
 
 @pytest.mark.parametrize("alignment", ["fd", "naive"])
-def test_without_the_penalty_the_discriminator_is_neither_trained_nor_used(members, fit, problem, alignment):
+def test_without_the_penalty_the_discriminator_is_neither_trained_nor_used(members, fit, alignment):
     plain, other = (
         Member(members[0].task, config(alignment=alignment, **c), 1) for c in ({}, {"n_d": 7, "lambda_2": 9})
     )
     beside = [plain, members[1], other]
-    start, group = start_of(plain), fit(beside)
+    start, group = start_of(plain), fit(method, beside)
     first, _, last = group.kept["last"].values()
-    assert_same(first, last, problem.test.features, exact=False)
+    for name, weight in first.weights.items():
+        torch.testing.assert_close(weight, last.weights[name], rtol=1e-3, atol=1e-4)
     assert all(torch.equal(first.weights[n], w) for n, w in start.items() if n.startswith("discriminator"))
     names = ("total_correlation", "discriminator")
     assert {epoch[m][name] for epoch in group.history for m in (0, 2) for name in names} == {0}
@@ -528,84 +368,39 @@ def test_without_the_penalty_the_discriminator_is_neither_trained_nor_used(membe
 # The model
 
 
-def test_it_learns(problem, fit):
+def test_it_learns(problem, models_of):
     values = {"epochs": 40, "learning_rate": 3e-3, "classifier_samples": 100, "classifier_steps": 300}
     fitted = [config(**values, classifier_learning_rate=0.02, alignment=a) for a in ("fd+tc", "fd", "naive")]
-    models = fit([Member(problem.task, c, 0) for c in fitted]).kept["last"].values()
-    for model in models:
+    for model in models_of(method, [Member(problem.task, c, 0) for c in fitted]):
         assert zero_shot_metrics(model, problem.test)["zsl"] > 0.8  # chance is 1/3
         seen = problem.test.where(problem.test.labels < 8)
         assert (model.seen_scores(seen.features).argmax(1) == seen.labels).double().mean() > 0.9
 
 
-@pytest.fixture
-def model(members, fit):
-    return fit([members[0]]).kept["last"][0]
+def test_unseen_scores_are_those_of_the_semantic_means(members, models_of, problem):
+    (model,), x = models_of(method, members[:1]), problem.test.features
+    z_r, _ = model.latent(x)
+    mean = x @ model.weights["encoder_x"][:, 4:12] + model.weights["encoder_x_bias"][:, 4:12]
+    torch.testing.assert_close(z_r, mean)
+    torch.testing.assert_close(model.unseen_scores(x), model.classifiers["unseen"].log_probabilities(mean))
 
 
-def test_the_same_classes_again_give_the_same_scores(members, fit, problem):
-    for member, model in zip(members, fit(members).kept["last"].values(), strict=True):
-        again = model.with_classes(member.task.unseen, member.task.semantics[8:])
-        assert_same(again, model, problem.test.features, exact=False)
-
-
-def test_other_classes_may_be_more_or_fewer(model, problem):
-    x, joined = problem.test.features, model.joined_by(Gate("soft", 1.0, 0.5, 3, (1.0,) * 6, 0.0))
-    for count in (2, 5):
-        names = tuple(f"new {i}" for i in range(count))
-        renamed = joined.with_classes(names, problem.task.semantics[:count].double())
-        assert renamed.unseen == names
-        assert renamed.unseen_scores(x).shape == (len(x), count)
-        assert renamed.scores(x).shape == (len(x), 8 + count)
-        assert torch.equal(renamed.seen_scores(x), model.seen_scores(x))
-
-
-@pytest.mark.parametrize("shape", [(3, 15), (3, 17), (16,)])
-def test_semantics_of_another_encoder_are_refused(model, shape):
-    with pytest.raises(InputError, match=r"expected \(classes, 16\)"):
-        model.with_classes(["a", "b", "c"], torch.zeros(shape))
-
-
-def test_given_logits_are_used_and_missed(members, fit, problem):
-    task = members[0].task
-    member = Member(replace(task, logits=torch.randn(len(task.labels), 8)), config(seen_classifier="logits"), 10)
-    with pytest.raises(InputError, match="the data folder has no logits"):
-        fit([replace(member, task=task)])
-    model, x = fit([member]).kept["last"][0], problem.test.features
-    logits = torch.randn(len(x), 8)
-    torch.testing.assert_close(model.seen_scores(x, logits), torch.log_softmax(logits, 1))
-    logits[3] = torch.nan
-    for missing in (None, logits):
-        with pytest.raises(InputError, match="these samples have no logits"):
-            model.seen_scores(x, missing)
-
-
-def test_logits_are_preferred_where_there_are_some(members, fit, problem):
+def test_logits_are_preferred_where_there_are_some(members, models_of, problem):
     preferred = config(seen_classifier="logits-or-features")
     task = members[0].task
     given = Member(replace(task, logits=torch.randn(len(task.labels), 8)), preferred, 10)
-    model, x = fit([given]).kept["last"][0], problem.test.features
+    (model,), x = models_of(method, [given]), problem.test.features
     logits = torch.randn(len(x), 8)
     torch.testing.assert_close(model.seen_scores(x, logits), torch.log_softmax(logits, 1))
     with pytest.raises(InputError, match="seen_classifier=logits-or-features: these samples have no logits"):
         model.seen_scores(x)
     with pytest.warns(InputWarning, match="no logits, so C_s is fitted on the features"):
-        without = fit([Member(task, preferred, 10)]).kept["last"][0]
-    torch.testing.assert_close(without.seen_scores(x), fit([members[0]]).kept["last"][0].seen_scores(x))
+        (without,) = models_of(method, [Member(task, preferred, 10)])
+    torch.testing.assert_close(without.seen_scores(x), models_of(method, members[:1])[0].seen_scores(x))
     for made in (model, without):
         values = {"seen": made.seen, "unseen": made.unseen, "combination": None, **made.state()[1]}
         again = type(made).from_state(made.state()[0], values)
         torch.testing.assert_close(again.seen_scores(x, logits), made.seen_scores(x, logits))
-
-
-def test_scores_are_log_probabilities_of_the_semantic_means(model, problem):
-    x = problem.test.features
-    for scores in (model.unseen_scores(x), model.seen_scores(x)):
-        torch.testing.assert_close(scores.exp().sum(1), torch.ones(len(x)))
-    z_r, _ = model.latent(x)
-    mean = x @ model.weights["encoder_x"][:, 4:12] + model.weights["encoder_x_bias"][:, 4:12]
-    torch.testing.assert_close(z_r, mean)
-    torch.testing.assert_close(model.unseen_scores(x), model.classifiers["unseen"].log_probabilities(mean))
 
 
 # Hyperparameters
@@ -642,11 +437,6 @@ def test_the_released_codes_choices_go_with_any_tables_values():
     assert (c.seen_classifier, c.classifier_fit) == ("logits-or-features", "adam")
 
 
-def test_every_field_says_what_it_is():
-    assert all(field.description for field in SADVAEConfig.model_fields.values())
-    assert set(method.pack_by) <= set(SADVAEConfig.model_fields)
-
-
-def test_a_relu_on_the_classifiers_logits_wants_adam(members, fit):
+def test_a_relu_on_the_classifiers_logits_wants_adam(members):
     with pytest.raises(InputError, match=r"classifier_relu=true: .* must be with classifier_fit=adam"):
-        fit([Member(members[0].task, config(classifier_relu=True), 0)])
+        population(Member(members[0].task, config(classifier_relu=True), 0))

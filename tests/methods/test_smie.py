@@ -2,7 +2,7 @@ import pytest
 import torch
 from linear_features import SEEN, make_task
 from torch.nn.functional import layer_norm, normalize, relu, softplus
-from training_loop import OneEpoch, fitted_until
+from training_loop import OneEpoch
 
 from methods import smie
 from methods.smie import SMIEConfig, rate_of
@@ -18,12 +18,6 @@ def masked_task(seed=0):
     noise = torch.randn(task.features.shape, generator=generator(seed, "masked"))
     values = {name: getattr(task, name) for name in ("seen", "unseen", "features", "labels", "semantics")}
     return Task(**values, masked=task.features + noise), x, labels
-
-
-def fitted(members, epochs=1):
-    run = OneEpoch(epochs)
-    fitted_until(smie.method, members, run)
-    return run, run.models(range(len(members)))
 
 
 def expected_losses(weights, config, x, masked, labels, text):
@@ -77,21 +71,11 @@ def test_losses_and_gradients_are_those_of_the_equations(masked):
     assert not masked or terms[1].max() > 0
 
 
-def test_the_temporal_constraint_is_trained_where_masked_features_are_given():
+def test_the_temporal_constraint_is_trained_where_masked_features_are_given(models_of):
     task, *_ = masked_task()
-    _, (with_it,) = fitted([Member(task, SMIEConfig(**SMALL), 0)])
-    _, (without,) = fitted([Member(task, SMIEConfig(**SMALL, temporal_weight=0.0), 0)])
+    configs = [SMIEConfig(**SMALL), SMIEConfig(**SMALL, temporal_weight=0.0)]
+    with_it, without = models_of(smie.method, [Member(task, config, 0) for config in configs], 1)
     assert not torch.equal(with_it.weights["visual"], without.weights["visual"])
-
-
-def test_a_member_of_a_population_is_what_it_is_alone():
-    configs = [SMIEConfig(**SMALL), SMIEConfig(**{**SMALL, "hidden_1": 12, "warm_up": 2, "negatives": "other_class"})]
-    members = [Member(masked_task(seed)[0], config, seed) for seed, config in enumerate(configs)]
-    _, together = fitted(members, 2)
-    for m, member in enumerate(members):
-        _, (alone,) = fitted([member], 2)
-        for name, tensor in alone.weights.items():
-            torch.testing.assert_close(together[m].weights[name], tensor, rtol=1e-4, atol=1e-5)
 
 
 def test_the_rate_rises_and_falls_to_zero():
@@ -103,40 +87,13 @@ def test_the_rate_rises_and_falls_to_zero():
     assert rates[14] == 0
 
 
-def test_a_state_goes_on_as_if_nothing_had_happened():
-    task, *_ = masked_task()
-    config = SMIEConfig(**{**SMALL, "warm_up": 2})
-    _, (whole,) = fitted([Member(task, config, 0)], 3)
-    run, _ = fitted([Member(task, config, 0)], 1)
-    _, (resumed,) = fitted([Member(task, config, 0, run.states([0])[0])], 2)
-    for name, tensor in whole.weights.items():
-        torch.testing.assert_close(resumed.weights[name], tensor, rtol=0, atol=0)
-
-
-def test_it_learns_which_class_a_sample_goes_with(monkeypatch):
+def test_it_learns_which_class_a_sample_goes_with(fit, monkeypatch):
     task, *_ = make_task(samples=120, noise=0.1)
     fields = {**SMALL, "hidden_1": 32, "hidden_2": 16, "negatives": "other_class", "epochs": 30}
-    run, (model,) = fitted([Member(task, SMIEConfig(**fields), 0)], 30)
-    assert run.losses[-1][0]["information"] < run.losses[0][0]["information"] / 2
+    group = fit(smie.method, [Member(task, SMIEConfig(**fields), 0)])
+    model = group.kept["last"][0]
+    assert group.history[-1][0]["information"] < group.history[0][0]["information"] / 2
     scores = model.products(task.features, model.kept["seen_classes"])
     assert (scores.argmax(dim=1) == task.labels).double().mean() > 0.9
     monkeypatch.setattr(smie, "_PAIRS", 7)  # a few pairs at a time give the same
     torch.testing.assert_close(model.products(task.features, model.kept["seen_classes"]), scores)
-
-
-def test_a_model_comes_back_from_its_state_and_takes_new_classes():
-    task, x, _ = make_task()
-    _, (model,) = fitted([Member(task, SMIEConfig(**SMALL, combination="joint"), 0)])
-    tensors, values = model.state()
-    names = {"seen": model.seen, "unseen": model.unseen, "combination": None}
-    again = smie.SMIEModel.from_state(tensors, values | names)
-    torch.testing.assert_close(again.unseen_scores(x), model.unseen_scores(x))
-    more = again.with_classes(["a", "b"], task.semantics[[0, 4]])
-    seen, unseen = more.sides(x)
-    assert unseen.shape == (len(x), 2)
-    torch.testing.assert_close(torch.cat([seen, unseen], dim=1).exp().sum(dim=1), torch.ones(len(x)))
-
-
-def test_presets_are_configurations():
-    for preset in smie.method.presets:
-        smie.method.configure({}, preset)

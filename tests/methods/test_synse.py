@@ -1,10 +1,8 @@
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
-from training_loop import fitted_until
 
 from methods.synse import SynSEConfig, method
 from platform.errors import InputError
@@ -12,14 +10,11 @@ from platform.learning.stated import StatedPopulation
 from platform.learning.training_data import TrainingData
 from platform.method import PAPERS_GATE, Member
 from platform.population.noise import EpochNoise
-from platform.search.space import read_space
 from platform.training import protocols
 from platform.training.evaluation import all_metrics, zero_shot_metrics
-from platform.training.fitting import Fitting, TrainingGroup, best_epoch, chosen_epoch
 from platform.training.protocols import Candidate, ProtocolOptions, TrainingContext, validate
-from platform.training.saved_models import load_model, save_model
 from platform.workers import Workers
-from platform.zeroshot.gate import Gate, Stacking
+from platform.zeroshot.gate import Stacking
 
 CPU = torch.device("cpu")
 EPOCHS = 3
@@ -39,46 +34,22 @@ def config(**values):
     return method.configure({**SMALL, **values})
 
 
-@pytest.fixture
-def make_spoken(make_problem):
-    """As `make_problem`, with a verb's and a noun's vector for each class, the one twice as long as the other."""
-
-    def make(samples=30, seed=0):
-        problem = make_problem(samples, seed)
-        semantics = problem.task.semantics
-        return replace(problem, task=replace(problem.task, semantics=torch.cat([semantics, semantics / 2], dim=1)))
-
-    return make
+def with_two_texts(task):
+    """With a verb's and a noun's vector for each class, the one twice as long as the other."""
+    return replace(task, semantics=torch.cat([task.semantics, task.semantics / 2], dim=1))
 
 
 @pytest.fixture
-def problem(make_spoken):
-    return make_spoken()
+def problem(problem):
+    return replace(problem, task=with_two_texts(problem.task))
 
 
 @pytest.fixture
-def members(make_spoken):
-    """Members of different configurations and seeds, on tasks with other counts of samples and unseen classes."""
-    long, short, other = (make_spoken(count, seed).task for seed, count in enumerate((30, 17, 24)))
-    short = replace(short, unseen=short.unseen[:2], semantics=short.semantics[:-1])
-    tasks = [long, short, long, short, other]
+def members(five_tasks):
+    """Members of different configurations and seeds."""
+    spoken = {id(t): with_two_texts(t) for t in five_tasks}
+    tasks = [spoken[id(t)] for t in five_tasks]
     return [Member(task, config(**c), 10 + i) for i, (task, c) in enumerate(zip(tasks, DIFFERENT, strict=True))]
-
-
-def training_group_of(members, evaluate=None, selections=None):
-    last = members[0].config.epochs - 1
-    return TrainingGroup("all", members, last, evaluate, selections or {"last": chosen_epoch([last] * len(members))})
-
-
-def fit(members, evaluate=None, selections=None, **options):
-    """A training group of the members that has ended; its `last` models are those after the last epoch."""
-    group = training_group_of(members, evaluate, selections)
-    Fitting(method, [group], Workers(CPU), **options).fit()
-    return group
-
-
-def last_of(members):
-    return list(fit(members).kept["last"].values())
 
 
 def population(*members):
@@ -89,16 +60,6 @@ def start_of(member):
     """A member's weights before its first step."""
     alone = population(member)
     return alone.layers.own(0, alone.layers.parameters)
-
-
-def assert_same(model, other, x, exact=False):
-    tolerance = {"rtol": 0, "atol": 0} if exact else {"rtol": 1e-3, "atol": 1e-4}
-    assert model.weights.keys() == other.weights.keys()
-    for name, weight in model.weights.items():
-        torch.testing.assert_close(weight, other.weights[name], **tolerance)
-    torch.testing.assert_close(model.unseen_scores(x), other.unseen_scores(x), **tolerance)
-    for side, of_other in zip(model.sides(x), other.sides(x), strict=True):
-        torch.testing.assert_close(side, of_other, **tolerance)
 
 
 # The losses, written once more from the equations
@@ -191,10 +152,10 @@ def test_a_steps_losses_and_gradients_are_those_of_the_equations(members, values
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])
-def test_two_cycles_are_those_of_a_textbook_loop(members, index):
+def test_two_cycles_are_those_of_a_textbook_loop(models_of, members, index):
     member = replace(members[index], config=members[index].config.model_copy(update={"epochs": 2}))
     expected = reference_fit(member, start_of(member), 2)
-    (model,) = last_of([member])
+    (model,) = models_of(method, [member])
     for name, weight in expected.items():
         torch.testing.assert_close(model.weights[name], weight, rtol=1e-3, atol=2e-5)
 
@@ -245,100 +206,10 @@ def test_members_at_different_cycles_have_their_own_weights(members):
         assert torch.equal(together[: member.config.cycle, :, m], alone.loss_weights([member.config.cycle])[:, 1:, 0])
 
 
-def test_what_is_not_reconstructed_yet_is_not_counted(members):
-    history = fit([replace(members[0], config=config(alpha=0.0)), members[0]]).history
+def test_what_is_not_reconstructed_yet_is_not_counted(fit, members):
+    history = fit(method, [replace(members[0], config=config(alpha=0.0)), members[0]]).history
     assert [epoch[0]["cross_reconstruction"] for epoch in history] == [0, 0, 0]
     assert all(epoch[1]["cross_reconstruction"] > 0 for epoch in history)
-
-
-# Populations
-
-
-def test_each_member_of_a_population_equals_the_same_configuration_alone(members, problem):
-    together = fit(members)
-    for m, member in enumerate(members):
-        alone = fit([member])
-        assert_same(together.kept["last"][m], alone.kept["last"][0], problem.test.features)
-        for epoch in range(EPOCHS):
-            assert together.history[epoch][m] == pytest.approx(alone.history[epoch][0], rel=1e-3, abs=1e-5)
-
-
-def test_a_member_goes_on_in_other_company_as_if_left_alone(members, problem):
-    alone, states = fit([members[1]]), []
-    first = replace(members[1], config=members[1].config.model_copy(update={"epochs": 1}))
-
-    class Stop:
-        device, rank, world_size = CPU, 0, 1
-
-        def epoch_end(self, losses, models, state):
-            states.extend(state([1]))
-            return False
-
-        def average(self, gradients):
-            return gradients
-
-    fitted_until(method, [members[0], members[1]], Stop())
-    going_on = replace(first, state=states[0])
-
-    class Until(Stop):
-        left, model = EPOCHS - 1, None
-
-        def epoch_end(self, losses, models, state):
-            self.left -= 1
-            self.model = models([1])[0]
-            return self.left > 0
-
-    run = Until()
-    fitted_until(method, [members[4], going_on, members[2]], run)
-    assert_same(run.model, alone.kept["last"][0], problem.test.features)
-
-
-def test_a_member_that_is_no_longer_finite_freezes_alone(members, problem):
-    wild, sound = Member(members[0].task, config(learning_rate=1e30), 0), members[:2]
-    together, apart = fit([sound[0], wild, sound[1]]), fit(sound)
-    for place, m in ((0, 0), (2, 1)):
-        assert_same(together.kept["last"][place], apart.kept["last"][m], problem.test.features)
-    for epoch in range(EPOCHS):
-        assert not all(torch.isfinite(torch.tensor(v)) for v in together.history[epoch][1].values())
-        assert together.history[epoch][2] == pytest.approx(apart.history[epoch][1], rel=1e-3, abs=1e-5)
-
-
-def test_seeds_decide(members, problem):
-    first, again, other = last_of([replace(members[0], seed=seed) for seed in (3, 3, 4)])
-    assert_same(first, again, problem.test.features)
-    assert not torch.allclose(first.weights["encoder_s"], other.weights["encoder_s"], atol=1e-3)
-
-
-class Cut(Exception):
-    """A kill."""
-
-
-def test_a_fit_cut_off_after_any_epoch_ends_with_the_same_numbers(members, make_spoken, tmp_path):
-    samples = make_spoken().test
-
-    def evaluate(m, model):
-        return zero_shot_metrics(model, samples.where(samples.labels < len(model.seen) + len(model.unseen)))
-
-    groups = [[m] for m in range(len(members))]
-    selections = {"best": best_epoch(groups, "zsl"), "last": chosen_epoch([EPOCHS - 1] * len(members))}
-    options = {"checkpoint": tmp_path / "fit.safetensors", "checkpoint_seconds": 0}
-    whole = fit(members, evaluate, selections)
-    for epoch in range(EPOCHS):
-
-        def cut(at, _, epoch=epoch):
-            if at == epoch:
-                raise Cut
-
-        with pytest.raises(Cut):
-            fit(members, evaluate, selections, **options, on_epoch=cut)
-        resumed = fit(members, evaluate, selections, **options)
-        assert resumed.history == whole.history
-        for name, models in whole.kept.items():
-            for m, model in models.items():
-                own, again = model.state()[0], resumed.kept[name][m].state()[0]
-                assert own.keys() == again.keys()
-                assert all(torch.equal(tensor, again[key]) for key, tensor in own.items())
-        options["checkpoint"].unlink()
 
 
 # The model
@@ -347,25 +218,26 @@ def test_a_fit_cut_off_after_any_epoch_ends_with_the_same_numbers(members, make_
 @pytest.mark.parametrize(
     "values", [{}, {"parts": "single"}, {**CODE, "beta_rate": 1e-4}], ids=["paper", "single", "code"]
 )
-def test_it_learns(make_spoken, values):
-    problem = make_spoken()
+def test_it_learns(models_of, problem, values):
     if "output_relu" in values:  # whose decoders give nothing negative
         task, test = (replace(p, features=p.features + 5) for p in (problem.task, problem.test))
         problem = replace(problem, task=task, test=test)
     schedule = {"epochs": 3, "cycle": 400, "beta_start": 200, "alpha_start": 250, "beta_y_start": 200}
     classifier = {"classifier_samples": 100}
-    (model,) = last_of([Member(problem.task, config(learning_rate=3e-3, **{**values, **schedule, **classifier}), 0)])
+    (model,) = models_of(
+        method, [Member(problem.task, config(learning_rate=3e-3, **{**values, **schedule, **classifier}), 0)]
+    )
     assert zero_shot_metrics(model, problem.test)["zsl"] > 0.8  # chance is 1/3
     seen = problem.test.where(problem.test.labels < 8)
     assert (model.seen_scores(seen.features).argmax(1) == seen.labels).double().mean() > 0.9
 
 
-def test_the_skeleton_latents_halves_hold_the_verb_and_the_noun(problem):
+def test_the_skeleton_latents_halves_hold_the_verb_and_the_noun(models_of, problem):
     verbs = problem.task.semantics[:, :16]
     nouns = -verbs.flip(1)  # another vector, of which the features are linear too
     task = replace(problem.task, semantics=torch.cat([verbs, nouns], dim=1))
     values = {"learning_rate": 3e-3, "beta_rate": 1e-4, "cycle": 400, "alpha_start": 250}
-    (model,) = last_of([Member(task, config(**values), 0)])
+    (model,) = models_of(method, [Member(task, config(**values), 0)])
     halves = model.latent(task.features).split(4, dim=1)
     for half, part, texts in zip(halves, ("verb", "noun"), (verbs, nouns), strict=True):
         spoken = half @ model.weights[f"decoder_{part}"] + model.weights[f"decoder_{part}_bias"]
@@ -374,76 +246,20 @@ def test_the_skeleton_latents_halves_hold_the_verb_and_the_noun(problem):
 
 
 @pytest.fixture
-def model(members):
-    return last_of([members[0]])[0]
+def model(members, models_of):
+    return models_of(method, members[:1])[0]
 
 
 @pytest.fixture
-def joint(members):
-    return last_of([members[3]])[0]
+def joint(members, models_of):
+    return models_of(method, [members[3]])[0]
 
 
-def test_scores_are_log_probabilities_of_the_skeletons_means(model, problem):
+def test_unseen_scores_are_those_of_the_skeletons_means(model, problem):
     x = problem.test.features
-    for scores in (model.unseen_scores(x), model.seen_scores(x)):
-        torch.testing.assert_close(scores.exp().sum(1), torch.ones(len(x)))
     mean = x @ model.weights["encoder_s"][:, :8] + model.weights["encoder_s_bias"][:, :8]
     torch.testing.assert_close(model.latent(x), mean)
     torch.testing.assert_close(model.unseen_scores(x), model.classifiers["unseen"].log_probabilities(mean))
-
-
-def test_the_same_classes_again_give_the_same_scores(members, problem):
-    for member, model in zip(members, last_of(members), strict=True):
-        again = model.with_classes(member.task.unseen, member.task.semantics[8:])
-        assert_same(again, model, problem.test.features)
-
-
-@pytest.mark.parametrize("kind", ["gated", "joint"])
-def test_other_classes_may_be_more_or_fewer(model, joint, problem, kind):
-    model, combination = {
-        "gated": (model, Gate("soft", 1.0, 0.5, 3, (1.0,) * 6, 0.0)),
-        "joint": (joint, Stacking(0.0)),
-    }[kind]
-    x, joined = problem.test.features, model.joined_by(combination)
-    for count in (2, 5):
-        names = tuple(f"new {i}" for i in range(count))
-        renamed = joined.with_classes(names, problem.task.semantics[:count].double())
-        assert renamed.unseen == names
-        assert renamed.unseen_scores(x).shape == (len(x), count)
-        assert renamed.scores(x).shape == (len(x), 8 + count)
-        assert torch.equal(renamed.seen_scores(x), model.seen_scores(x))
-
-
-@pytest.mark.parametrize("shape", [(3, 16), (3, 33), (32,)])
-def test_semantics_of_another_encoder_are_refused(model, shape):
-    with pytest.raises(InputError, match=r"expected \(classes, 32\)"):
-        model.with_classes(["a", "b", "c"], torch.zeros(shape))
-
-
-def test_a_saved_model_gives_the_same_scores(members, problem, tmp_path):
-    x = problem.test.features
-    for m, model in enumerate(last_of(members)):
-        joined = model.joined_by(Stacking(0.5))
-        save_model("methods.synse", joined, tmp_path / str(m), {})
-        loaded, _ = load_model(tmp_path / str(m))
-        assert_same(loaded, joined, x, exact=True)
-        assert torch.equal(loaded.scores(x), joined.scores(x))
-        classes = (["a", "b"], problem.task.semantics[:2])
-        assert_same(loaded.with_classes(*classes), joined.with_classes(*classes), x)
-
-
-def test_given_logits_are_used_and_missed(members, problem):
-    task = members[0].task
-    member = Member(replace(task, logits=torch.randn(len(task.labels), 8)), config(seen_classifier="logits"), 10)
-    with pytest.raises(InputError, match="the data folder has no logits"):
-        fit([replace(member, task=task)])
-    (model,), x = last_of([member]), problem.test.features
-    logits = torch.randn(len(x), 8)
-    torch.testing.assert_close(model.seen_scores(x, logits), torch.log_softmax(logits, 1))
-    logits[3] = torch.nan
-    for missing in (None, logits):
-        with pytest.raises(InputError, match="these samples have no logits"):
-            model.seen_scores(x, missing)
 
 
 # Without a gate
@@ -459,10 +275,10 @@ def test_the_joint_classifier_is_one_distribution_over_all_classes(model, joint,
         assert torch.equal(side, own)
 
 
-def test_the_joint_classifier_learns_seen_classes_from_skeletons_and_unseen_ones_from_text(problem):
+def test_the_joint_classifier_learns_seen_classes_from_skeletons_and_unseen_ones_from_text(models_of, problem):
     schedule = {"cycle": 400, "beta_start": 200, "alpha_start": 250, "beta_y_start": 200, "learning_rate": 3e-3}
     fitted = config(combination="joint", joint_samples=50, classifier_samples=50, **schedule)
-    (model,) = last_of([Member(problem.task, fitted, 0)])
+    (model,) = models_of(method, [Member(problem.task, fitted, 0)])
     metrics = all_metrics(model.joined_by(Stacking(0.0)), problem.test)
     assert metrics["seen"] > 0.8
     latent = model.kept["seen_latents"].mean(dim=1)  # of each seen class, near the latents of its skeletons
@@ -519,11 +335,6 @@ def test_the_defaults_are_the_papers_for_ntu_60():
     assert {name for name, value in papers.items() if value != default[name]} == ours
 
 
-def test_every_field_says_what_it_is():
-    assert all(field.description for field in SynSEConfig.model_fields.values())
-    assert set(method.pack_by) <= set(SynSEConfig.model_fields)
-
-
 @pytest.mark.parametrize(
     ("values", "message"),
     [({"alpha_start": 11}, "a cycle of 12 steps ends before it; must be below 11"), ({}, "31 dimensions")],
@@ -531,7 +342,7 @@ def test_every_field_says_what_it_is():
 def test_what_cannot_be_trained_is_refused(problem, values, message):
     semantics = problem.task.semantics if values else problem.task.semantics[:, 1:]
     with pytest.raises(InputError, match=message):
-        fit([Member(replace(problem.task, semantics=semantics), config(**values), 0)])
+        population(Member(replace(problem.task, semantics=semantics), config(**values), 0))
 
 
 def test_odd_latents_have_no_halves():
@@ -539,12 +350,6 @@ def test_odd_latents_have_no_halves():
         config(z_s=7)
 
 
-@pytest.mark.parametrize("name", ["synse", "synse_small"])
-def test_its_search_spaces_can_be_read(name):
-    folder = Path(__file__).parents[2] / "search_spaces"
-    assert read_space(folder / f"{name}.yaml", SynSEConfig).stages
-
-
 def test_a_relu_on_the_classifiers_logits_wants_adam(problem):
     with pytest.raises(InputError, match=r"classifier_relu=true: .* must be with classifier_fit=adam"):
-        fit([Member(problem.task, config(classifier_relu=True), 0)])
+        population(Member(problem.task, config(classifier_relu=True), 0))
