@@ -24,6 +24,17 @@ def fitted_until(method, members, run):
         pass
 
 
+def differentiated(population, rows, weights=None):
+    """The terms (losses, members) of a population that draws nothing, whose gradients are written; rows: its batch.
+
+    weights: (losses,) of the terms, in place of the first epoch's.
+    """
+    batch = population.batch_of(rows, ())
+    own = population.loss_weights([1] * len(population.members))[0]
+    own = own if weights is None else torch.tensor(weights)[:, None].expand_as(own)
+    return population.differentiate(batch, population.encode(batch), own)
+
+
 class OneEpoch:
     """A run of so many epochs on the CPU that keeps what the method reports."""
 

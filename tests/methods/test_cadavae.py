@@ -5,6 +5,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from methods import cadavae
+from methods import latents as latents_module
 from methods.cadavae import CADAVAEConfig, method
 from platform.errors import InputError
 from platform.learning.training_data import TrainingData
@@ -148,11 +149,11 @@ def test_a_steps_losses_and_gradients_are_those_of_the_equations(members, values
     alone = population(member)
     _, rows = alone.data.batches([0], 16)
     drawn = alone._noise("", alone.parts[""], slice(0, 16)).step(0)
-    batch, noise = alone.batch_of(rows[0], drawn), drawn[0]
     weights = torch.tensor([1.0, gamma, 0.3, 0.3, delta])[:, None]
     wanted = {"cross_reconstruction": gamma, "distance": delta}
     wanted = frozenset(name for name, weight in wanted.items() if weight > 0)
-    terms = alone.differentiate(batch, alone.encode(batch), weights, wanted)[:, 0]
+    batch, noise = alone.batch_of(rows[0], drawn, wanted), drawn[0]
+    terms = alone.differentiate(batch, alone.encode(batch), weights)[:, 0]
     w = {name: weight.requires_grad_() for name, weight in start_of(member).items()}
     x, y = member.task.features[rows[0, 0]], member.task.semantics[member.task.labels[rows[0, 0]]]
     own, crossed, kl_x, kl_y, distance = reference_losses(w, member.config, x, y, noise[0])
@@ -333,14 +334,13 @@ def test_a_seen_class_that_lies_apart_is_recognised_although_it_has_fewer_latent
 
 def test_the_passes_are_those_of_the_config(joint, monkeypatch):
     trained = []
-    monkeypatch.setattr(cadavae, "classifiers_on", lambda _, trainings, *__: trained.extend(trainings) or trainings)
-    cadavae._classifiers([joint], [[joint.kept["seen_latents"]]], "joint classifier", [33])
-    in_one = replace(joint, config=method.configure({}, "ntu60-synse"))
-    cadavae._classifiers(
-        [in_one], [[joint.kept["seen_latents"]]], "unseen classifier", [in_one.config.classifier_passes]
+    monkeypatch.setattr(
+        latents_module, "classifiers_on", lambda _, trainings, *__: trained.extend(trainings) or trainings
     )
+    assert replace(joint, config=method.configure({}), classifiers={}).joint_classifier
+    replace(joint, config=method.configure({"hidden": True}, "ntu60-synse")).refitted()
     code = Adam(33, 1e-3, 32, betas=(0.5, 0.999), gain=0.5)
-    assert trained == [replace(code, batch_size=None), Adam(300, 1e-3, None, betas=(0.9, 0.999), gain=0.5)]
+    assert trained == [code, Adam(300, 1e-3, None, betas=(0.9, 0.999), gain=0.5)]
 
 
 def test_a_protocol_joins_the_joint_scores_as_they_are(problem):

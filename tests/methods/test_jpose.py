@@ -2,13 +2,14 @@ import pytest
 import torch
 from linear_features import SEEN, make_task
 from torch.nn.functional import normalize
-from training_loop import OneEpoch
+from training_loop import differentiated
 
 from methods import jpose
 from methods.jpose import JPoSEConfig
 from platform.errors import InputError
 from platform.method import Member
 from platform.training.evaluation import zero_shot_metrics
+from platform.workers import Workers
 from platform.zeroshot.task import Task
 
 SMALL = {"width": 6, "joint": 5, "hidden": 7, "batch_size": 16, "epochs": 3, "learning_rate": 1e-2}
@@ -51,43 +52,43 @@ def test_losses_and_gradients_are_those_of_the_equations():
         JPoSEConfig(**{**SMALL, "width": 4}, negatives="moved", within=0.5, joint_weight=2.0, joint_decay=0.0),
     ]
     members = [Member(task, config, seed) for seed, (task, config) in enumerate(zip(tasks, configs, strict=True))]
-    together = jpose._Population(members, OneEpoch())
+    together = jpose.method.population(members, Workers(torch.device("cpu")))
     labels = torch.stack([task.labels[:16] for task in tasks])
     x = torch.stack([task.features[:16] for task in tasks])
-    terms = together.differentiate(x, labels, None)
+    terms = differentiated(together, torch.stack([first + torch.arange(16) for first in together.data.first_rows]))
     for m, (task, config) in enumerate(zip(tasks, configs, strict=True)):
         weights = {n: t.requires_grad_() for n, t in together.layers.own(m, together.layers.parameters).items()}
         expected = expected_losses(weights, config, x[m], labels[m].tolist(), task.semantics[:SEEN])
         torch.testing.assert_close(terms[:, m], expected, rtol=1e-4, atol=1e-5)
         total = expected @ torch.tensor([1.0, 1.0, config.joint_weight, config.within])
-        slopes = torch.autograd.grad(total, list(weights.values()))
+        expected_gradients = torch.autograd.grad(total, list(weights.values()))
         gradients = together.layers.own(m, together.layers.gradients)
-        for name, slope in zip(weights, slopes, strict=True):
-            torch.testing.assert_close(gradients[name], slope, rtol=1e-3, atol=1e-5)
+        for name, right in zip(weights, expected_gradients, strict=True):
+            torch.testing.assert_close(gradients[name], right, rtol=1e-3, atol=1e-5)
 
 
 def test_fixed_negatives_move_only_the_own_class_text():
     task, *_ = make_task()
     config = JPoSEConfig(**SMALL, negatives="fixed", within=0.0, joint_decay=0.0, text_layers=1)
-    alone = jpose._Population([Member(task, config, 0)], OneEpoch())
-    labels = torch.zeros(1, 8, dtype=torch.long)
-    alone.differentiate(task.features[None, :8], labels, None)
+    alone = jpose.method.population([Member(task, config, 0)], Workers(torch.device("cpu")))
+    rows = torch.nonzero(task.labels == 0)[:8, 0]
+    differentiated(alone, rows[None])
     weights = {n: t[0].requires_grad_() for n, t in alone.layers.parameters.items()}
 
     def layer(name, inputs):
         return inputs @ weights[name] + weights[f"{name}_bias"]
 
     own = jpose._textual(layer, task.semantics[:1], 1)
-    visual = {space: places.detach() for space, places in jpose._visual(layer, task.features[:8]).items()}
+    visual = {space: places.detach() for space, places in jpose._visual(layer, task.features[rows]).items()}
     everyone = {space: p.detach() for space, p in jpose._textual(layer, task.semantics[:SEEN], 1).items()}
     total = 0.0
     for space in ("verb", "noun", "joint"):
         scores = visual[space] @ everyone[space].T
         beyond = (config.margin + scores - scores[:, :1] > 0).sum(dim=1)  # the own class's is the released code's pull
         total = total - (beyond * (visual[space] @ own[space][0])).mean()
-    slopes = torch.autograd.grad(total, [weights["verb_y"], weights["joint_y"]])
-    torch.testing.assert_close(alone.layers.gradients["verb_y"][0], slopes[0], rtol=1e-3, atol=1e-5)
-    torch.testing.assert_close(alone.layers.gradients["joint_y"][0], slopes[1], rtol=1e-3, atol=1e-5)
+    expected_gradients = torch.autograd.grad(total, [weights["verb_y"], weights["joint_y"]])
+    torch.testing.assert_close(alone.layers.gradients["verb_y"][0], expected_gradients[0], rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(alone.layers.gradients["joint_y"][0], expected_gradients[1], rtol=1e-3, atol=1e-5)
 
 
 def test_it_recognises_unseen_classes_by_their_words(problem, fit):
@@ -101,4 +102,4 @@ def test_text_that_is_no_verb_and_noun_is_refused():
     task, *_ = make_task()
     odd = Task(task.seen, task.unseen, task.features, task.labels, task.semantics[:, :-1])
     with pytest.raises(InputError, match="7 wide is no verb and noun; --text verb"):
-        jpose.method.population([Member(odd, JPoSEConfig(**SMALL), 0)], OneEpoch())
+        jpose.method.population([Member(odd, JPoSEConfig(**SMALL), 0)], Workers(torch.device("cpu")))

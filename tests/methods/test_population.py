@@ -200,7 +200,8 @@ def test_samples_of_one_task_are_not_copied(member):
     data = TrainingData([masked, replace(masked, seed=2)], CPU)
     for name in ("features", "semantics", "masked"):
         assert getattr(data, name).data_ptr() == getattr(masked.task, name).data_ptr(), name
-    x, y = data.batch(torch.tensor([[0, 5], [7, 0]]))
+    rows = torch.tensor([[0, 5], [7, 0]])
+    x, y = data.features_of(rows), data.text_of(rows)
     assert torch.equal(x[1, 0], own.task.features[7])
     assert torch.equal(y[0, 1], own.task.semantics[own.task.labels[5]])
 

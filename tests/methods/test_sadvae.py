@@ -54,13 +54,13 @@ def start_of(member):
     return alone.layers.own(0, alone.layers.parameters)
 
 
-def first_step(population):
+def first_step(population, wanted=frozenset()):
     """The batch of a single member's first step."""
     _, rows = population.data.batches([0], population.config.batch_size)
     drawn = []
     for purpose, parts in population.parts.items():
         drawn += population._noise(purpose, parts, slice(0, population.config.batch_size)).step(0)
-    return population.batch_of(rows[0], drawn)
+    return population.batch_of(rows[0], drawn, wanted)
 
 
 # The losses, written once more from the equations
@@ -197,11 +197,11 @@ def test_a_steps_losses_and_gradients_are_those_of_the_equations(members, index,
     member = replace(members[index], config=members[index].config.model_copy(update={"accelerate": accelerate}))
     alone = population(member)
     assert (type(alone) is AcceleratedSADVAE) == accelerate
-    batch, adversarial = first_step(alone), member.config.alignment == "fd+tc"
+    adversarial = member.config.alignment == "fd+tc"
+    batch = first_step(alone, frozenset({"total_correlation"} if adversarial else ()))
     weights = torch.tensor([1.0, 0.7, 0.3, 0.2, 0.5 * adversarial, 1.0])[:, None]
     latent_x, latent_y = alone.encode(batch)
-    wanted = frozenset({"total_correlation"} if adversarial else ())
-    terms = alone.differentiate(batch, (latent_x, latent_y), weights, wanted)[:5]
+    terms = alone.differentiate(batch, (latent_x, latent_y), weights)[:5]
     z_v, z_r = (alone.layers.widest[part] for part in ("z_v", "z_r"))
     x, y, order = batch.x, batch.y, batch.order
     noise_x, noise_y = batch.noise.split([z_v + z_r, z_r], dim=-1)
@@ -222,7 +222,7 @@ def test_output_relus_are_differentiated(members, accelerate):
     batch = first_step(alone)
     batch, x = replace(batch, noise=torch.zeros_like(batch.noise)), batch.x
     own = torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0, 0.0])[:, None]
-    alone.differentiate(batch, alone.encode(batch), own, frozenset())
+    alone.differentiate(batch, alone.encode(batch), own)
     w = {name: weight.requires_grad_() for name, weight in start_of(member).items()}
     z_x = (x[0] @ w["encoder_x"] + w["encoder_x_bias"]).chunk(2, dim=1)[0]
     loss = ((z_x @ w["decoder_x"] + w["decoder_x_bias"]).relu() - x[0]).square().mean()
@@ -343,7 +343,7 @@ def test_a_seen_classifier_on_features_is_fitted_once_a_task(members, fit, monke
 
 def test_naive_alignment_has_no_irrelevant_latent(members, models_of, problem):
     (model,) = models_of(method, [replace(members[0], config=config(alignment="naive"))])
-    z_r, z_v = model.latent(problem.test.features)
+    z_r, z_v = model.heads(problem.test.features)
     assert (z_r.shape[1], z_v.shape[1]) == (8, 0)
     assert model.weights["decoder_x"].shape == (8, 24)
     assert model.weights["encoder_x"].shape == (24, 16)
@@ -379,7 +379,7 @@ def test_it_learns(problem, models_of):
 
 def test_unseen_scores_are_those_of_the_semantic_means(members, models_of, problem):
     (model,), x = models_of(method, members[:1]), problem.test.features
-    z_r, _ = model.latent(x)
+    z_r = model.latent(x)
     mean = x @ model.weights["encoder_x"][:, 4:12] + model.weights["encoder_x_bias"][:, 4:12]
     torch.testing.assert_close(z_r, mean)
     torch.testing.assert_close(model.unseen_scores(x), model.classifiers["unseen"].log_probabilities(mean))

@@ -2,12 +2,13 @@ import pytest
 import torch
 from linear_features import SEEN, make_task
 from torch.nn.functional import layer_norm, normalize, relu, softplus
-from training_loop import OneEpoch
+from training_loop import differentiated
 
 from methods import smie
-from methods.smie import SMIEConfig, rate_of
+from methods.smie import SMIEConfig
 from platform.method import Member
 from platform.population.draws import generator
+from platform.workers import Workers
 from platform.zeroshot.task import Task
 
 SMALL = {"hidden_1": 9, "hidden_2": 7, "batch_size": 16, "epochs": 3, "learning_rate": 1e-2, "warm_up": 0}
@@ -53,21 +54,21 @@ def test_losses_and_gradients_are_those_of_the_equations(masked):
         SMIEConfig(**{**SMALL, "hidden_1": 5}, negatives="other_class", temporal_weight=2.0, temporal_margin=0.5),
     ]
     members = [Member(task, config, seed) for seed, (task, config) in enumerate(zip(tasks, configs, strict=True))]
-    together = smie._Population(members, OneEpoch())
+    together = smie.method.population(members, Workers(torch.device("cpu")))
     rows = torch.stack([torch.arange(0, 30, 2), 90 + torch.tensor([*range(14), 6])])  # a pair of one class in a row
-    labels = together.data.classes[rows] - together.first_class
-    x = together.data.batch(rows)[0]
-    terms = together.differentiate(x, labels, rows)
+    labels, x = together.data.labels_of(rows), together.data.features_of(rows)
+    terms = differentiated(together, rows)
     for m, (task, config) in enumerate(zip(tasks, configs, strict=True)):
         weights = {n: t.requires_grad_() for n, t in together.layers.own(m, together.layers.parameters).items()}
         own = rows[m] - together.data.first_rows[m]
         partial = task.masked[own] if masked else None
         expected = expected_losses(weights, config, x[m], partial, labels[m].tolist(), task.semantics[:SEEN])
         torch.testing.assert_close(terms[:, m], expected, rtol=1e-4, atol=1e-5)
-        slopes = torch.autograd.grad(expected[0] + config.temporal_weight * expected[1], list(weights.values()))
+        total = expected[0] + config.temporal_weight * expected[1]
+        expected_gradients = torch.autograd.grad(total, list(weights.values()))
         gradients = together.layers.own(m, together.layers.gradients)
-        for name, slope in zip(weights, slopes, strict=True):
-            torch.testing.assert_close(gradients[name], slope, rtol=1e-3, atol=1e-5)
+        for name, right in zip(weights, expected_gradients, strict=True):
+            torch.testing.assert_close(gradients[name], right, rtol=1e-3, atol=1e-5)
     assert not masked or terms[1].max() > 0
 
 
@@ -80,7 +81,7 @@ def test_the_temporal_constraint_is_trained_where_masked_features_are_given(mode
 
 def test_the_rate_rises_and_falls_to_zero():
     config = SMIEConfig(learning_rate=1.0, warm_up=4, epochs=14)
-    rates = [rate_of(config, epoch) for epoch in range(15)]
+    rates = [smie.method.learning_rate(config, epoch) for epoch in range(15)]
     assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
     assert rates[4:] == sorted(rates[4:], reverse=True)
     assert rates[9] == pytest.approx(0.5)

@@ -139,9 +139,9 @@ def test_a_steps_losses_and_gradients_are_those_of_the_equations(members, values
     _, rows = alone.data.batches([0], 16, [12])
     drawn = alone._noise("", alone.parts[""], slice(0, 16)).step(0)
     weights = torch.tensor([1.0, 0.7 * crossing, 0.3, 0.2])[:, None]
-    batch, noise = alone.batch_of(rows[0], drawn), drawn[0]
     wanted = frozenset({"cross_reconstruction"} if crossing else ())
-    terms = alone.differentiate(batch, alone.encode(batch), weights, wanted)[:, 0]
+    batch, noise = alone.batch_of(rows[0], drawn, wanted), drawn[0]
+    terms = alone.differentiate(batch, alone.encode(batch), weights)[:, 0]
     w = {name: weight.requires_grad_() for name, weight in start_of(member).items()}
     x, y = member.task.features[rows[0, 0]], member.task.semantics[member.task.labels[rows[0, 0]]]
     own, crossed, kl_s, kl_y = reference_losses(w, member.config, x, y, noise[0])

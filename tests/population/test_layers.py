@@ -4,11 +4,11 @@ import torch
 from platform.population.draws import generator
 from platform.population.layers import (
     StackedLayers,
-    linear_slopes,
     stack_padded,
     stacked_linear,
     stacked_product,
     uniform,
+    write_linear_gradients,
     xavier,
 )
 
@@ -101,9 +101,10 @@ def passed(layers, x):
     hidden = layers("encoder", x)
     latent = hidden[..., : layers.widest["own"] + layers.widest["shared"]]
     decoded = layers("decoder", latent)
-    layers.write_slopes("decoder", latent, decoded - x)
-    slope = (decoded - x) @ layers.parameters["decoder"].transpose(1, 2)
-    layers.write_slopes("encoder", x, torch.cat([slope, torch.zeros_like(hidden[..., slope.shape[-1] :])], dim=-1))
+    layers.write_gradients("decoder", latent, decoded - x)
+    gradient = (decoded - x) @ layers.parameters["decoder"].transpose(1, 2)
+    beyond = torch.zeros_like(hidden[..., gradient.shape[-1] :])
+    layers.write_gradients("encoder", x, torch.cat([gradient, beyond], dim=-1))
     return decoded
 
 
@@ -123,13 +124,16 @@ def test_a_member_computes_in_any_company_what_it_would_alone(layers, weights):
 
 def test_a_linear_layers_gradients_are_written():
     draw = generator(0)
-    x, slope = torch.randn(2, 3, 5, generator=draw), torch.randn(2, 3, 4, generator=draw)
+    x, gradient = torch.randn(2, 3, 5, generator=draw), torch.randn(2, 3, 4, generator=draw)
     weight, bias = torch.zeros(2, 5, 4).requires_grad_(), torch.zeros(2, 1, 4).requires_grad_()
-    expected = torch.autograd.grad((slope * torch.baddbmm(bias, x, weight)).sum(), (weight, bias))
+    expected = torch.autograd.grad((gradient * torch.baddbmm(bias, x, weight)).sum(), (weight, bias))
     written = torch.full((2, 5, 4), torch.nan), torch.full((2, 1, 4), torch.nan)
-    linear_slopes(x, slope, *written)
+    write_linear_gradients(x, gradient, *written)
     for got, right in zip(written, expected, strict=True):
         torch.testing.assert_close(got, right)
+    write_linear_gradients(x, gradient, *written, add=True)
+    for got, right in zip(written, expected, strict=True):
+        torch.testing.assert_close(got, 2 * right)
 
 
 @pytest.mark.parametrize("shape", [(32, 256, 336), (32, 64, 1), (64, 16, 16)])
@@ -148,8 +152,8 @@ def test_a_members_product_is_the_same_bit_by_bit_at_any_pack_size(shape):
 def test_a_stacked_product_is_differentiated():
     draw = generator(1)
     x, y = (torch.randn(3, *shape, generator=draw).requires_grad_() for shape in ((4, 5), (5, 2)))
-    slopes = [torch.autograd.grad(product(x, y).square().sum(), (x, y)) for product in (stacked_product, torch.bmm)]
-    for got, right in zip(*slopes, strict=True):
+    gradients = [torch.autograd.grad(product(x, y).square().sum(), (x, y)) for product in (stacked_product, torch.bmm)]
+    for got, right in zip(*gradients, strict=True):
         torch.testing.assert_close(got, right)
 
 

@@ -5,14 +5,14 @@ import pytest
 import torch
 from linear_features import SEEN, WIDTH, make_task
 from torch.nn.functional import cosine_similarity
-from training_loop import OneEpoch, fitted_until
+from training_loop import OneEpoch, differentiated, fitted_until
 
 from methods import claster
 from methods.claster import CLASTERConfig
 from methods.claster import population as population_module
 from methods.claster.clustering import distances, first_centroids, reinforcement
 from methods.claster.network import CLASTERNetwork
-from methods.claster.population import CLASTERPopulation, thinned
+from methods.claster.population import thinned
 from methods.claster.projection import fitted_projection
 from platform.errors import InputError
 from platform.method import Member
@@ -20,6 +20,7 @@ from platform.population.draws import generator
 from platform.population.layers import uniform
 from platform.training.evaluation import zero_shot_metrics
 from platform.training.trainable import packs_of
+from platform.workers import Workers
 
 SMALL = {
     "clusters": 3,
@@ -42,7 +43,7 @@ VARIANTS = [
 
 
 def population(*members):
-    return CLASTERPopulation(list(members), OneEpoch())
+    return claster.method.population(list(members), Workers(torch.device("cpu")))
 
 
 def fitted(members, epochs=1):
@@ -89,20 +90,20 @@ def test_losses_and_gradients_are_those_of_the_equations(channels):
     together = population(*(Member(t, c, seed) for seed, (t, c) in enumerate(zip(tasks, configs, strict=True))))
     labels = torch.stack([task.labels[:16] for task in tasks])
     x = torch.stack([task.features[:16] for task in tasks])
-    terms = together.differentiate(x, labels, None)
+    terms = differentiated(together, torch.stack([first + torch.arange(16) for first in together.data.first_rows]))
     for m, (task, config) in enumerate(zip(tasks, configs, strict=True)):
         weights = {n: t.requires_grad_() for n, t in together.layers.own(m, together.layers.parameters).items()}
         text, own = task.semantics[:SEEN], labels[m].tolist()
-        classification, semantic = expected_terms(weights, config, x[m], own, text, together.projected[m])
+        classification, semantic = expected_terms(weights, config, x[m], own, text, together.seen.made["projected"][m])
         torch.testing.assert_close(terms[0, m], classification, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(terms[1, m], semantic, rtol=1e-4, atol=1e-5)
         trained = [name for name in weights if name in together.optimiser.parameters]
-        slopes = torch.autograd.grad(
+        expected_gradients = torch.autograd.grad(
             classification + config.semantic_weight * semantic, [weights[n] for n in trained], allow_unused=True
         )
         gradients = together.layers.own(m, together.layers.gradients)
-        for name, slope in zip(trained, slopes, strict=True):
-            torch.testing.assert_close(gradients[name], slope, rtol=1e-3, atol=1e-5, msg=name)
+        for name, right in zip(trained, expected_gradients, strict=True):
+            torch.testing.assert_close(gradients[name], right, rtol=1e-3, atol=1e-5, msg=name)
 
 
 def test_an_iteration_moves_the_centroids_by_equation_5_and_its_step_falls_twice():
@@ -121,7 +122,7 @@ def test_an_iteration_moves_the_centroids_by_equation_5_and_its_step_falls_twice
         right = torch.where(probabilities.argmax(dim=1) == task.labels[:16], 1.0, -1.0)
         score = probabilities.gather(1, task.labels[:16, None])[:, 0]
         direction = reinforcement(points, before, d.argmin(dim=1), d, right, score)
-        alone.step(True, rows, everyone)
+        alone.step((True, (), False), rows, alone.loss_weights([1])[0], everyone, ~everyone)
         change = alone.layers.parameters["centroids"][0] - before
         moved.append((change / direction)[direction.abs() > 1e-3].median().item())
     assert moved == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001], rel=1e-2)
