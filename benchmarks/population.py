@@ -2,7 +2,8 @@
 
 Input like NTU-60's: 36,000 × 256 features, 60 classes with 1024-d text, z_r 160, z_v 8, batch 32. The textbook loop has
 one module per network, a single-process DataLoader and a default Adam. Two floors: the step's matrix products and a
-fused Adam with the shapes of one member, and the traffic of its parameters alone.
+fused Adam with the shapes of one member, and the traffic of its parameters alone. Beside each pack, the same without
+gradients that are written by hand; with --earlier, the same pack of another checkout of the project.
 """
 
 import argparse
@@ -10,10 +11,13 @@ import multiprocessing
 import os
 import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -124,11 +128,11 @@ def second_epoch(method: Method, members: Sequence[Member], device: torch.device
     return time.perf_counter() - started
 
 
-def population_rate(task: Task, device: torch.device, members: int) -> Rate:
+def population_rate(task: Task, device: torch.device, members: int, accelerate: bool = True) -> Rate:
     """Of a pack."""
     device_of(str(device))
-    before = _memory(device)
-    seconds = second_epoch(method, [Member(task, CONFIG, seed) for seed in range(members)], device)
+    before, config = _memory(device), CONFIG.model_copy(update={"accelerate": accelerate})
+    seconds = second_epoch(method, [Member(task, config, seed) for seed in range(members)], device)
     steps = members * -(-len(task.labels) // CONFIG.batch_size)
     return Rate(steps / seconds, (_memory(device) - before) / members)
 
@@ -164,11 +168,11 @@ def arithmetic_rate(task: Task, device: torch.device, repeats: int = 300) -> Rat
     steps = [torch.zeros((), device=device) for _ in weights]
 
     def step() -> None:
-        for x, weight, slope, input_gradient in tensors:
+        for x, weight, gradient, input_gradient in tensors:
             x @ weight
-            x.T @ slope
+            x.T @ gradient
             if input_gradient:
-                slope @ weight.T
+                gradient @ weight.T
         adam(weights, gradients, mean, square, [], steps, fused=True, foreach=False, amsgrad=False, beta1=0.9,
              beta2=0.999, lr=1e-4, weight_decay=0.0, eps=1e-8, maximize=False)  # fmt: skip
 
@@ -207,13 +211,32 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def _measures(samples: int, packs: Sequence[int], device: torch.device) -> dict[str, Callable[[], Rate]]:
+def earlier_rate(checkout: Path, samples: int, device: torch.device, members: int) -> Rate:
+    """A pack's, in another checkout, whose own `population_rate` a fresh process calls."""
+    program = (
+        "import sys; sys.path.insert(0, '.'); sys.modules.pop('platform', None); import torch; "
+        "from benchmarks.population import population_rate, task_of; "
+        f"found = population_rate(task_of({samples}), torch.device('{device}'), {members}); "
+        "print(found.steps, found.memory)"
+    )
+    found = subprocess.run([sys.executable, "-c", program], cwd=checkout, capture_output=True, text=True, check=True)
+    return Rate(*map(float, found.stdout.split()[-2:]))
+
+
+def _measures(
+    samples: int, packs: Sequence[int], device: torch.device, earlier: Path | None
+) -> dict[str, Callable[[], Rate]]:
     """Row to what measures it."""
     measures = {TEXTBOOK: partial(_in_a_process, textbook_rate, samples, device)}
     count = (os.cpu_count() or 1) if device.type == "cpu" else 1
     for members in packs:
         share = max(samples // members, 20 * CONFIG.batch_size)
         measures[f"pack of {members}"] = partial(_in_a_process, population_rate, share, device, members)
+        measures[f"pack of {members}, stated losses alone"] = partial(
+            _in_a_process, population_rate, share, device, members, False
+        )
+        if earlier:
+            measures[f"pack of {members}, earlier"] = partial(earlier_rate, earlier, share, device, members)
         if members % count == 0 and count > 1:
             name = f"{count} packs of {members // count}, a thread each"
             measures[name] = partial(_side_by_side, count, population_rate, share, device, members // count)
@@ -241,17 +264,23 @@ def _measured(rate: Callable[..., Rate], samples: int, device: torch.device, thr
     return rate(task_of(samples), device, *rest)
 
 
+def _commit(checkout: Path) -> str:
+    asked = ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--packs", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64, 128, 256])
     parser.add_argument("--samples", type=int, default=SAMPLES // 4, help="of a pack of one; larger packs take a share")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--earlier", type=Path, help="another checkout, to compare with")
     parser.add_argument("--device", default="auto")
     asked = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() and asked.device != "cpu" else "cpu")
     rates: dict[str, list[Rate]] = {}
     for _ in range(asked.repeats):  # in turn, so that a machine's slow minute is every row's
-        for name, measure in _measures(asked.samples, asked.packs, device).items():
+        for name, measure in _measures(asked.samples, asked.packs, device, asked.earlier).items():
             rates.setdefault(name, []).append(measure())
     textbook = [r.steps for r in rates[TEXTBOOK]]
     rows = []
@@ -269,6 +298,7 @@ def main() -> None:
             f"Medians of {asked.repeats} rounds, ratios within a round; {torch.get_num_threads()} threads if not said.",
             "A pack of n trains on 1/n of the samples, but at least 20 batches. Memory: what the process grew by, the",
             "data that members share included.",
+            *([f"Earlier: commit {_commit(asked.earlier)}."] if asked.earlier else []),
         ],
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from platform.errors import InputError
@@ -53,4 +54,12 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Model,
         values["combination"] = kind(**fields)
     values["seen"], values["unseen"] = tuple(values["seen"]), tuple(values["unseen"])
     restored = Ensemble.from_state if saved["kind"] == "ensemble" else load_method(saved["method"]).restored
-    return restored(load_file(folder / "model.safetensors", device=str(device)), values), saved["record"]
+    tensors = load_file(folder / "model.safetensors", device=str(device))
+    try:
+        return restored(tensors, values), saved["record"]
+    except (KeyError, TypeError, ValidationError) as error:
+        said = str(error).splitlines()[0]
+        raise InputError(
+            f"{folder}: saved by another version of its method, which names tensors or fields otherwise ({said}); "
+            "train it again, or load it with that version"
+        ) from error

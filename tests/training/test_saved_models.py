@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -63,3 +64,12 @@ def test_a_former_model_is_replaced_whole(models, tmp_path):
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"holds no model: it has no model\.json"):
         load_model(tmp_path)
+
+
+def test_a_model_of_another_version_is_refused(models, tmp_path):
+    save_model("methods.sadvae", models["features"], tmp_path / "m", {})
+    saved = json.loads((tmp_path / "m" / "model.json").read_text())
+    saved["values"]["config"]["a_former_field"] = 1
+    (tmp_path / "m" / "model.json").write_text(json.dumps(saved))
+    with pytest.raises(InputError, match="m: saved by another version of its method"):
+        load_model(tmp_path / "m")
