@@ -92,7 +92,7 @@ def test_fixed_negatives_move_only_the_own_class_text():
 
 def test_it_recognises_unseen_classes_by_their_words(problem, fit):
     config = JPoSEConfig(**{**SMALL, "width": 16, "joint": 16}, text_layers=1)
-    course = fit(jpose.method, [Member(problem.task, config, 0)], 60)
+    course = fit(jpose.method, [Member(problem.task, config, 0)], 30)
     assert course.history[-1][0]["joint"] < course.history[0][0]["joint"] / 2
     assert zero_shot_metrics(course.kept["last"][0], problem.test)["zsl"] > 0.6  # chance is 1/3
 
