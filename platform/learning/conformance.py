@@ -95,6 +95,11 @@ class _Case:
         """At least three, and one of each configuration."""
         return [self.member(place) for place in range(max(3, 1 + len(self.others)))]
 
+    @property
+    def each(self) -> list[Member]:
+        """One of each configuration."""
+        return self.members[: 1 + len(self.others)]
+
     def run(self, members: Sequence[Member], epochs: int, workers: Workers = ALONE) -> _Run:
         population, places, states, losses = self.method.population(members, workers), range(len(members)), [], []
         for _ in range(epochs):
@@ -277,11 +282,11 @@ def _accelerated(case: _Case) -> None:
 def _model_stays(case: _Case) -> None:
     """A model and a state stay as they were when training goes on."""
     case.needs_training()
-    run = case.run(case.members, 1)
+    run = case.run(case.each, 1)
     states = [_copied(state) for state in run.states[0]]
-    before = [model.unseen_scores(m.task.features) for model, m in zip(run.models, case.members, strict=True)]
+    before = [model.unseen_scores(m.task.features) for model, m in zip(run.models, case.each, strict=True)]
     run.population.train_epoch()
-    for place, member in enumerate(case.members):
+    for place, member in enumerate(case.each):
         if not torch.equal(run.models[place].unseen_scores(member.task.features), before[place]):
             raise _Broken("a model changes with later epochs; `model` must copy the weights")
         if not _same(run.states[0][place], states[place]):
@@ -438,7 +443,7 @@ def _two_workers(case: _Case) -> None:
         ends = [read_checkpoint(Path(folder) / f"{rank}.safetensors")[0] for rank in (0, 1)]
     if differing := _differing(*ends):
         raise _Broken(f"two workers end with different numbers (`{differing}`); average gradients over the workers")
-    if kind == "equal" and (differing := _differing(ends[0], _end(case.together), exact=False)):
+    if kind == "equal" and (differing := _differing(ends[0], _end(case.together, len(case.each)), exact=False)):
         raise _Broken(
             f"two workers train another model than one (`{differing}`); each must take `workers.share`, "
             'losses be means over it, and gradients averaged; or say data_parallel = "shares"'
@@ -477,15 +482,15 @@ def _work(
     meeting = f"file://{folder}/meeting"
     torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
     case = _Case(name, load_method(name), values, preset, others)
-    run = case.run(case.members, case.epochs, Workers(torch.device("cpu"), rank, 2))
-    write_checkpoint(Path(folder) / f"{rank}.safetensors", _end(run), {})
+    run = case.run(case.each, case.epochs, Workers(torch.device("cpu"), rank, 2))
+    write_checkpoint(Path(folder) / f"{rank}.safetensors", _end(run, len(case.each)), {})
     torch.distributed.destroy_process_group()
 
 
-def _end(run: _Run) -> dict[str, Tensor]:
-    """All members' states, and what the last epoch told."""
+def _end(run: _Run, members: int) -> dict[str, Tensor]:
+    """The first members' states, and what the last epoch told."""
     last = len(run.states)
-    return {f"{place}.{n}": t for place in range(len(run.members)) for n, t in run.after(place, last).items()}
+    return {f"{place}.{n}": t for place in range(members) for n, t in run.after(place, last).items()}
 
 
 def _sums_to_one(scores: Tensor) -> bool:

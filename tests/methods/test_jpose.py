@@ -93,7 +93,7 @@ def test_fixed_negatives_move_only_the_own_class_text():
 
 def test_it_recognises_unseen_classes_by_their_words(problem, fit):
     config = JPoSEConfig(**{**SMALL, "width": 16, "joint": 16}, text_layers=1)
-    group = fit(jpose.method, [Member(problem.task, config, 0)], 60)
+    group = fit(jpose.method, [Member(problem.task, config, 0)], 30)
     assert group.history[-1][0]["joint"] < group.history[0][0]["joint"] / 2
     assert zero_shot_metrics(group.kept["last"][0], problem.test)["zsl"] > 0.6  # chance is 1/3
 
