@@ -1,0 +1,245 @@
+"""A member of ReGen in training: REST's stage, then the rewards (or the baseline that regresses class names)."""
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from methods.regen.captioners import Captions, Decoding, load_captioner
+from methods.regen.clip_towers import load_clip
+from methods.regen.config import ReGenConfig
+from methods.regen.grammar import GrammarDiscriminator, load_masked_lm, train_discriminator
+from methods.regen.model import ReGenModel
+from methods.regen.policy_gradient import advantages, language_model_loss, reinforce_loss
+from methods.regen.retrieval import read_captions, retrieved
+from methods.regen.rewards import Rewards
+from platform.errors import InputError
+from platform.method import Learner, Member, tensors_of
+from platform.population.draws import generator, named_draws, shuffled_rows
+from platform.workers import Workers
+
+_CLIPS_AT_ONCE = 16  # that are embedded before training
+_STEPS_WITHOUT_REWARD = 3  # in a row, after which training ends
+
+
+class ReGenLearner(Learner):
+    """A member's captioner, its optimiser, and how far it is. A member that has diverged is left as it is."""
+
+    def __init__(self, member: Member, workers: Workers) -> None:
+        self.config: ReGenConfig = member.config
+        self.task, self.seed, self.workers, state = member.task, member.seed, workers, member.state
+        self.frames = self.task.features.to(workers.device)
+        self.captioner = load_captioner(self.config.captioner, self.frames.shape[1], workers.device)
+        self.captioner.max_tokens = self.config.max_tokens
+        self.captioner.set_checkpointing(self.config.checkpointing)
+        if state:
+            self.captioner.load_state_dict(tensors_of(state, "weights"))
+        self.epoch = int(state["epoch"]) if state else 0
+        self.alive = bool(state["alive"]) if state else True
+        self.without_reward = int(state["without_reward"]) if state else 0
+        for name, parameters in self.captioner.groups().items():
+            for parameter in parameters:
+                parameter.requires_grad_(name != self.config.frozen)
+        self.trained = {n: p for n, p in self.captioner.named_parameters() if p.requires_grad}
+        self.optimiser = self._optimiser(state or {})
+        self.clip = load_clip(self.config.clip, workers.device)
+        self.clips = self._embedded()
+        self.rewards: Rewards | None = None
+        self.pseudo_captions: list[list[str]] | None = None
+
+    def train_epoch(self) -> dict[str, float]:
+        if not self.alive:
+            found = {"loss": math.nan}
+        elif self.epoch < self.config.rest_epochs:
+            found = self._train_on_text(self._retrieved)
+        elif self.config.objective == "class_names":
+            found = self._train_on_text(lambda row: [self.task.seen[int(self.task.labels[row])]])
+        elif self.config.objective == "rewards":
+            found = self._train_by_rewards()
+        else:
+            found = {"loss": 0.0}
+        self.alive = self.alive and math.isfinite(found["loss"])
+        self.epoch += 1
+        return found
+
+    def model(self) -> ReGenModel:
+        task = self.task
+        return ReGenModel(
+            seen=task.seen,
+            unseen=task.unseen,
+            combination=None,
+            config=self.config,
+            weights={name: t.detach().clone() for name, t in self.captioner.state_dict().items()},
+            frames=self.frames.shape[1],
+            semantics=task.semantics[len(task.seen) :].to(self.workers.device),
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        state = {"epoch": torch.tensor(self.epoch), "alive": torch.tensor(self.alive)}
+        state["without_reward"] = torch.tensor(self.without_reward)
+        state |= {f"weights.{name}": t.detach().clone() for name, t in self.captioner.state_dict().items()}
+        for name, parameter in self.trained.items():
+            for kind, value in self.optimiser.state.get(parameter, {}).items():
+                state[f"{kind}.{name}"] = value.detach().clone()
+        return state
+
+    def _optimiser(self, state: dict[str, Tensor]) -> torch.optim.AdamW:
+        optimiser = torch.optim.AdamW(self.trained.values(), weight_decay=self.config.weight_decay)
+        for kind in ("step", "exp_avg", "exp_avg_sq"):
+            for name, value in tensors_of(state, kind).items():
+                parameter = self.trained[name]
+                device = "cpu" if kind == "step" else parameter.device
+                optimiser.state[parameter][kind] = value.to(device, copy=True)
+        return optimiser
+
+    def _embedded(self) -> Tensor:
+        """(N, d) CLIP's embeddings of the training clips, each computed once."""
+        rows = torch.arange(len(self.task.labels)).split(_CLIPS_AT_ONCE)
+        return torch.cat([self.clip.frames(self.frames.decoded(own)) for own in rows])
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Rows of this worker's share of each batch, and their frames (n, F, 3, S, S), decoded ahead."""
+        config, workers = self.config, self.workers
+        draw = generator(self.seed, "shuffle", self.epoch)
+        rows = shuffled_rows(len(self.task.labels), config.batch_size, draw)[:, workers.share(config.batch_size)]
+        yield from zip(rows, self.frames.batches(list(rows)), strict=True)
+
+    def _train_on_text(self, texts_of: Callable[[int], list[str]]) -> dict[str, float]:
+        """An epoch of the language-model loss on a text of each clip, one of several drawn."""
+        rest = self.epoch < self.config.rest_epochs
+        self._set_rate(self.config.rest_learning_rate if rest else self.config.learning_rate)
+        self.captioner.train()
+        draw, losses = generator(self.seed, "texts", self.epoch, self.workers.rank), []
+        with named_draws(self.workers.device, self.seed, "epoch", self.epoch, self.workers.rank):
+            for rows, frames in self._batches():
+                texts = [texts_of(row) for row in rows.tolist()]
+                chosen = [own[int(torch.randint(len(own), (), generator=draw))] for own in texts]
+                tokens = self.captioner.tokens_of(chosen)
+                losses.append(self._step(frames, lambda visual, part, t=tokens: self._text_loss(visual, t[part])))
+        return {"loss": self._mean(losses)}
+
+    def _text_loss(self, visual: Tensor, tokens: Tensor) -> Tensor:
+        return language_model_loss(self.captioner.log_probabilities(visual, tokens))
+
+    def _train_by_rewards(self) -> dict[str, float]:
+        """An epoch of Eq. 3, without dropout: what is judged is what was explored."""
+        self._set_rate(self.config.learning_rate)
+        self.captioner.eval()
+        rewards, told, losses = self._rewards(), [], []
+        names = ("total", "cls", "clip", "grammar")
+        draw = generator(self.seed, "explore", self.epoch, self.workers.rank, device=self.workers.device)
+        for rows, frames in self._batches():
+            with torch.no_grad(), self._cast():
+                visual = self.captioner.visual(frames)
+                explored = self.captioner.generate(visual, self._exploring(draw))
+                greedy = self.captioner.generate(visual, Decoding("greedy", 1, generator=draw))
+            labels, clips = self.task.labels[rows].to(self.workers.device), self.clips[rows]
+            of_explored, of_greedy = (self._judged(rewards, own, labels, clips) for own in (explored, greedy))
+            advantage = advantages(of_explored["total"], of_greedy["total"][:, 0])  # (n, K)
+            counted = advantage.isfinite()
+            self._count(counted)
+            if "tokens" in of_explored:  # (n, K, T) grammar of each token, in place of its mean over them
+                mean = self.config.lambda_grammar * of_explored["grammar"]
+                advantage = (advantage - mean)[..., None] + self.config.lambda_grammar * of_explored["tokens"]
+            losses.append(
+                self._step(
+                    frames,
+                    lambda visual, part, e=explored, a=advantage, c=counted: reinforce_loss(
+                        self._explored_log_probabilities(visual, e.tokens[part]), a[part], c[part]
+                    ),
+                )
+            )
+            means = [of_explored[name][counted].mean() for name in names]
+            told.append(torch.stack([*means, of_greedy["total"].mean(), 1 - counted.float().mean()]))
+        means = self.workers.average([torch.stack(told).nanmean(dim=0)])[0].tolist()
+        found = dict(zip(("reward", "cls", "clip", "grammar", "greedy_reward", "left_out"), means, strict=True))
+        return {"loss": self._mean(losses), **found}
+
+    def _explored_log_probabilities(self, visual: Tensor, tokens: Tensor) -> Tensor:
+        """(n, K, T - 1) of explored captions' tokens (n, K, T); visual tokens are those of each clip, reused."""
+        n, k, _ = tokens.shape
+        found = self.captioner.log_probabilities(visual.repeat_interleave(k, dim=0), tokens.flatten(0, 1))
+        return found.view(n, k, -1)
+
+    def _step(self, frames: Tensor, loss_of: Callable[[Tensor, slice], Tensor]) -> Tensor:
+        """A step on a batch, in parts; returns its loss. loss_of: visual tokens of a part, and the part, to the loss."""
+        self.optimiser.zero_grad()
+        size = -(-len(frames) // self.config.accumulation)
+        parts = [slice(first, first + size) for first in range(0, len(frames), size)]
+        total = torch.zeros((), device=self.workers.device)
+        for part in parts:
+            share = len(frames[part]) / len(frames)
+            with torch.enable_grad(), self._cast():
+                loss = share * loss_of(self.captioner.visual(frames[part]), part)
+            loss.backward()
+            total += loss.detach()
+        for parameter in self.trained.values():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        self.workers.average([p.grad for p in self.trained.values()])
+        if self.config.gradient_cut:
+            clip_grad_norm_(self.trained.values(), self.config.gradient_cut)
+        self.optimiser.step()
+        return total
+
+    def _judged(self, rewards: Rewards, captions: Captions, labels: Tensor, clips: Tensor) -> dict[str, Tensor]:
+        """(n, K) of each reward."""
+        k = len(captions.texts[0])
+        texts = [text for own in captions.texts for text in own]
+        found = rewards.of(texts, labels.repeat_interleave(k), clips.repeat_interleave(k, dim=0))
+        return {name: value.view(len(labels), k, *value.shape[1:]) for name, value in found.items()}
+
+    def _count(self, counted: Tensor) -> None:
+        """End training where steps in a row had no reward that is finite."""
+        some = self.workers.average([counted.any().float()])[0]
+        self.without_reward = 0 if some > 0 else self.without_reward + 1
+        if self.without_reward >= _STEPS_WITHOUT_REWARD:
+            raise InputError(
+                f"{_STEPS_WITHOUT_REWARD} steps in a row had no finite reward; lower learning_rate="
+                f"{self.config.learning_rate:g}, or check the models of rewards ({self.config.clip}, "
+                f"{self.config.language_model})"
+            )
+
+    def _exploring(self, draw: torch.Generator) -> Decoding:
+        config = self.config
+        return Decoding(config.explore, config.beams, config.temperature, config.top_p, generator=draw)
+
+    def _rewards(self) -> Rewards:
+        if self.rewards is None:
+            config, device = self.config, self.workers.device
+            grammar = None
+            if config.lambda_grammar and config.grammar == "lm":
+                grammar = load_masked_lm(config.language_model, device)
+            elif config.lambda_grammar:
+                grammar = self._discriminator()
+            classes = self.clip.text([config.template.format(name) for name in self.task.seen])
+            self.rewards = Rewards(
+                self.clip, classes, grammar, config.tau, config.lambda_cls, config.lambda_clip, config.lambda_grammar
+            )
+        return self.rewards
+
+    def _discriminator(self) -> GrammarDiscriminator:
+        """Eq. 6's, of the retrieved captions of the training clips."""
+        captions = sorted({text for row in range(len(self.task.labels)) for text in self._retrieved(row)})
+        return train_discriminator(captions, self.clip, self.seed)
+
+    def _retrieved(self, row: int) -> list[str]:
+        """REST's pseudo-captions of a training clip."""
+        if self.pseudo_captions is None:
+            captions = read_captions(self.config.corpus)
+            embedded = self.clip.text(captions)
+            _, places = retrieved(self.clips, embedded, min(self.config.rest_captions, len(captions)))
+            self.pseudo_captions = [[captions[i] for i in own] for own in places.tolist()]
+        return self.pseudo_captions[row]
+
+    def _set_rate(self, rate: float) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+
+    def _cast(self) -> torch.autocast:
+        return torch.autocast(self.workers.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
+
+    def _mean(self, losses: list[Tensor]) -> float:
+        return self.workers.average([torch.stack(losses).mean()])[0].item()
