@@ -139,4 +139,4 @@ def classifiers_on(
 def _training(config: Any) -> Training:
     if config.classifier_fit == "penalised":
         return Penalised(config.classifier_c)
-    return Adam(config.classifier_steps, config.classifier_learning_rate)
+    return Adam(config.classifier_steps, config.classifier_learning_rate, gain=0.5)  # released

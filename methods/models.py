@@ -18,6 +18,7 @@ SYNSES_GATE: Mapping[str, Any] = {
     **PAPERS_GATE,
     "combination": "hard",
     "gate_balanced": False,
+    "gate_chosen_by": "accuracy",
 }
 
 

@@ -49,7 +49,8 @@ class ScoringConfig(BaseModel):
     )
     temperature_scaling: bool = Field(True, description="choose the gate's temperature (SynSE, Section 2.6), else 1")
     soft_temperature: bool = Field(
-        False, description="a soft gate joins seen probabilities at its temperature, too, or as they are (SynSE)"
+        False,
+        description="a soft gate joins seen probabilities at its temperature, too, or as they are (SA-DVAE, Eq. 11)",
     )
     gate_balanced: bool = Field(
         True, description="both sides weigh the same in the gate's regression (SA-DVAE's code), or samples do (SynSE's)"
@@ -57,7 +58,7 @@ class ScoringConfig(BaseModel):
     gate_chosen_by: Literal["harmonic_mean", "accuracy"] = Field(
         "harmonic_mean",
         description="what temperature and threshold maximise on held-out samples: H, or the share of samples on their "
-        "own side (SA-DVAE's code); with calibration=validated",
+        "own side (SynSE's and SA-DVAE's code); with calibration=validated",
     )
 
     @property

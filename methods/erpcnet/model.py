@@ -53,7 +53,7 @@ class ERPCNetModel(Model):
         return scores[:, : len(self.seen)], scores[:, len(self.seen) :]
 
     def latents(self, x: Tensor) -> dict[str, Tensor]:
-        """ē_g, and ē_u = <ē_g + e_j> as the walk among all classes ends (Fig. 9)."""
+        """ē_g, and ē_u = ē_g + e_j as the walk among all classes ends (Fig. 9)."""
         walk = self._walks(x, keep_embeddings=True)
         if not walk.cells.shape[1]:
             return {"global": walk.whole}

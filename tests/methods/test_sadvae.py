@@ -203,7 +203,7 @@ def test_a_steps_losses_and_gradients_are_those_of_the_equations(members, index,
     latent_x, latent_y = alone.encode(batch)
     terms = alone.differentiate(batch, (latent_x, latent_y), weights)[:5]
     z_v, z_r = (alone.layers.widest[part] for part in ("z_v", "z_r"))
-    x, y, order = batch.x, batch.y, batch.order
+    x, y, order = batch.x, batch.text, batch.order
     noise_x, noise_y = batch.noise.split([z_v + z_r, z_r], dim=-1)
     w = {name: weight.requires_grad_() for name, weight in start_of(member).items()}
     expected, z_x = reference_losses(w, z_v, x[0], y[0], noise_x[0], noise_y[0], order[0])
