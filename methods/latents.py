@@ -62,9 +62,9 @@ class LatentModel(WeightsModel):
     def unseen_scores(self, x: Tensor) -> Tensor:
         return self.classifiers["unseen"].log_probabilities(self.latent(x))
 
-    def sides(self, x: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def sides(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.joint_classifier is None:
-            return super().sides(x, logits)
+            return super().sides(x)
         scores = self.joint_classifier.log_probabilities(self.latent(x))
         return scores[:, : len(self.seen)], scores[:, len(self.seen) :]
 

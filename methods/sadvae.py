@@ -108,8 +108,8 @@ class SADVAEModel(LatentModel):
         z_r, z_v = self.heads(x)
         return {"z_r": z_r, "z_v": z_v} if z_v.shape[1] else {"z_r": z_r}
 
-    def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
-        return super().seen_scores(self.latent(x) if self.config.seen_classifier == "latent" else x, logits)
+    def seen_scores(self, x: Tensor) -> Tensor:
+        return super().seen_scores(self.latent(x) if self.config.seen_classifier == "latent" else x)
 
     def refitted(self) -> Self:
         return with_classifier([self], [[self.generated()]], "unseen")[0]

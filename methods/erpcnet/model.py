@@ -43,12 +43,12 @@ class ERPCNetModel(Model):
     def unseen_scores(self, x: Tensor) -> Tensor:
         return self._scores(x, self.semantics[len(self.seen) :])
 
-    def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
+    def seen_scores(self, x: Tensor) -> Tensor:
         return self._scores(x, self.semantics[: len(self.seen)])
 
-    def sides(self, x: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def sides(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.config.combination not in ("stacking", "joint"):
-            return super().sides(x, logits)
+            return super().sides(x)
         scores = self._scores(x, self.semantics)
         return scores[:, : len(self.seen)], scores[:, len(self.seen) :]
 

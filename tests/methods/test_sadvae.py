@@ -391,7 +391,7 @@ def test_logits_are_preferred_where_there_are_some(members, models_of, problem):
     given = Member(replace(task, logits=torch.randn(len(task.labels), 8)), preferred, 10)
     (model,), x = models_of(method, [given]), problem.test.features
     logits = torch.randn(len(x), 8)
-    torch.testing.assert_close(model.seen_scores(x, logits), torch.log_softmax(logits, 1))
+    torch.testing.assert_close(model.given(logits).seen_scores(x), torch.log_softmax(logits, 1))
     with pytest.raises(InputError, match="seen_classifier=logits-or-features: these samples have no logits"):
         model.seen_scores(x)
     with pytest.warns(InputWarning, match="no logits, so C_s is fitted on the features"):
@@ -400,7 +400,7 @@ def test_logits_are_preferred_where_there_are_some(members, models_of, problem):
     for made in (model, without):
         values = {"seen": made.seen, "unseen": made.unseen, "combination": None, **made.state()[1]}
         again = type(made).from_state(made.state()[0], values)
-        torch.testing.assert_close(again.seen_scores(x, logits), made.seen_scores(x, logits))
+        torch.testing.assert_close(again.given(logits).seen_scores(x), made.given(logits).seen_scores(x))
 
 
 # Hyperparameters
