@@ -174,7 +174,6 @@ class CADAVAE(StatedMethod):
     }
 
     def layers(self, config: CADAVAEConfig) -> Layout:
-        """Of an encoder's last columns, the first half are means, the second log-variances."""
         layers = {}
         for modality, data in (("x", "features"), ("y", "text")):
             for network, given, made in (("encoder", data, ("z", "z")), ("decoder", "z", (data,))):
@@ -287,7 +286,7 @@ def _of_text(model: CADAVAEModel, samples: int, purpose: str) -> Tensor:
 
 
 def _of_features(model: CADAVAEModel, task: Task) -> Tensor:
-    """(S, joint_seen_samples, z) of training samples, drawn class by class (the code repeats a class's first ones)."""
+    """(S, joint_seen_samples, z) of training samples, class by class (the code repeats a class's first ones)."""
     draw = generator(model.seed, "seen latents", device=task.features.device)
     rows = rows_of_classes(task.labels, len(task.seen), model.config.joint_seen_samples, draw)
     return _drawn(model, model.encoded("x", task.features)[rows], draw)
