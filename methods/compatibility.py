@@ -55,15 +55,15 @@ class CompatibilityModel(WeightsModel):
     def unseen_scores(self, x: Tensor) -> Tensor:
         return torch.log_softmax(self.products(x, self.class_places(self.semantics)), dim=1)
 
-    def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
+    def seen_scores(self, x: Tensor) -> Tensor:
         if self.config.seen_classifier != "compatibility":
-            return super().seen_scores(x, logits)
+            return super().seen_scores(x)
         return torch.log_softmax(self.products(x, self.kept["seen_classes"]), dim=1)
 
-    def sides(self, x: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def sides(self, x: Tensor) -> tuple[Tensor, Tensor]:
         stacked = self.config.combination == "stacking" and self.config.seen_classifier == "compatibility"
         if self.config.combination != "joint" and not stacked:
-            return super().sides(x, logits)
+            return super().sides(x)
         places = torch.cat([self.kept["seen_classes"], self.class_places(self.semantics)])
         scores = torch.log_softmax(self.products(x, places), dim=1)
         return scores[:, : len(self.seen)], scores[:, len(self.seen) :]

@@ -13,8 +13,10 @@ Where we differ from it:
 - Within a modality it pairs every sample with every other's hardest positive and negative, by a broadcasting slip; here
   each is paired with its own. It mines among the samples only, and so do we: a class is one text here, and classes of
   one verb have one and the same embedding. Data-parallel workers mine each in its own share of a batch.
-- Its sum over classes includes the sample's own. That adds the margin, a constant, which is left out of the value;
-  with negatives=fixed it also pulls the own class's text towards the sample at every step, which is kept.
+- That slip also makes its triplet loss a sum over a batch's pairs for each sample, up to a batch's size times ours; its
+  weight of 0.01 is kept.
+- Its hinge sums over the sample's own class, too. The value of that term, the margin, is left out here; its gradient,
+  which is not zero only where the other classes' text is detached (negatives=fixed), is kept (`pull`).
 - It lowers the learning rate, and stops, by the accuracy on unseen test classes: that reads the test set. Left out.
 - Its text networks have a hidden layer where the text is 1024 wide, and none otherwise: text_layers.
 """
@@ -131,7 +133,7 @@ class JPoSE(CompatibilityMethod):
         return {part: _words(own) for part, own in zip(_PARTS, text.chunk(2, dim=-1), strict=True)}
 
     def losses(self, network: Network, batch: Batch, encoded: None) -> dict[str, Tensor]:
-        """Across the modalities, in each space, and within the visual one, in the first two together; each (…,)."""
+        """Hinge losses between the modalities in three spaces, and the two triplet losses among samples; each (…,)."""
         text = batch.seen.text
         visual, textual = _visual(network, batch.x), _textual(network, text, batch.config.text_layers)
         terms = {space: _across(visual[space], textual[space], batch) for space in self.loss_names[:3]}

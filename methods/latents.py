@@ -62,9 +62,9 @@ class LatentModel(WeightsModel):
     def unseen_scores(self, x: Tensor) -> Tensor:
         return self.classifiers["unseen"].log_probabilities(self.latent(x))
 
-    def sides(self, x: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def sides(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.joint_classifier is None:
-            return super().sides(x, logits)
+            return super().sides(x)
         scores = self.joint_classifier.log_probabilities(self.latent(x))
         return scores[:, : len(self.seen)], scores[:, len(self.seen) :]
 
@@ -139,4 +139,4 @@ def classifiers_on(
 def _training(config: Any) -> Training:
     if config.classifier_fit == "penalised":
         return Penalised(config.classifier_c)
-    return Adam(config.classifier_steps, config.classifier_learning_rate)
+    return Adam(config.classifier_steps, config.classifier_learning_rate, gain=0.5)  # released

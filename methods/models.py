@@ -18,6 +18,7 @@ SYNSES_GATE: Mapping[str, Any] = {
     **PAPERS_GATE,
     "combination": "hard",
     "gate_balanced": False,
+    "gate_chosen_by": "accuracy",
 }
 
 
@@ -38,7 +39,8 @@ class WeightsModel(Model):
 
     weights: (rows, columns) matrices at the member's own widths, biases (1, columns) as `LAYER_bias`; semantics: (U, T)
     of the unseen classes; classifiers: `seen`, where the config's seen_classifier is `features`, and a method's own;
-    kept: other tensors that go to disk. Its config has fields seen_classifier and seen_classifier_c.
+    kept: other tensors that go to disk; logits: of the samples to score, never saved. Its config has fields
+    seen_classifier and seen_classifier_c.
     """
 
     Config: ClassVar[type[MethodConfig]]
@@ -49,6 +51,7 @@ class WeightsModel(Model):
     semantics: Tensor = field(repr=False)
     classifiers: dict[str, SoftmaxClassifier] = field(default_factory=dict, repr=False)
     kept: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    logits: Tensor | None = field(default=None, repr=False)
 
     def layer(self, name: str, x: Tensor) -> Tensor:
         """x: (N, rows); gives (N, columns)."""
@@ -57,16 +60,23 @@ class WeightsModel(Model):
     def with_classifier(self, name: str, classifier: SoftmaxClassifier) -> Self:
         return replace(self, classifiers={**self.classifiers, name: classifier})
 
-    def scores_of_logits(self, logits: Tensor | None) -> Tensor:
-        """(N, S) log-probabilities of a given classifier's logits. Raises InputError where samples have none."""
-        if logits is None or not torch.isfinite(logits).all():
-            asked = self.config.seen_classifier
-            raise InputError(f"seen_classifier={asked}: these samples have no logits; use seen_classifier=features")
-        return torch.log_softmax(logits, dim=1)
+    def given(self, logits: Tensor) -> Self:
+        """For samples with these logits (N, S); the model itself where it has a seen classifier of its own."""
+        return self if "seen" in self.classifiers else replace(self, logits=logits)
 
-    def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
+    def given_scores(self, samples: int) -> Tensor:
+        """(N, S) log-probabilities of the given logits. Raises InputError where some of N samples have none."""
+        asked = f"seen_classifier={self.config.seen_classifier}"
+        if self.logits is None or not torch.isfinite(self.logits).all():
+            raise InputError(f"{asked}: these samples have no logits; use seen_classifier=features")
+        if self.logits.shape != (expected := (samples, len(self.seen))):
+            shape = tuple(self.logits.shape)
+            raise InputError(f"{asked}: the logits have shape {shape}, expected {expected}: samples and seen classes")
+        return torch.log_softmax(self.logits, dim=1)
+
+    def seen_scores(self, x: Tensor) -> Tensor:
         if "seen" not in self.classifiers:
-            return self.scores_of_logits(logits)
+            return self.given_scores(len(x))
         return self.classifiers["seen"].log_probabilities(x)
 
     def with_classes(self, names: Sequence[str], semantics: Tensor) -> Self:

@@ -7,14 +7,14 @@ sample's product with its own class should be the largest (association loss).
 The paper was at hand only in part, so sizes and constants are those of SynSE's released code, from which both skeleton
 papers' numbers for ReViSE come. What was chosen, and why:
 
-- Sizes (code 100, shared space 50, one hidden layer of 512 for the text and none for the features), ReLU codes, tanh in
-  the shared space, PyTorch's own start, Adam with rate 1e-4 and weight decay on the text's layers, batches of 1024, 300
-  epochs: SynSE's code. Its learning rate also falls when the accuracy on unseen test classes does not rise; that reads
-  the test set and is left out.
+- Sizes (code 100, shared space 50, a hidden layer of 512 for the text, as for 1024-d text there, and none for the
+  features), ReLU codes, tanh in the shared space, PyTorch's own start, Adam with rate 1e-4 and weight decay on the
+  text's layers, batches of 1024, 300 epochs: SynSE's code. Its learning rate also falls when the accuracy on unseen
+  test classes does not rise; that reads the test set and is left out.
 - Association loss: SynSE's code has a margin of 0.3 to every other class, where the paper, by a comment in that code,
   has a binary prediction loss: association=binary, a logistic loss a class. The softmax's cross-entropy is there too.
-  The code's sum over classes includes the sample's own. That adds the margin, a constant, which is left out of the
-  value; with negatives=fixed it also pulls the own class's text towards the sample at every step, which is kept.
+  The code's hinge sums over the sample's own class, too. The value of that term, the margin, is left out here; its
+  gradient, which is not zero only where the other classes' text is detached (negatives=fixed), is kept (`pull`).
 - MMD: the biased estimate with the kernel exp(−κ‖h − h'‖²), κ = 32, both in SynSE's code.
 - Contraction: γ‖∂h/∂x‖², the squared Frobenius norm, averaged over samples (Rifai et al., 2011). SynSE's code has γ =
   1e-4, but computes its term so that no gradient flows through it, which is contraction=0.

@@ -3,17 +3,17 @@
 A two-head skeleton encoder gives z_x^r, which is aligned with the text latent z_y, and z_x^v, which holds what the text
 does not say. An adversary D_T keeps the two independent. `losses` and `adversary_loss` are the paper's equations.
 
-Where paper and released code differ, the paper is the default and the preset `released` gives the code's choices. What
-the paper leaves open is the code's: a reconstruction error is the mean over elements, a KL divergence the sum over
-latent dimensions, and single layers start Xavier-uniform with gain 0.5.
+Where paper and code differ, the paper is the default and the preset `released` gives the code's choices. The default
+gate and fit of C_u are ours: the paper's are the preset `papers-gate` and classifier_fit=adam. Errors, which Eq. 5
+writes as squared norms, are means over elements as in the code, to whose scale Table 2's β belong. D_T's width and the
+start (Xavier-uniform, gain 0.5) are the code's, but that each head starts by itself here, and both as one layer there.
 
-D_T's own step is the paper's after the VAEs' step, on the latents that these were trained with, and its turns are
-counted through all epochs. discriminator=released has the code's: before the VAEs' step, on latents of both modalities
-drawn afresh, its turns counted anew in each epoch. (The code permutes both z^v and z^r, which is one permutation.)
+As in the paper, D_T steps after the VAEs, on the latents of that same batch, and its turns are counted through all
+epochs. discriminator=released: before the VAEs, on latents of both modalities drawn afresh, counted anew in each epoch.
 
-C_u is fitted anew after each epoch, to its least, lightly penalised loss. SynSE's 300 full-batch steps of Adam
-(classifier_fit=adam) end before that: on UTD-MHAD's Shift-GCN features they recognise 54 % (ru5) and 33 % (ru9) of the
-unseen clips in place of 61 and 44 (three seeds, twentieth epoch). The code's ReLU on the logits wants Adam.
+C_u is fitted anew after each epoch: a softmax layer at the minimum of its L2-penalised cross-entropy. SynSE's 300 steps
+of Adam (classifier_fit=adam) end before that: on UTD-MHAD's Shift-GCN features they recognise 54 % (ru5) and 33 % (ru9)
+of the unseen clips in place of 61 and 44 (three seeds, twentieth epoch).
 """
 
 import warnings
@@ -59,7 +59,9 @@ class SADVAEConfig(LatentConfig):
     z_v: int = Field(8, ge=1, description="width of z_x^v (Table 2)")
     beta_x: float = Field(0.023, ge=0, description="weight of both skeleton KL terms (Eq. 2; Table 2)")
     beta_y: float = Field(0.011, ge=0, description="weight of the text KL term (Eq. 3; Table 2)")
-    lambda_1: float = Field(1.0, ge=0, description="weight of the cross-alignment loss once it is on (Eq. 7)")
+    lambda_1: float = Field(
+        1.0, ge=0, description="weight of the cross-alignment loss (Eq. 7; off in the first epoch, Section 4)"
+    )
     lambda_2: float = Field(0.011, ge=0, description="weight of the total correlation penalty (Eq. 7; Table 2)")
     n_d: int = Field(5, ge=1, description="VAE steps for each step of the discriminator D_T (Table 2)")
     learning_rate: float = Field(3.39e-5, gt=0, description="of Adam, for the VAEs and D_T (Table 2)")
@@ -69,7 +71,7 @@ class SADVAEConfig(LatentConfig):
         "fd+tc", description="fd: without D_T; naive: without D_T and the z_x^v head (the ablations of Tables 6 and 7)"
     )
     annealing: Literal["paper", "released"] = Field(
-        "paper", description="Eq. 13, or the released code's: later ramps, text and D_T off in the first two epochs"
+        "paper", description="Eq. 13, or the code's: text KL and D_T from epoch 3, cross-alignment late in each"
     )
     adversary: Literal["log", "probability"] = Field(
         "log", description="the encoder minimises Eq. 6, or the mean of D_T(z_x) (released)"
@@ -106,8 +108,8 @@ class SADVAEModel(LatentModel):
         z_r, z_v = self.heads(x)
         return {"z_r": z_r, "z_v": z_v} if z_v.shape[1] else {"z_r": z_r}
 
-    def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
-        return super().seen_scores(self.latent(x) if self.config.seen_classifier == "latent" else x, logits)
+    def seen_scores(self, x: Tensor) -> Tensor:
+        return super().seen_scores(self.latent(x) if self.config.seen_classifier == "latent" else x)
 
     def refitted(self) -> Self:
         return with_classifier([self], [[self.generated()]], "unseen")[0]
@@ -147,8 +149,7 @@ class SADVAE(StatedMethod):
         # Table F, descriptions by a language model
         "ntu60-llm": {"learning_rate": 4.94e-5, "n_d": 4, "z_r": 96, "z_v": 8},
         "ntu120-llm": {"learning_rate": 2.13e-5, "n_d": 16, "z_r": 304, "z_v": 12, "batch_size": 24},
-        # the released code's choices, where they differ from the paper's
-        "released": {
+        "released": {  # the code's choices
             "annealing": "released",
             "beta_x": 0.07 / 3,
             "beta_y": 0.034 / 3,
@@ -182,14 +183,14 @@ class SADVAE(StatedMethod):
         return {"": ("z_v", "z_r", "z_r"), **dict.fromkeys(fresh, ("z_v", "z_r"))}
 
     def encoded(self, network: Network, batch: Batch) -> tuple[Latent, Latent]:
-        """z_x = <z_x^v, z_x^r> (Eq. 1) and z_y, drawn from the posteriors of their encoders."""
+        """z_x = z_x^v ⊕ z_x^r (before Eq. 2) and z_y, drawn from the posteriors of their encoders."""
         noise_y = batch.noise[..., -batch.widths["z_r"] :]
         noise_x = batch.noise[..., : -batch.widths["z_r"]]
         latent_x = Latent.sample(network("encoder_x", batch.x), noise_x)
-        return latent_x, Latent.sample(network("encoder_y", batch.y), noise_y)
+        return latent_x, Latent.sample(network("encoder_y", batch.text), noise_y)
 
     def losses(self, network: Network, batch: Batch, encoded: tuple[Latent, Latent]) -> dict[str, Tensor]:
-        """The terms of Eq. 7, each (…,)."""
+        """The terms of Eq. 7, each (…,), the ELBO's (Eq. 1 and 4) with its sign turned: all is minimised."""
         latent_x, latent_y = encoded
         z_v, z_r = latent_x.z.split([batch.widths["z_v"], batch.widths["z_r"]], dim=-1)
 
@@ -198,9 +199,9 @@ class SADVAE(StatedMethod):
             return squared_error(decoded.relu() if batch.config.output_relu else decoded, target)
 
         terms = {
-            "reconstruction": error("x", latent_x.z, batch.x) + error("y", latent_y.z, batch.y),  # Eq. 2 and 3
+            "reconstruction": error("x", latent_x.z, batch.x) + error("y", latent_y.z, batch.text),  # Eq. 2 and 3
             "cross_alignment": error("x", torch.cat([z_v, latent_y.z], -1), batch.x)
-            + error("y", z_r, batch.y),  # Eq. 5
+            + error("y", z_r, batch.text),  # Eq. 5
             "kl_x": latent_x.divergence,  # Eq. 2, both heads
             "kl_y": latent_y.divergence,  # Eq. 3
         }
@@ -218,8 +219,7 @@ class SADVAE(StatedMethod):
     def pairs(self, batch: Batch, encoded: tuple[Latent, Latent]) -> tuple[Tensor, Tensor]:
         """What D_T is trained on, (…, samples, z_v + z_r), and the order (…, samples) in which z_x^v is permuted.
 
-        The batch's own z_x; as the released code has it, z_x and then z_x^v beside z_y, each drawn afresh, permuted
-        within either modality.
+        The batch's own z_x; released: z_x, then z_x^v beside z_y, drawn afresh, each permuted within itself.
         """
         latent_x, latent_y = encoded
         if not batch.beside:

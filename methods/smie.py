@@ -133,7 +133,7 @@ class SMIE(CompatibilityMethod):
         return {"text": normalize(text, dim=-1)}
 
     def losses(self, network: Network, batch: Batch, encoded: None) -> dict[str, Tensor]:
-        """−I, and where masked features are given, what I lacks of the margin over I₁; each (…,)."""
+        """−I, and where masked features are given, max(0, margin − (I − I₁)); each (…,)."""
         x, labels, masked = layer_norm(batch.x, batch.x.shape[-1:]), batch.labels, batch.masked
         own = one_hot(labels, batch.seen.text.shape[-2]).to(x.dtype)  # (…, batch, S)
         language = stacked_product(own, network("language", batch.seen.made["text"]))

@@ -11,8 +11,8 @@ An epoch is one cycle, after each of which the released code tests its model too
 epoch is a step, on one random batch. Where the two differ, the paper is the default, and the presets `released-…` give
 the code's choices. The paper's squared norms (Eq. 3) are sums over elements; the code has means, with a smaller β.
 
-f_u is the layer of least penalised loss on its latents, as C_u of `methods.sadvae` is, where the paper takes 300 steps
-of Adam; its presets do as the paper (classifier_fit=adam).
+f_u is a softmax layer at the minimum of its L2-penalised cross-entropy; the paper takes 300 steps of Adam instead, and
+so do its presets (classifier_fit=adam).
 
 The gates, stacking, and CADA-VAE's way without a gate (Table 2) are values of `combination`. The former join f_s and
 f_u, and the protocol fits them. The latter is a third classifier, over all classes at once, which the model brings:
@@ -203,15 +203,15 @@ class SynSE(StatedMethod):
         """z_s = <z_s,v, z_s,n>, and z_v and z_n of the parts of the text."""
         parts, z = _PARTS[batch.config.parts], batch.widths["z"]
         noise_s, *noise_y = batch.noise.split([z * len(parts), *(z for _ in parts)], dim=-1)
-        texts = zip(parts, batch.y.chunk(len(parts), dim=-1), noise_y, strict=True)
+        texts = zip(parts, batch.text.chunk(len(parts), dim=-1), noise_y, strict=True)
         latents_y = [Latent.sample(network(f"encoder_{part}", text), noise) for part, text, noise in texts]
         return Latent.sample(network("encoder_s", batch.x), noise_s), latents_y
 
     def losses(self, network: Network, batch: Batch, encoded: tuple[Latent, list[Latent]]) -> dict[str, Tensor]:
-        """The terms of Eq. 4, each (…,)."""
+        """The terms of Eq. 4, each (…,), the ELBO's (Eq. 1 and 2) with its sign turned: all is minimised."""
         latent_s, latents_y = encoded
         parts = _PARTS[batch.config.parts]
-        texts = batch.y.chunk(len(parts), dim=-1)
+        texts = batch.text.chunk(len(parts), dim=-1)
 
         def error(part: str, latent: Tensor, target: Tensor) -> Tensor:
             """A decoding's squared norm (Eq. 3), or its mean over elements (released)."""

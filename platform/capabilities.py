@@ -1,10 +1,13 @@
 """Optional capabilities of methods, as Protocols that their users check for."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 from torch import Tensor
 
 from platform.zeroshot.steps import Steps
+from platform.zeroshot.task import Samples
+
+_Model = TypeVar("_Model")
 
 
 @runtime_checkable
@@ -24,6 +27,14 @@ class Stepwise(Protocol):
 
 
 @runtime_checkable
+class TakesLogits(Protocol):
+    """A model whose seen scores may be those of a given classifier, as the feature extractor's own (SynSE)."""
+
+    def given(self, logits: Tensor) -> Self:
+        """The same model, for samples whose given classifier has these logits (N, S) over the seen classes."""
+
+
+@runtime_checkable
 class Staged(Protocol):
     """A Config of a method whose first epochs prepare what the later ones train (ERPCNet)."""
 
@@ -40,6 +51,11 @@ def clusters_of(model: Any, x: Tensor) -> dict[str, Tensor]:
 def steps_of(model: Any, x: Tensor) -> Steps | None:
     """The steps of a `Stepwise` model; None for any other."""
     return model.steps(x) if isinstance(model, Stepwise) else None
+
+
+def model_for(model: _Model, samples: Samples) -> _Model:
+    """The model that scores these samples: a `TakesLogits` model with their logits; itself where there are none."""
+    return model if samples.logits is None or not isinstance(model, TakesLogits) else model.given(samples.logits)
 
 
 def first_epoch_of(config: Any) -> int:

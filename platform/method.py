@@ -49,7 +49,8 @@ class ScoringConfig(BaseModel):
     )
     temperature_scaling: bool = Field(True, description="choose the gate's temperature (SynSE, Section 2.6), else 1")
     soft_temperature: bool = Field(
-        False, description="a soft gate joins seen probabilities at its temperature, too, or as they are (SynSE)"
+        False,
+        description="a soft gate joins seen probabilities at its temperature, too, or as they are (SA-DVAE, Eq. 11)",
     )
     gate_balanced: bool = Field(
         True, description="both sides weigh the same in the gate's regression (SA-DVAE's code), or samples do (SynSE's)"
@@ -57,7 +58,7 @@ class ScoringConfig(BaseModel):
     gate_chosen_by: Literal["harmonic_mean", "accuracy"] = Field(
         "harmonic_mean",
         description="what temperature and threshold maximise on held-out samples: H, or the share of samples on their "
-        "own side (SA-DVAE's code); with calibration=validated",
+        "own side (SynSE's and SA-DVAE's code); with calibration=validated",
     )
 
     @property
@@ -128,16 +129,16 @@ class Model(ABC):
         """x: (N, D); returns (N, U)."""
 
     @abstractmethod
-    def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
-        """x: (N, D), logits: (N, S) of a given classifier, for the methods that use one; returns (N, S)."""
+    def seen_scores(self, x: Tensor) -> Tensor:
+        """x: (N, D); returns (N, S)."""
 
     def latents(self, x: Tensor) -> dict[str, Tensor]:
         """Latents of samples by name, (N, width) each, for figures; none by default."""
         return {}
 
-    def sides(self, x: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def sides(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """What `combination` joins: (N, S) and (N, U) log-probabilities, of each side or two blocks of joint ones."""
-        return self.seen_scores(x, logits), self.unseen_scores(x)
+        return self.seen_scores(x), self.unseen_scores(x)
 
     @abstractmethod
     def with_classes(self, names: Sequence[str], semantics: Tensor) -> Self:
@@ -160,13 +161,13 @@ class Model(ABC):
             raise InputError(f"semantics of new classes: shape {tuple(semantics.shape)}, expected {expected}")
         return semantics.to(own)
 
-    def scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
+    def scores(self, x: Tensor) -> Tensor:
         """(N, C) over all classes; the argmax is the prediction. x: (N, D). Raises where no combination is set."""
-        return self._combination().scores(*self.sides(x, logits))
+        return self._combination().scores(*self.sides(x))
 
-    def curve_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
+    def curve_scores(self, x: Tensor) -> Tensor:
         """(N, C) scores with a margin at every sample, from which the seen-unseen curve is drawn."""
-        return self._combination().curve_scores(*self.sides(x, logits))
+        return self._combination().curve_scores(*self.sides(x))
 
     def joined_by(self, combination: Combination) -> Self:
         return replace(self, combination=combination)

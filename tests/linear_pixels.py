@@ -20,7 +20,7 @@ class LinearModel(Model):
     def unseen_scores(self, x: Tensor) -> Tensor:
         return self._scores(x, self.semantics[len(self.seen) :])
 
-    def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
+    def seen_scores(self, x: Tensor) -> Tensor:
         return self._scores(x, self.semantics[: len(self.seen)])
 
     def with_classes(self, names, semantics):

@@ -33,10 +33,10 @@ class Whole(Model):
     def unseen_scores(self, x):
         return torch.log_softmax(x[:, 2:], 1)
 
-    def seen_scores(self, x, logits=None):
+    def seen_scores(self, x):
         return torch.log_softmax(x[:, :2], 1)
 
-    def sides(self, x, logits=None):
+    def sides(self, x):
         return tuple(torch.log_softmax(x, 1).split([2, 2], dim=1))
 
     def with_classes(self, names, semantics):

@@ -28,14 +28,14 @@ class AcceleratedCADAVAE(StatedPopulation):
 
     def encode(self, batch: Batch) -> Encoded:
         latents, hidden = {}, {}
-        for modality, inputs, own in zip("xy", (batch.x, batch.y), batch.noise.chunk(2, dim=-1), strict=True):
+        for modality, inputs, own in zip("xy", (batch.x, batch.text), batch.noise.chunk(2, dim=-1), strict=True):
             hidden[modality] = self._hidden(f"encoder_{modality}", inputs)
             latent = Latent.sample(self.layers(f"encoder_{modality}_2", hidden[modality]), own)
             latents[modality] = latent if self.by_variance is None else by_variance(latent, self.by_variance)
         return latents, hidden
 
     def differentiate(self, batch: Batch, encoded: Encoded, weights: Tensor) -> Tensor:
-        (latents, hidden), x, y = encoded, batch.x, batch.y
+        (latents, hidden), x, y = encoded, batch.x, batch.text
         crossing, near = "cross_reconstruction" in batch.wanted, "distance" in batch.wanted
         _, gamma, beta, _, delta = weights
         for_x, for_y = latents["x"].z, latents["y"].z

@@ -26,7 +26,7 @@ class AcceleratedSADVAE(StatedPopulation):
         return self.method.encoded(self.layers, batch)
 
     def differentiate(self, batch: Batch, encoded: tuple[Latent, Latent], weights: Tensor) -> Tensor:
-        (latent_x, latent_y), x, y = encoded, batch.x, batch.y
+        (latent_x, latent_y), x, y = encoded, batch.x, batch.text
         _, lambda_1, beta_x, beta_y, lambda_2, _ = weights
         for_x, for_y = crossed(latent_x.z, latent_y.z, self.z_v)
         own_and_crossed = torch.stack([torch.ones_like(lambda_1), lambda_1], dim=1)

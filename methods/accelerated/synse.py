@@ -30,7 +30,7 @@ class AcceleratedSynSE(StatedPopulation):
         (latent_s, latents_y), x, crossing = encoded, batch.x, "cross_reconstruction" in batch.wanted
         _, alpha, beta_s, beta_y = weights
         parts = [name.removeprefix("decoder_") for name in self.layout if name.startswith("decoder_")][1:]
-        widths, texts = [latent.z.shape[-1] for latent in latents_y], batch.y.chunk(len(parts), dim=-1)
+        widths, texts = [latent.z.shape[-1] for latent in latents_y], batch.text.chunk(len(parts), dim=-1)
         for_s, for_y = latent_s.z, torch.cat([latent.z for latent in latents_y], dim=-1)
         if crossing:
             for_s, for_y = crossed(for_s, for_y, 0)

@@ -8,7 +8,7 @@ the nearest centroid moves.
     clustering.py   the centroids: ω (Eq. 1), what a reward moves (Eq. 5), how they start
     network.py      the MLPs: a', φ, ψ and V
     projection.py   the semantic-to-visual MLP, fitted before all else
-    __init__.py     both losses (Eq. 2 and 3)
+    __init__.py     the losses (Eq. 3) and the reward (Eq. 4)
     population.py   what an iteration does beside them: the policy's choices, the centroids' step
     model.py        inference: rectification (Eq. 6), the nearest unseen class
 
@@ -16,12 +16,13 @@ No code was released. Where the paper is silent or says two things, this is our 
 
 - The semantic-to-visual MLP, a', is fitted first and then left alone: the centroids lie in its space. Its target is a
   sample's features, so its least squares depend on the class means and counts alone, and are fitted on those.
-- The visual-to-semantic MLP estimates a'(y) (Section 3.3, "we estimate the semantic vector": least squares, as for its
-  opposite), and the classification loss reaches it too: `semantic_weight` weighs the first against the second.
+- The visual-to-semantic MLP estimates a'(y) by least squares, as the semantic-to-visual MLP is fitted (Section 3.3,
+  "we estimate the semantic vector"), and the classification loss reaches it too: `semantic_weight` weighs both.
+- Eq. 3's sum over samples is a mean over the batch, and its λ‖W‖ the weight decay of Section 4.
 - The output of V has the semantics' width, as the product of Eq. 2 needs it; Section 4 says the number of seen classes.
 - V's two convolutional layers run along the vector, kernel 3, since a vector has no other neighbourhood; the second
   gives one channel. Their widths are not said. `channels=0` leaves them out.
-- An iteration is one batch: the networks take a step of Adam, then the centroids one of Eq. 5, together from the start.
+- An iteration is one batch: the networks take a step of Adam, then the centroids one of Eq. 5, from the first one on.
   A centroid takes the mean over the points that it is the nearest of.
 - The rectification (Eq. 6) is done with the projected semantics a' of the seen classes (Section 4 first names V's
   penultimate layer, then the projecting MLP); k is not said, `neighbours`.
@@ -31,7 +32,7 @@ No code was released. Where the paper is silent or says two things, this is our 
 - `policy=rllib` is ours: PPO learns on `environments.centroids`, before each epoch with the networks as they are then,
   which centroid a point had better move; the paper's is always the nearest.
 - The paper's bias detector is a gate of the platform's, fitted on pseudo-unseen classes: combination=soft or hard.
-  Calibrated stacking is the default: over 20 class splits its H was 35.0, the soft gate's 30.5 (benchmarks.choosing).
+  Calibrated stacking is the default: over 20 splits of UTD-MHAD its H was 35.0, the soft gate's 30.5.
 - The semantics have length 1, which the platform's class text sees to; features as the data folder's card says.
 
 Data-parallel workers average the centroids' moves as they do gradients.
@@ -141,7 +142,7 @@ class CLASTER(CompatibilityMethod):
         return weights
 
     def weights(self, config: CLASTERConfig, epoch: int, steps: int) -> dict[str, Tensor]:
-        """Eq. 3's. The reward is told, and moves the centroids: no gradient comes from it."""
+        """Of Eq. 3 and the semantics. The reward is reported, and moves the centroids: no gradient comes from it."""
         values = {"classification": 1.0, "semantic": config.semantic_weight, "reward": 0.0}
         return {name: torch.full((steps,), float(value)) for name, value in values.items()}
 
@@ -166,7 +167,7 @@ class CLASTER(CompatibilityMethod):
         return Encoded(own, semantic, points, d, scores, reward)
 
     def losses(self, network: Network, batch: Batch, encoded: Encoded) -> dict[str, Tensor]:
-        """L_C (Eq. 2), the semantics' least squares, and the mean reward; each (…,)."""
+        """L of Eq. 3, that is Eq. 2's cross-entropy; the semantics' squared error; the mean reward (Eq. 4)."""
         own = log_softmax(encoded.scores, dim=-1).gather(-1, batch.labels[..., None])[..., 0]  # (…, N)
         terms = {"classification": -own.mean(dim=-1), "reward": encoded.reward.mean(dim=-1)}
         if encoded.semantic is not None:

@@ -16,7 +16,7 @@ class CLASTERConfig(CompatibilityConfig):
     )
     visual_semantic: bool = Field(True, description="estimate semantics and cluster them too; else `w/o SE` (Table 1)")
     aggregation: Literal["concatenation", "average", "dot", "weighted"] = Field(
-        "concatenation", description="how features and semantics make a point (Table 7)"
+        "concatenation", description="how features and semantics make a point (Table 7); dot: element by element"
     )
     hidden: int = Field(8192, ge=1, description="width of every MLP's hidden layer (Section 4)")
     channels: int = Field(8, ge=0, description="of the first of V's two convolutional layers; 0: none (not said)")

@@ -96,7 +96,7 @@ class Encoded:
     """A batch as its members' networks see it, with the graph that gradients are taken through.
 
     semantic: φ, (…, N, D), where it is estimated; points: ψ, (…, N, W); d: (…, N, K), where there are centroids;
-    scores: (…, N, S), the logits of Eq. 2; reward: (…, N), 1 where the largest is the sample's class, else −1.
+    scores: (…, N, S), the logits of Eq. 2; reward: (…, N), 1 where the largest is the sample's class, else −1 (Eq. 4).
     """
 
     network: CLASTERNetwork

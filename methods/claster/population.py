@@ -113,8 +113,8 @@ class CLASTERPopulation(StatedPopulation):
         losses = super()._take_step(kind, rows, weights, active, *rest)
         if self.config.clustering in ("reinforce", "sgd"):
             alpha = self._alpha(self.optimiser.steps[0] - 1)
-            (direction,) = self.workers.average([self.layers.gradients["centroids"]])
-            self.layers.parameters["centroids"].sub_((alpha * active)[:, None, None] * direction)
+            (gradient,) = self.workers.average([self.layers.gradients["centroids"]])
+            self.layers.parameters["centroids"].sub_((alpha * active)[:, None, None] * gradient)
         return losses
 
     def _train_policies(self) -> list[dict[str, float]]:

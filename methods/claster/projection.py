@@ -15,8 +15,8 @@ _STRETCH, _LEAST_GAIN = 100, 0.002  # steps after which the loss is looked at, a
 def fitted_projection(member: Member, weights: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     """The semantic-to-visual MLP, fitted by least squares to the seen classes' mean features, each as it occurs.
 
-    It ends once `_STRETCH` steps take less than `_LEAST_GAIN` of it from the loss. How many that needs goes with the
-    features' scale, and where they are small beside the weight decay, the loss comes to rise again.
+    It stops when 100 steps lower the loss by less than 0.2 %. How many steps that takes depends on the features' scale,
+    and where they are small beside the weight decay, the loss comes to rise again.
     """
     task, config = member.task, member.config
     classes = len(task.seen)

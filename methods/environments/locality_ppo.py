@@ -95,13 +95,13 @@ def _configured(weights: Mapping[str, Tensor], localities: Localities, options: 
             minibatch_size=min(_MINIBATCH * row, fragment * places),  # RLlib counts steps, those that fill rows up too
             num_epochs=4,
             lr=options.learning_rate,
-            gamma=0.99,
+            gamma=0.99,  # γ (Eq. 9)
             lambda_=1.0,  # Eq. 11
-            clip_param=0.2,
+            clip_param=0.2,  # ε (Eq. 12)
             use_kl_loss=False,
-            vf_loss_coeff=0.5,
+            vf_loss_coeff=0.5,  # α₁ (Eq. 13)
             vf_clip_param=float("inf"),  # Eq. 13 has none
-            entropy_coeff=0.01,
+            entropy_coeff=0.01,  # α₂ (Eq. 13)
         )
         .rl_module(
             rl_module_spec=RLModuleSpec(

@@ -6,12 +6,12 @@ learns the networks with regions drawn at random, stage II the policy alone.
 
 The features are pictures: uint8, channel first, decoded and square. Where the paper's parts are:
 
-    config.py           every hyperparameter, with its place in the paper
+    config.py           every hyperparameter, with its place in the paper; PPO's constants: environments.locality_ppo
     losses.py           stage I: L_g, L_l, L_j, L_m (Eq. 1, 3, 4, 5)
     reward.py           the reward r_t (Eq. 6), β and the entropy of a region (Eq. 7, 8)
     policy.py           the policy π (Eq. 14, 15)
     walks.py            which cells are visited (the state of Eq. 2), what is predicted after each, where a walk ends
-    network.py          global, local and joint subnet, the partial convolution f_P (Appendix B)
+    network.py          global, local and joint subnet, the partial convolution f_P (Architecture Implementation)
     backbones.py        torchvision's networks, cut into blocks
     localities.py       the grid of cells: crops, and their boxes on the picture
     pictures.py         what is seen of a picture: its middle, or a random crop
@@ -23,6 +23,8 @@ No code was released. Where the paper is silent or says two things, this is our 
 
 - The maps: e^{n−1} is what the backbone's last block takes: layer4 of a ResNet, the last fire module of a SqueezeNet.
   At 224 pixels a ResNet's are 14 × 14, and the cells 4 × 4, as the paper has them.
+- The entropy of a region (Eq. 8) is the mean over its places of that over its channels: see `reward.entropy`. A cell is
+  a k × k window of the maps, without the RoI pooling that aligns sizes, since all cells are of one size.
 - The partial convolution's 26 million weights start as each channel's average over the region, bias 0 and no
   non-linearity after it (none is named): C_l, which starts as C^n, so begins with maps of the kind that it knows.
 - fc_j has no non-linearity between its layers, as its definition is written. e_j is what its first layer gives; the
@@ -47,7 +49,7 @@ No code was released. Where the paper is silent or says two things, this is our 
   prefer one cell to another by a factor e at most (`policy_sigmoid=true` keeps it).
 - Inference (Section "Training and Inference"): ā = ā_j,t + ā_g, with the walk that ends where the reward reaches σ. The
   predicted label, which stands there for the truth, and the softmax are over the classes that are asked for: the
-  unseen ones in ZSL, all in GZSL, there before δ is taken. The policy takes its likeliest cell.
+  unseen ones in ZSL, in GZSL all, with δ not yet subtracted. The policy takes its likeliest cell.
 - Table 2's rows share all but what they are named for; GlobalNet and PCNet train their network for all of `epochs`,
   where RPCNet and ERPCNet give the last `policy_epochs` to the policy.
 - PCNet (`sampler=random`) always takes T steps, drawn by the model's seed and the sample's place among those scored.

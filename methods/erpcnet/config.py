@@ -24,7 +24,7 @@ BLOCKS = 5  # of either family: the stem and four more, the last of which is C^n
 
 
 class ERPCNetConfig(MethodConfig):
-    """Hyperparameters of ERPCNet; the defaults are the paper's."""
+    """Hyperparameters of ERPCNet; the defaults are the paper's, where they differ by data set those for CUB."""
 
     backbone: Backbone = Field("resnet101", description="f_G, one of torchvision's networks (Section Experiments)")
     weights: str = Field(
@@ -38,19 +38,23 @@ class ERPCNetConfig(MethodConfig):
     )
     entropy: bool = Field(True, description="β in the reward (Eq. 7); else RPCNet")
     crops: Literal["maps", "image"] = Field("maps", description="localities of feature maps, or of the image (HardNet)")
-    kernel: int = Field(5, ge=1, description="k of the partial convolution (Appendix B)")
-    stride: int = Field(3, ge=1, description="q, between neighbouring cells (Appendix B)")
+    kernel: int = Field(5, ge=1, description="k of the partial convolution (Architecture Implementation)")
+    stride: int = Field(3, ge=1, description="q, between neighbouring cells (Architecture Implementation)")
     padding: int = Field(0, ge=0, description="p of the partial convolution (14 × 14 maps give 4 × 4 cells: 0)")
     patch: int | None = Field(
         None, ge=1, description="side of a patch in pixels, crops=image; as a cell's if absent (paper: 80 of 224)"
     )
     steps: int = Field(6, ge=1, description="T, most localities of a picture; 10 for AwA2 (Section Experiments)")
-    sigma: float = Field(0.5, gt=0, description="σ, reward at which a walk ends; in 0.1 … 1.1 (Appendix A; Fig. 5)")
-    joint_hidden: int = Field(2048, ge=1, description="width between the layers of fc_j (Appendix B)")
+    sigma: float = Field(
+        0.5, gt=0, description="σ, reward at which a walk ends; in 0.1 … 1.1 (More Implementation Details; Fig. 5)"
+    )
+    joint_hidden: int = Field(2048, ge=1, description="width between the layers of fc_j (Architecture Implementation)")
     every_prefix: bool = Field(
         True, description="L_j at every length 1 … T, else at T alone (Eq. 4; see methods.erpcnet)"
     )
-    dropout: float = Field(0.5, ge=0, lt=1, description="of fc_g, fc_l and fc_j: 0.5 or 0 (Appendix B)")
+    dropout: float = Field(
+        0.5, ge=0, lt=1, description="of fc_g, fc_l and fc_j: 0.5 or 0 (Architecture Implementation)"
+    )
     learning_rate: float = Field(1e-3, gt=0, description="of SGD at first (Section Experiments)")
     fresh_rate: float = Field(
         1.0, gt=0, description="times that, of layers that start without weights (ours; paper: 1)"

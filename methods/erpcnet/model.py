@@ -43,17 +43,17 @@ class ERPCNetModel(Model):
     def unseen_scores(self, x: Tensor) -> Tensor:
         return self._scores(x, self.semantics[len(self.seen) :])
 
-    def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
+    def seen_scores(self, x: Tensor) -> Tensor:
         return self._scores(x, self.semantics[: len(self.seen)])
 
-    def sides(self, x: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def sides(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.config.combination not in ("stacking", "joint"):
-            return super().sides(x, logits)
+            return super().sides(x)
         scores = self._scores(x, self.semantics)
         return scores[:, : len(self.seen)], scores[:, len(self.seen) :]
 
     def latents(self, x: Tensor) -> dict[str, Tensor]:
-        """ē_g, and ē_u = <ē_g + e_j> as the walk among all classes ends (Fig. 9)."""
+        """ē_g, and ē_u = ē_g + e_j as the walk among all classes ends (Fig. 9)."""
         walk = self._walks(x, keep_embeddings=True)
         if not walk.cells.shape[1]:
             return {"global": walk.whole}

@@ -22,7 +22,7 @@ def entropy(values: Tensor) -> Tensor:
     |e_ijk| / Σ_k |e_ijk|, and a place where nothing is active has no entropy: many channels at work are much
     information. So Eq. 7 gives 1 on average where what there is fills the image, as in SUN's scenes, and more for the
     regions of an object before a plain background: a tenth more on maps made for this, and the paper reports a mean of
-    1.12, and 1.09 on SUN. It was measured on made maps, not on ResNet's, of which the other readings did worse. Sums
+    1.12, and 1.09 on SUN. This was measured on made maps, not on ResNet's; the other readings did worse. Sums
     over all entries make 5 × 5 places of 14 × 14 worth at most 0.84 of an even map. A softmax over all entries is
     uniform where nothing is active, so that β leads to the empty regions, and the largest entry rules it elsewhere. A
     histogram of the values depends on its bins and on the largest value.

@@ -97,7 +97,7 @@ def walked(network: LocalityNetwork, whole: Tensor, look: Look, choose: Chooser,
     visited = torch.zeros(count, network.cells, dtype=torch.bool, device=whole.device)
     embedding, cells, ratios, places = whole, [], [], []
     for step in range(steps):
-        chosen = choose(step, embedding, visited)
+        chosen = choose(step, embedding, visited)  # of the last embedding, the state of Eq. 2
         visited.scatter_(1, chosen[:, None], True)
         embedding, ratio = look(chosen)
         cells.append(chosen)

@@ -63,11 +63,14 @@ class SeenClasses:
 class Batch:
     """A batch of a member's samples, or of each member's of a population.
 
-    rows: (…, B) of `data`; seen: for a method that `reads_classes`; noise: (…, B, width), standard normal draws of all
-    parts that the method names; order: (…, B), a permutation of the batch (both None for a method that draws
-    nothing); beside: noise and order of other draws, by
-    purpose; widths: of the parts; config: any member's, for the fields of `pack_by`; fields: the others; wanted: the
-    occasional losses that count for some member.
+    rows: (…, B) of `data`.
+    seen: for a method that `reads_classes`.
+    noise: (…, B, width), standard normal draws of all parts that the method names; None where it draws nothing.
+    order: (…, B), a permutation of the batch; None alike.
+    beside: noise and order of other draws, by purpose.
+    widths: of the parts of layers.
+    config: any member's, for the fields of `pack_by`; fields: for the fields in which members may differ.
+    wanted: the occasional losses whose weight is above zero for some member.
     """
 
     data: TrainingData
@@ -87,7 +90,7 @@ class Batch:
         return self.data.features_of(self.rows)
 
     @cached_property
-    def y(self) -> Tensor:
+    def text(self) -> Tensor:
         """(…, B, T) the text of each sample's class."""
         return self.data.text_of(self.rows)
 

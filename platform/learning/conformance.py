@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from platform.capabilities import model_for
 from platform.errors import InputError
 from platform.learning.made_up import made_up
 from platform.method import Member, Method, MethodConfig, Model, Population, epochs_of, load_method
@@ -262,9 +263,9 @@ def _equals_alone(case: _Case) -> None:
         alone, which = case.alone(place), f"member {place} of {len(case.members)}"
         if differing := _parted(case.together, place, alone, 0, exact=False):
             raise _Broken(f"{which} differs from itself alone (`{differing}`); members must not see each other")
-        x, logits = member.task.features, member.task.logits
-        for pair in zip(*(m.sides(x, logits) for m in (case.together.models[place], alone.models[0])), strict=True):
-            if not torch.allclose(*pair, rtol=1e-2, atol=1e-2):  # what is fitted on top stops within a tolerance
+        samples, pair = member.task.samples(), (case.together.models[place], alone.models[0])
+        for sides in zip(*(model_for(model, samples).sides(samples.features) for model in pair), strict=True):
+            if not torch.allclose(*sides, rtol=1e-2, atol=1e-2):  # what is fitted on top stops within a tolerance
                 raise _Broken(f"the model of {which} scores otherwise than that of itself alone")
 
 
@@ -296,8 +297,8 @@ def _model_stays(case: _Case) -> None:
 def _log_probabilities(case: _Case) -> None:
     """Scores are log-probabilities."""
     for model, task in case.models():
-        x, logits = task.features, task.logits
-        for side, scores in (("unseen", model.unseen_scores(x)), ("seen", model.seen_scores(x, logits))):
+        x, model = task.features, model_for(model, task.samples())
+        for side, scores in (("unseen", model.unseen_scores(x)), ("seen", model.seen_scores(x))):
             classes = len(model.unseen if side == "unseen" else model.seen)
             if scores.shape != (len(x), classes):
                 raise _Broken(f"`{side}_scores` returns shape {tuple(scores.shape)}, expected {(len(x), classes)}")
@@ -305,7 +306,7 @@ def _log_probabilities(case: _Case) -> None:
                 raise _Broken(
                     f"`{side}_scores` are no log-probabilities: a sample's must sum to one; end with log_softmax"
                 )
-        sides = model.sides(x, logits)
+        sides = model.sides(x)
         if not (_sums_to_one(torch.cat(sides, dim=1)) or all(map(_sums_to_one, sides))):
             raise _Broken("`sides` are no log-probabilities: each side's must sum to one, or both sides' together")
 
@@ -313,9 +314,10 @@ def _log_probabilities(case: _Case) -> None:
 def _batches_of_any_size(case: _Case) -> None:
     """A sample's scores do not depend on the samples beside it."""
     for model, task in case.models():
-        x, logits = task.features, task.logits
-        few = model.sides(x[:3].clone(), logits[:3].clone())
-        for scores, of_few in zip(model.sides(x, logits), few, strict=True):
+        samples = task.samples()
+        first = samples.where(torch.arange(len(samples.labels)) < 3)
+        among_others, alone = (model_for(model, own).sides(own.features) for own in (samples, first))
+        for scores, of_few in zip(among_others, alone, strict=True):
             if not torch.allclose(scores[:3], of_few, rtol=1e-3, atol=1e-4):
                 raise _Broken(
                     "three samples score otherwise alone than among others; a model must be in evaluation mode"
@@ -325,21 +327,20 @@ def _batches_of_any_size(case: _Case) -> None:
 def _new_classes(case: _Case) -> None:
     """A trained model takes new classes."""
     for model, task in case.models():
-        own, x, logits = task.semantics[len(task.seen) :], task.features, task.logits
+        own, x, samples = task.semantics[len(task.seen) :], task.features, task.samples()
         model, names = model.joined_by(Stacking(0.1)), ["one", "another", "a third", "a fourth", "a fifth"]
-        if not torch.allclose(
-            model.with_classes(model.unseen, own).scores(x, logits), model.scores(x, logits), atol=1e-4
-        ):
+        again, given = (model_for(m, samples) for m in (model.with_classes(model.unseen, own), model))
+        if not torch.allclose(again.scores(x), given.scores(x), atol=1e-4):
             raise _Broken(
                 "given its own unseen classes again, a model scores otherwise; name every draw by the seed alone"
             )
-        seen = model.seen_scores(x, logits)
+        seen = given.seen_scores(x)
         for count in (1, 5):
-            other = model.with_classes(names[:count], task.semantics[:count].double())
-            shapes = other.unseen_scores(x).shape[1], other.scores(x, logits).shape[1]
+            other = model_for(model.with_classes(names[:count], task.semantics[:count].double()), samples)
+            shapes = other.unseen_scores(x).shape[1], other.scores(x).shape[1]
             if other.unseen != tuple(names[:count]) or shapes != (count, len(task.seen) + count):
                 raise _Broken("`with_classes` must return a model of the classes that it is given, as many as they are")
-            if not torch.allclose(other.seen_scores(x, logits), seen, atol=1e-5):
+            if not torch.allclose(other.seen_scores(x), seen, atol=1e-5):
                 raise _Broken("`with_classes` changes the scores of the seen classes")
         if len(model.unseen) != len(own):
             raise _Broken("`with_classes` changes the model itself; it must return another one")
@@ -364,7 +365,7 @@ def _saved(case: _Case) -> None:
         again = loaded.with_classes(["one", "another"], task.semantics[:2])
         renamed = model.with_classes(["one", "another"], task.semantics[:2])
         for one, same, which in ((model, loaded, "a loaded model's"), (renamed, again, "with other classes, its")):
-            sides = (m.sides(task.features, task.logits) for m in (one, same))
+            sides = (model_for(m, task.samples()).sides(task.features) for m in (one, same))
             for side, pair in zip(("seen", "unseen"), zip(*sides, strict=True), strict=True):
                 if not torch.equal(*pair):
                     raise _Broken(f"{which} {side} scores differ; `state` must return all that scoring reads")

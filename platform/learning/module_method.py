@@ -99,15 +99,15 @@ class ModuleModel(Model):
     def learns_seen_classes(self) -> bool:
         return True
 
-    def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
+    def seen_scores(self, x: Tensor) -> Tensor:
         return self._logits(x, self.semantics[: len(self.seen)]).log_softmax(dim=1)
 
     def unseen_scores(self, x: Tensor) -> Tensor:
         return self._logits(x, self.semantics[len(self.seen) :]).log_softmax(dim=1)
 
-    def sides(self, x: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def sides(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.config.combination not in ("stacking", "joint"):
-            return super().sides(x, logits)
+            return super().sides(x)
         scores = self._logits(x, self.semantics).log_softmax(dim=1)
         return scores[:, : len(self.seen)], scores[:, len(self.seen) :]
 

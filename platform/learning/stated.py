@@ -66,10 +66,13 @@ class StatedMethod(Method):
     """A method that states its losses. What it takes as `config` may be any member's of a population: they share
     `pack_by`.
 
-    loss_names: of all terms; occasional: those that are left out, and not counted in the mean, while their weight is
-    zero; reads_classes: whether losses read the text of all seen classes; amsgrad: which Adam; adversary: the name of
-    its loss, with which the names of its layers start, where there is one; stacked: the population, where it is more
-    than a `StatedPopulation`; accelerated: the one with gradients written by hand, if there is one.
+    loss_names: of all terms.
+    occasional: terms that are not computed while their weight is zero; such steps do not count in their mean.
+    reads_classes: whether losses read the text of all seen classes.
+    amsgrad: which Adam.
+    adversary: the name of its loss, where there is one, with which the names of its layers start.
+    stacked: the population, where it is more than a `StatedPopulation`.
+    accelerated: the population with gradients written by hand, if there is one.
     """
 
     loss_names: ClassVar[tuple[str, ...]]
@@ -106,7 +109,7 @@ class StatedMethod(Method):
 
     @abstractmethod
     def losses(self, network: Network, batch: Batch, encoded: Any) -> dict[str, Tensor]:
-        """Each term (…,), a mean over the batch; of the occasional ones, those of `batch.wanted`."""
+        """Each term (…,), which is minimised, without its weight; of the occasional ones, those of `batch.wanted`."""
 
     def adversary_loss(self, network: Network, batch: Batch, encoded: Any) -> Tensor:
         """(…,) what the adversary minimises, of detached tensors."""
@@ -117,7 +120,7 @@ class StatedMethod(Method):
         return {name: torch.ones(steps) for name in self.loss_names}
 
     def decay(self, config: Any, layer: str) -> float:
-        """The weight decay of a layer's matrix and bias, inside Adam: what half their squares add to the loss."""
+        """The weight decay of a layer's matrix and bias, inside Adam: λ of an L2 penalty ½λ‖w‖²."""
         return 0.0
 
     def learning_rate(self, config: Any, epoch: int) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from platform.capabilities import clusters_of
+from platform.capabilities import clusters_of, model_for
 from platform.method import Model
 from platform.report.figures import clusters_figure, confusion_figure, latents_figure, looks_figure
 from platform.report.localities import Looking, looking
@@ -55,8 +55,9 @@ def inspect(model: Model, samples: Samples) -> Inspection:
     unseen = samples.where(samples.labels >= seen)
     right = model.unseen_scores(unseen.features).argmax(dim=1) + seen == unseen.labels
     looks = looking(model, unseen)  # right after the scores of the same samples, which a model may have cached
-    predicted = model.scores(samples.features, samples.logits).argmax(dim=1)
-    curve = torch.nan_to_num(model.curve_scores(samples.features, samples.logits).double(), nan=-1e9, neginf=-1e9)
+    given = model_for(model, samples)
+    predicted = given.scores(samples.features).argmax(dim=1)
+    curve = torch.nan_to_num(given.curve_scores(samples.features).double(), nan=-1e9, neginf=-1e9)
     confusion = torch.bincount(samples.labels * len(names) + predicted, minlength=len(names) ** 2)
     return Inspection(
         class_names=names,

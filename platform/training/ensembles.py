@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from platform.capabilities import TakesLogits
 from platform.method import Model, load_method
 from platform.training.protocols import HeldOut
 from platform.zeroshot.normaliser import Normaliser
@@ -31,12 +32,17 @@ class Ensemble(Model):
     def unseen_scores(self, x: Tensor) -> Tensor:
         return mean_probability([part.unseen_scores(own) for part, own in self._each(x)])
 
-    def seen_scores(self, x: Tensor, logits: Tensor | None = None) -> Tensor:
-        return mean_probability([part.seen_scores(own, logits) for part, own in self._each(x)])
+    def seen_scores(self, x: Tensor) -> Tensor:
+        return mean_probability([part.seen_scores(own) for part, own in self._each(x)])
 
-    def sides(self, x: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        seen, unseen = zip(*(part.sides(own, logits) for part, own in self._each(x)), strict=True)
+    def sides(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        seen, unseen = zip(*(part.sides(own) for part, own in self._each(x)), strict=True)
         return mean_probability(seen), mean_probability(unseen)
+
+    def given(self, logits: Tensor) -> Self:
+        """With the logits handed to each part that takes some."""
+        parts = (part.given(logits) if isinstance(part, TakesLogits) else part for part in self.parts)
+        return replace(self, parts=tuple(parts))
 
     def _each(self, x: Tensor) -> list[tuple[Model, Tensor]]:
         return [(part, normaliser(x)) for part, normaliser in zip(self.parts, self.normalisers, strict=True)]

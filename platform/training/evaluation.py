@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from platform.capabilities import clusters_of, steps_of
+from platform.capabilities import clusters_of, model_for, steps_of
 from platform.method import Model
 from platform.zeroshot.metrics import (
     accuracy_by_class,
@@ -47,7 +47,7 @@ def seen_alone(model: Model, samples: Samples) -> dict[str, float]:
     if not model.learns_seen_classes:
         return {}
     seen = samples.where(samples.labels < len(model.seen))
-    predicted = model.seen_scores(seen.features, seen.logits).argmax(1)
+    predicted = model_for(model, seen).seen_scores(seen.features).argmax(1)
     return {"seen_alone": per_class_accuracy(predicted, seen.labels)}
 
 
@@ -71,8 +71,8 @@ def step_metrics(model: Model, samples: Samples) -> dict[str, float]:
 
 def all_metrics(model: Model, samples: Samples) -> dict[str, float]:
     """Zero-shot metrics; seen, unseen and harmonic mean over all classes, per class and per sample; and the AUSUC."""
-    scores = model.scores(samples.features, samples.logits)
-    curve = model.curve_scores(samples.features, samples.logits)
+    given = model_for(model, samples)
+    scores, curve = given.scores(samples.features), given.curve_scores(samples.features)
     return {**zero_shot_metrics(model, samples), **joint_metrics(scores, curve, samples.labels, len(model.seen))}
 
 

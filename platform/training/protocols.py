@@ -16,7 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from platform.capabilities import first_epoch_of
+from platform.capabilities import first_epoch_of, model_for
 from platform.errors import InputError
 from platform.method import Member, Method, Model, ScoringConfig, epochs_of
 from platform.training.evaluation import (
@@ -274,7 +274,7 @@ class _ValidationStage:
         config = training_group.members[0].config
         models = [training_group.kept["best"][m] for m in group]
         held_out = [
-            tuple(part.cpu() for part in (*m.sides(s.features, s.logits), s.labels))
+            tuple(part.cpu() for part in (*model_for(m, s).sides(s.features), s.labels))
             for m, s in zip(models, self.folds(split, config.normalise)[1], strict=True)
         ]  # on the CPU: the gate's many small fits run there
         if any(part.isnan().any() for seen, unseen, _ in held_out for part in (seen, unseen)):
@@ -353,7 +353,7 @@ def refit_and_test(
             combination = validation.combination
             if others:
                 x = final.held_out.samples.to(context.device)
-                held_out_seen[protocol] = tuple(side.cpu() for side in others[0].sides(x.features, x.logits))
+                held_out_seen[protocol] = tuple(side.cpu() for side in model_for(others[0], x).sides(x.features))
                 combination = carried(combination, validation.seen_share, *held_out_seen[protocol])
             models[protocol] = model.joined_by(combination)
         metrics = {

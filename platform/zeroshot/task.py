@@ -18,9 +18,10 @@ class Task:
 
     Classes are numbered seen first, then unseen: S seen, U unseen, C = S + U.
     features: (N, D) float32, or uint8 where they are pictures of 3 · side · side pixels; labels: (N,) int64 in
-    0 … S − 1; semantics: (C, T) float32; logits: (N, S) of a given seen-class classifier, a row of NaN where a sample
-    has none, or None; groups: (N,) subject or scene, or None; masked: (N, D) features of the same clips with frames
-    left out, or None.
+    0 … S − 1; semantics: (C, T) float32; groups: (N,) subject or scene, or None.
+    Two more that a data folder may bring, None where it does not. logits: (N, S) of a given seen-class classifier, a
+    row of NaN where a sample has none; a model of the capability `TakesLogits` reads them. masked: (N, D) features of
+    the same clips with frames left out; a loss reads them as `batch.masked`, and no model does.
     """
 
     seen: tuple[str, ...]
@@ -50,7 +51,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Samples:
-    """Labelled samples to score: features (N, D), labels (N,) in 0 … C − 1, logits (N, S) or None."""
+    """Labelled samples to score: features (N, D), labels (N,) in 0 … C − 1, logits (N, S) or None.
+
+    `platform.capabilities.model_for` gives the logits to a model of the capability `TakesLogits`.
+    """
 
     features: Tensor
     labels: Tensor

@@ -203,7 +203,7 @@ def test_a_steps_losses_and_gradients_are_those_of_the_equations(members, index,
     latent_x, latent_y = alone.encode(batch)
     terms = alone.differentiate(batch, (latent_x, latent_y), weights)[:5]
     z_v, z_r = (alone.layers.widest[part] for part in ("z_v", "z_r"))
-    x, y, order = batch.x, batch.y, batch.order
+    x, y, order = batch.x, batch.text, batch.order
     noise_x, noise_y = batch.noise.split([z_v + z_r, z_r], dim=-1)
     w = {name: weight.requires_grad_() for name, weight in start_of(member).items()}
     expected, z_x = reference_losses(w, z_v, x[0], y[0], noise_x[0], noise_y[0], order[0])
@@ -391,7 +391,7 @@ def test_logits_are_preferred_where_there_are_some(members, models_of, problem):
     given = Member(replace(task, logits=torch.randn(len(task.labels), 8)), preferred, 10)
     (model,), x = models_of(method, [given]), problem.test.features
     logits = torch.randn(len(x), 8)
-    torch.testing.assert_close(model.seen_scores(x, logits), torch.log_softmax(logits, 1))
+    torch.testing.assert_close(model.given(logits).seen_scores(x), torch.log_softmax(logits, 1))
     with pytest.raises(InputError, match="seen_classifier=logits-or-features: these samples have no logits"):
         model.seen_scores(x)
     with pytest.warns(InputWarning, match="no logits, so C_s is fitted on the features"):
@@ -400,7 +400,7 @@ def test_logits_are_preferred_where_there_are_some(members, models_of, problem):
     for made in (model, without):
         values = {"seen": made.seen, "unseen": made.unseen, "combination": None, **made.state()[1]}
         again = type(made).from_state(made.state()[0], values)
-        torch.testing.assert_close(again.seen_scores(x, logits), made.seen_scores(x, logits))
+        torch.testing.assert_close(again.given(logits).seen_scores(x), made.given(logits).seen_scores(x))
 
 
 # Hyperparameters

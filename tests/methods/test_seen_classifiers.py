@@ -29,8 +29,11 @@ def test_given_logits_are_used_and_missed(problem, models_of, name):
         models_of(method, [Member(problem.task, config, 0)])
     task = replace(problem.task, logits=torch.randn(len(problem.task.labels), 8))
     (model,), logits = models_of(method, [Member(task, config, 0)]), torch.randn(len(x), 8)
-    torch.testing.assert_close(model.seen_scores(x, logits), torch.log_softmax(logits, 1))
+    torch.testing.assert_close(model.given(logits).seen_scores(x), torch.log_softmax(logits, 1))
+    for wrong in (logits[:1], logits[:-1], logits[:, :-1]):
+        with pytest.raises(InputError, match=r"seen_classifier=logits: the logits have shape .*, expected \(\d+, 8\)"):
+            model.given(wrong).seen_scores(x)
     logits[3] = torch.nan
-    for missing in (None, logits):
+    for missing in (model, model.given(logits)):
         with pytest.raises(InputError, match="these samples have no logits"):
-            model.seen_scores(x, missing)
+            missing.seen_scores(x)

@@ -330,7 +330,7 @@ def test_presets_are_the_papers_and_the_codes(split):
 
 
 def test_the_defaults_are_the_papers_for_ntu_60():
-    ours = {"seen_classifier", "classifier_fit", *PAPERS_GATE, "combination", "gate_balanced"}
+    ours = {"seen_classifier", "classifier_fit", *PAPERS_GATE, "combination", "gate_balanced", "gate_chosen_by"}
     papers, default = (c.model_dump() for c in (method.configure({}, "ntu60-55_5"), SynSEConfig()))
     assert {name for name, value in papers.items() if value != default[name]} == ours
 

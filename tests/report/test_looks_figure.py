@@ -19,13 +19,13 @@ class Looks(Given):
     def unseen_scores(self, x):
         return x[:, 2:4].float().log_softmax(dim=1)
 
-    def seen_scores(self, x, logits=None):
+    def seen_scores(self, x):
         return x[:, :2].float().log_softmax(dim=1)
 
-    def scores(self, x, logits=None):
+    def scores(self, x):
         return x[:, :4].float()
 
-    def curve_scores(self, x, logits=None):
+    def curve_scores(self, x):
         return x[:, :4].float()
 
     def latents(self, x):

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from methods.sadvae import method
+from platform.capabilities import model_for
+from platform.errors import InputError
 from platform.method import Member
 from platform.training.ensembles import Ensemble, held_out_together
 from platform.training.fitting import Fitting, TrainingGroup, chosen_epoch
@@ -11,6 +13,7 @@ from platform.training.saved_models import load_model, save_model
 from platform.workers import Workers
 from platform.zeroshot.gate import Gate, Stacking
 from platform.zeroshot.normaliser import Normaliser
+from platform.zeroshot.task import Samples
 
 SMALL = {"z_r": 6, "z_v": 2, "epochs": 2, "learning_rate": 3e-3, "classifier_steps": 20, "classifier_samples": 20}
 DIFFERENT = ({}, {"z_r": 3, "noise": "sample"}, {"alignment": "naive", "seen_classifier": "latent"})
@@ -103,12 +106,22 @@ def test_it_joins_the_means_of_both_sides(ensemble, x):
 def test_given_logits_reach_each_part(make_problem):
     problem = make_problem(15)
     task = replace(problem.task, logits=torch.zeros(len(problem.task.labels), 8))
-    members = [Member(task, method.configure({**SMALL, "seen_classifier": "logits"}), seed) for seed in range(2)]
-    group = TrainingGroup("all", members, 0, None, {"last": chosen_epoch([0, 0])})
+    kinds = ("logits", "logits", "features")
+    members = [Member(task, method.configure({**SMALL, "seen_classifier": kind}), 0) for kind in kinds]
+    group = TrainingGroup("all", members, 0, None, {"last": chosen_epoch([0] * len(kinds))})
     Fitting(method, [group], Workers(torch.device("cpu"))).fit()
-    ensemble = together(list(group.kept["last"].values()))
-    logits = torch.randn(len(problem.test.labels), 8)
-    torch.testing.assert_close(ensemble.seen_scores(problem.test.features, logits), torch.log_softmax(logits, 1))
+    *judged, own = group.kept["last"].values()
+    x, labels, logits = problem.test.features, problem.test.labels, torch.randn(len(problem.test.labels), 8)
+    samples = Samples(x, labels, logits)
+    torch.testing.assert_close(model_for(together(judged), samples).seen_scores(x), torch.log_softmax(logits, 1))
+    mixed = together([judged[0], own])
+    expected = (logits.softmax(1) + own.seen_scores(x).exp()) / 2
+    torch.testing.assert_close(model_for(mixed, samples).seen_scores(x).exp(), expected)
+    torch.testing.assert_close(model_for(mixed, samples).sides(x)[0].exp(), expected)
+    with pytest.raises(InputError, match="these samples have no logits"):
+        model_for(mixed, Samples(x, labels)).seen_scores(x)
+    with pytest.raises(InputError, match="the logits have shape"):
+        model_for(mixed, samples).seen_scores(x[:5])
 
 
 def test_each_part_is_given_the_other_classes(ensemble, parts, x, problem):

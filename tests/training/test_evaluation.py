@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from platform.training.evaluation import (
     all_metrics,
     cluster_metrics,
     joint_metrics,
+    seen_alone,
     step_metrics,
     zero_shot_from_scores,
     zero_shot_metrics,
@@ -26,8 +27,8 @@ class Columns(Model):
     def unseen_scores(self, x):
         return x[:, len(self.seen) :]
 
-    def seen_scores(self, x, logits=None):
-        return x[:, : len(self.seen)] if logits is None else logits
+    def seen_scores(self, x):
+        return x[:, : len(self.seen)]
 
     def with_classes(self, names, semantics):
         raise NotImplementedError
@@ -38,6 +39,20 @@ class Columns(Model):
     @classmethod
     def from_state(cls, tensors, values):
         raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Judged(Columns):
+    """Its seen scores are a given classifier's, where there is one."""
+
+    learns_seen_classes = True
+    logits: torch.Tensor | None = None
+
+    def seen_scores(self, x):
+        return super().seen_scores(x) if self.logits is None else self.logits
+
+    def given(self, logits):
+        return replace(self, logits=logits)
 
 
 LABELS = torch.tensor([0, 1, 2, 2, 2, 3])
@@ -77,9 +92,12 @@ def test_all_metrics_join_both_sides():
 def test_given_logits_reach_the_seen_side():
     given = samples([1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1])
     right = Samples(given.features, LABELS, torch.log_softmax(9.0 * torch.eye(2)[[0, 1, 0, 0, 0, 0]], 1))
-    stacking = model(Stacking(-9.0))
+    stacking = Judged(("a", "b"), ("x", "y"), Stacking(-9.0))
     assert all_metrics(stacking, given)["seen"] == 0
     assert all_metrics(stacking, right)["seen"] == 1
+    assert seen_alone(stacking, given) == {"seen_alone": 0}
+    assert seen_alone(stacking, right) == {"seen_alone": 1}
+    assert all_metrics(model(Stacking(-9.0)), right)["seen"] == 0  # takes none
 
 
 def test_closed_sides_leave_the_curve_finite():

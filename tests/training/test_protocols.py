@@ -91,6 +91,25 @@ def test_each_configuration_is_validated_over_its_folds(validations):
     assert [validations[kind].combination.kind for kind in ("soft", "hard")] == ["soft", "hard"]
 
 
+def test_given_logits_are_the_seen_scores_of_every_stage(problem):
+    draw = generator(0, "logits")
+    task = replace(problem.task, logits=torch.randn(len(problem.task.labels), 8, generator=draw))
+    test = replace(problem.test, logits=torch.randn(len(problem.test.labels), 8, generator=draw))
+    judged, configs = replace(problem, task=task, test=test), {"0": config(seen_classifier="logits")}
+    (found,) = validated(judged, configs)["0"]
+    folds = judged.validation_folds(OPTIONS.folds, OPTIONS.seen_fraction, OPTIONS.fold_seed)
+    for (seen, _, _), fold in zip(found.held_out, folds, strict=True):
+        torch.testing.assert_close(seen, torch.log_softmax(fold.samples.logits, 1))
+    (result,) = results_of(judged, configs, {"0": found})
+    held_out = judged.held_out(OPTIONS.seen_fraction, OPTIONS.fold_seed, "auto").samples
+    for protocol, (seen, _) in result.held_out_seen.items():
+        torch.testing.assert_close(seen, torch.log_softmax(held_out.logits, 1))
+        assert result.metrics[protocol].items() >= all_metrics(result.models[protocol], test).items()
+    assert set(result.held_out_seen) == {"clean", "released"}
+    with pytest.raises(InputError, match="these samples have no logits"):
+        result.models["clean"].scores(test.features)
+
+
 def test_the_held_out_scores_are_those_of_the_chosen_epoch(validations, configs, problem):
     folds = problem.validation_folds(OPTIONS.folds, OPTIONS.seen_fraction, OPTIONS.fold_seed)
     for key, validation in validations.items():

@@ -39,17 +39,24 @@ def test_a_loaded_model_gives_the_same_scores(models, problem, tmp_path, kind, c
     model = models[kind].joined_by(combination)
     save_model("methods.sadvae", model, tmp_path / "models" / "m", {"protocol": "clean"})
     loaded, record = load_model(tmp_path / "models" / "m")
-    x, logits = problem.test.features, torch.zeros(len(problem.test.labels), 8)
+    x, logits = problem.test.features, torch.randn(len(problem.test.labels), 8)
     assert record == {"protocol": "clean"}
     assert loaded.combination == combination
     assert (loaded.seen, loaded.unseen, loaded.config) == (model.seen, model.unseen, model.config)
     assert torch.equal(loaded.unseen_scores(x), model.unseen_scores(x))
-    assert torch.equal(loaded.seen_scores(x, logits), model.seen_scores(x, logits))
+    assert torch.equal(loaded.given(logits).seen_scores(x), model.given(logits).seen_scores(x))
     if combination is not None:
-        assert torch.equal(loaded.scores(x, logits), model.scores(x, logits))
+        assert torch.equal(loaded.given(logits).scores(x), model.given(logits).scores(x))
     names, semantics = ("new 1", "new 2"), problem.task.semantics[:2]
     renamed, expected = (m.with_classes(names, semantics) for m in (loaded, model))
     assert torch.equal(renamed.unseen_scores(x), expected.unseen_scores(x))
+
+
+def test_given_logits_are_not_saved(models, problem, tmp_path):
+    given = models["logits"].given(torch.zeros(len(problem.test.labels), 8))
+    save_model("methods.sadvae", given, tmp_path / "m", {})
+    with pytest.raises(InputError, match="these samples have no logits"):
+        load_model(tmp_path / "m")[0].seen_scores(problem.test.features)
 
 
 def test_a_former_model_is_replaced_whole(models, tmp_path):
