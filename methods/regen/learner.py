@@ -33,7 +33,7 @@ class ReGenLearner(Learner):
         self.frames = self.task.features.to(workers.device)
         self.captioner = load_captioner(self.config.captioner, self.frames.shape[1], workers.device)
         self.captioner.max_tokens = self.config.max_tokens
-        self.captioner.set_checkpointing(self.config.checkpointing)
+        self.captioner.checkpointing(self.config.checkpointing)
         if state:
             self.captioner.load_state_dict(tensors_of(state, "weights"))
         self.epoch = int(state["epoch"]) if state else 0
@@ -116,7 +116,7 @@ class ReGenLearner(Learner):
             for rows, frames in self._batches():
                 texts = [texts_of(row) for row in rows.tolist()]
                 chosen = [own[int(torch.randint(len(own), (), generator=draw))] for own in texts]
-                tokens = self.captioner.tokens_of(chosen)
+                tokens = self.captioner.tokens(chosen)
                 losses.append(self._step(frames, lambda visual, part, t=tokens: self._text_loss(visual, t[part])))
         return {"loss": self._mean(losses)}
 
@@ -134,11 +134,11 @@ class ReGenLearner(Learner):
             with torch.no_grad(), self._cast():
                 visual = self.captioner.visual(frames)
                 explored = self.captioner.generate(visual, self._exploring(draw))
-                greedy = self.captioner.generate(visual, Decoding("greedy", 1, generator=draw))
+                greedy = self.captioner.generate(visual, Decoding())
             labels, clips = self.task.labels[rows].to(self.workers.device), self.clips[rows]
             of_explored, of_greedy = (self._judged(rewards, own, labels, clips) for own in (explored, greedy))
             advantage = advantages(of_explored["total"], of_greedy["total"][:, 0])  # (n, K)
-            counted = advantage.isfinite()
+            counted = advantage.isfinite() & explored.log_probabilities.isfinite()  # not those that a beam lacks
             self._count(counted)
             if "tokens" in of_explored:  # (n, K, T) grammar of each token, in place of its mean over them
                 mean = self.config.lambda_grammar * of_explored["grammar"]
@@ -158,13 +158,12 @@ class ReGenLearner(Learner):
         return {"loss": self._mean(losses), **found}
 
     def _explored_log_probabilities(self, visual: Tensor, tokens: Tensor) -> Tensor:
-        """(n, K, T - 1) of explored captions' tokens (n, K, T); visual tokens are those of each clip, reused."""
-        n, k, _ = tokens.shape
-        found = self.captioner.log_probabilities(visual.repeat_interleave(k, dim=0), tokens.flatten(0, 1))
-        return found.view(n, k, -1)
+        """(n, K, T - 1) of explored captions' tokens (n, K, T)."""
+        found = self.captioner.log_probabilities(visual, tokens.flatten(0, 1))
+        return found.view(*tokens.shape[:2], -1)
 
     def _step(self, frames: Tensor, loss_of: Callable[[Tensor, slice], Tensor]) -> Tensor:
-        """A step on a batch, in parts; returns its loss. loss_of: visual tokens of a part, and the part, to the loss."""
+        """A step on a batch, in parts; returns its loss. loss_of: a part's visual tokens, and the part, to its loss."""
         self.optimiser.zero_grad()
         size = -(-len(frames) // self.config.accumulation)
         parts = [slice(first, first + size) for first in range(0, len(frames), size)]

@@ -9,16 +9,14 @@ word2vec:FILE                            word vectors in a local file, averaged 
 
 import difflib
 import importlib
-import logging
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from platform.datasets.word_vectors import encode_words
 from platform.errors import InputError
+from platform.hub import hub, quiet
 
 ENCODER_FORMS = (
     "minilm, sentence-transformers:ID_OR_FOLDER, open_clip:MODEL[/TAG_OR_FILE], transformers:ID_OR_FOLDER "
@@ -26,7 +24,6 @@ ENCODER_FORMS = (
 )
 _WORD_VECTORS = "word2vec"
 _BATCH = 32
-_HUB_TIMEOUT = 5.0  # seconds to find out that there is no network; the libraries themselves try for a minute
 _OPEN_CLIP_SOURCES = ("hf-hub:", "local-dir:")  # model names that open_clip resolves itself, weights included
 
 
@@ -67,7 +64,7 @@ def encode(spelling: str, texts: Sequence[str]) -> np.ndarray:
     # a local open_clip model may still name a tokenizer on the hub
     offline = spelling == "minilm" or (local and library != "open_clip")
     # a random initialisation that weights then overwrite must not move the caller's generator
-    with torch.random.fork_rng(devices=[]), _quiet(), _hub(offline=offline):
+    with torch.random.fork_rng(devices=[]), quiet(), hub(offline=offline):
         try:
             model_encode = _LIBRARIES[library](model)
         except InputError:
@@ -163,45 +160,3 @@ def _local_path(spelling: str) -> Path | None:
 def _batches(texts: list[str]) -> Iterator[list[str]]:
     for start in range(0, len(texts), _BATCH):
         yield texts[start : start + _BATCH]
-
-
-@contextmanager
-def _hub(*, offline: bool) -> Iterator[None]:
-    """Keep the Hugging Face hub to its local cache where nothing need be fetched, or nothing can be."""
-    from huggingface_hub import constants, get_session
-
-    before = constants.HF_HUB_OFFLINE
-    if not offline:
-        try:
-            get_session().head(constants.ENDPOINT, timeout=_HUB_TIMEOUT)
-        except Exception:  # the HTTP library under the hub changes between its releases
-            offline = True
-    constants.HF_HUB_OFFLINE = before or offline
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars, log lines or warnings of the libraries; errors still come as exceptions."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-    from transformers.utils import logging as transformers_logging
-
-    bars = transformers_logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
-    handlers, disabled = logging.root.handlers[:], logging.root.manager.disable
-    transformers_logging.disable_progress_bar()
-    disable_progress_bars()
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
-        logging.root.handlers[:] = handlers  # open_clip logs through the root logger, which installs one
-        if bars[0]:
-            transformers_logging.enable_progress_bar()
-        if bars[1]:
-            enable_progress_bars()
