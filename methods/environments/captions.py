@@ -1,8 +1,9 @@
 """ReGen's captions as an environment: see a clip, say one token after the other, be paid for the caption.
 
-An episode is one clip, drawn at random, and one caption of it. The reward comes with the caption's end, or at the longest
-caption; where tokens have rewards of their own (the dense GRAMMAR-R, which a masked language model can only tell of a
-whole caption), `reward` is their sum. Both ends belong to the task: an episode is terminated, never truncated.
+An episode is one clip, drawn at random, and one caption of it. The reward comes with the caption's end, or at the
+longest caption; where tokens have rewards of their own (the dense GRAMMAR-R, which a masked language model can only
+tell of a whole caption), `reward` is their sum. Both ends belong to the task: an episode is terminated, never
+truncated.
 
 The observation is flat, since RLlib's networks want it so: CLIP's embedding of the clip, then the tokens so far as
 numbers, padding behind. ReGen itself uses its own loop, which explores whole captions by beam search.
