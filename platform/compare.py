@@ -324,7 +324,7 @@ def _train(
 
     experiment = Experiment(
         method=wanted.row.method,
-        problem=wanted.problem.model_copy(update={"split": splits[0]}),
+        problem=wanted.problem.on(splits[0]),
         protocol=options.EvaluationOptions(folds).asked(),
         configs=(dict(wanted.config),),
         seeds=tuple(seeds),

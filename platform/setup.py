@@ -14,7 +14,7 @@ from platform.errors import InputError
 
 if TYPE_CHECKING:  # PyTorch stands behind them, and a verb's help should not wait for it
     from platform.method import Method, ScoringConfig
-    from platform.zeroshot.problem import ProblemOptions
+    from platform.zeroshot.problem import Problem, ProblemOptions
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,12 @@ class ProblemData:
     def of(cls, problem: "ProblemOptions", splits: Sequence[str] = ()) -> "ProblemData":
         """splits: the problem's own if absent. Raises InputError where there is no data folder."""
         return cls(problem, Dataset(problem.dataset), tuple(splits) or (problem.split,))
+
+    def loaded(self, split: str) -> "Problem":
+        """The problem on a split, read anew and not kept: it holds copies of its samples. Raises InputError."""
+        from platform.zeroshot.problem import load_problem
+
+        return load_problem(self.problem.on(split))
 
     def check_extractor(self, allowed: bool) -> None:
         """Raise InputError where the features' extractor was trained on a split's unseen classes, unless allowed."""

@@ -90,14 +90,13 @@ def carry_out(
     from platform.training.devices import device_of
     from platform.training.together import seeds_together
     from platform.training.trainable import write_ensembles
-    from platform.zeroshot.problem import load_problem
 
     data = setup.data
     device_of(experiment.device)
     setup.check()
     # a user's mistakes show before a folder is made
-    problems = {split: load_problem(data.problem.model_copy(update={"split": split})) for split in data.splits}
-    _say_setting(experiment, problems, preset, as_json)
+    problems = {split: data.loaded(split) for split in data.splits}
+    _say_setting(experiment, setup, problems, preset, as_json)
     _say_where_it_cannot_train(setup, problems)
     del problems  # each holds a copy of its samples, and the training reads its own
     data.say_extractor(as_json)
@@ -165,7 +164,7 @@ def _say_where_it_cannot_train(setup: Setup, problems: "Mapping[str, Problem]") 
 
 
 def _say_setting(
-    experiment: "Experiment", problems: "Mapping[str, Problem]", preset: str | None, as_json: bool
+    experiment: "Experiment", setup: Setup, problems: "Mapping[str, Problem]", preset: str | None, as_json: bool
 ) -> None:
     """Show the summary of the training, or an event of it."""
     from rich.markup import escape
@@ -173,7 +172,7 @@ def _say_setting(
 
     from platform.report.setting import setting_of
 
-    setting = setting_of(experiment, problems, preset)
+    setting = setting_of(experiment, setup, problems, preset)
     if as_json:
         cli.event("setting", setting)
         return

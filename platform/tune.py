@@ -12,7 +12,7 @@ from platform import cli, options
 from platform.errors import InputError
 from platform.groups import Expected, Read, grouped
 from platform.report.selection import Select
-from platform.setup import ProblemData, Setup, feature_tag, text_tag
+from platform.setup import Setup, feature_tag, text_tag
 
 if TYPE_CHECKING:
     from platform.search.search import Chosen, Report, Search
@@ -132,7 +132,6 @@ def tune(
     if resume is not None:
         options.refuse_beside_resume(context)
         search = Search(resume.resolve())
-        found = ProblemData.of(search.options.problem, search.options.splits)
     else:
         configured = method.found()
         if selection.splits and data.split is not None:
@@ -140,7 +139,7 @@ def tune(
         found = data.found(configured.text_parts, selection.splits)
         search = _created(Setup(configured, found), method, trials, selection, place)
     with held(search.folder):
-        _run(search, found, place, as_json)
+        _run(search, place, as_json)
 
 
 def _created(
@@ -155,13 +154,12 @@ def _created(
     from platform.search.finding import find_space
     from platform.search.samplers import check_sampler
     from platform.search.search import Search, SearchOptions
-    from platform.search.validation import classes_of_folds
+    from platform.search.validation import folds_by_split
     from platform.training.devices import device_of
-    from platform.zeroshot.problem import load_problem
 
     configured, data, protocol = setup.method, setup.data, selection.asked()
     samples = min(training_samples(data.dataset, data.dataset.split(split)) for split in data.splits)
-    found = find_space(configured.name, trials.space, samples, method.values)
+    found = find_space(configured, trials.space, samples, method.values)
     space = found.space
     for stage in space.stages:
         if fixed_twice := sorted(set(method.values) & set(stage.sampled)):
@@ -174,11 +172,8 @@ def _created(
     counts = trials.counts([stage.trials for stage in space.stages])
     setup.check()
     data.check_extractor(selection.allow_seen_extractor)
-    validation = {}
-    for split in data.splits:  # the class text is encoded here, once, and trials read it from the folder
-        loaded = load_problem(data.problem.model_copy(update={"split": split}))
-        validation[split] = classes_of_folds(loaded, protocol)
-    compared = compared_tags(configured.name, data.problem, protocol, data.splits)
+    validation = folds_by_split(data, protocol)  # this encodes the class text, once: trials read it from the folder
+    compared = compared_tags(configured.name, data, protocol)
     earlier = earlier_trials(trials.warm_start, place.runs, compared, cli.say) if trials.warm_start else []
     folder = place.new_folder("tune", configured.name, data.problem.dataset.name)
     asked = SearchOptions(
@@ -208,17 +203,17 @@ def _created(
     return Search.create(folder, asked, found.text, earlier)
 
 
-def _tags(search: "Search", data: ProblemData) -> dict[str, str]:
+def _tags(search: "Search") -> dict[str, str]:
     """MLflow tags of a search's data, and of the choice of the best where there are several splits."""
     from platform.search.earlier import compared_tags
 
-    asked = search.options
-    compared = asked.compared or compared_tags(asked.method, asked.problem, asked.protocol, asked.splits)
+    asked, data = search.options, search.data
+    compared = asked.compared or compared_tags(asked.method, data, asked.protocol)
     selection = {"selection": search.selection or asked.select} if len(asked.splits) > 1 else {}
     return {**data.tags(), **compared, **selection, **data.extractor_tags()}
 
 
-def _run(search: "Search", data: ProblemData, place: TrialPlace, as_json: bool) -> None:
+def _run(search: "Search", place: TrialPlace, as_json: bool) -> None:
     from platform import runtime
     from platform.report.selection import best_folders
     from platform.search.execution import Resources
@@ -229,7 +224,8 @@ def _run(search: "Search", data: ProblemData, place: TrialPlace, as_json: bool) 
     from platform.tracking.store import StoreUnavailable, ui_command
     from platform.training.trainable import read_outcomes
 
-    asked, home, grounds = search.options, search.folder.parent, validated_on(search.folds)
+    asked, data = search.options, search.data
+    home, grounds = search.folder.parent, validated_on(search.folds)
     if not as_json:
         trials = " + ".join(map(str, asked.trials))
         cli.console.print(
@@ -248,7 +244,7 @@ def _run(search: "Search", data: ProblemData, place: TrialPlace, as_json: bool) 
         asked.name,
         asked.name,
         {"method": asked.method, **asked.model_dump(mode="json", include=_SHOWN)},
-        {**environment_tags(), **_tags(search, data)},
+        {**environment_tags(), **_tags(search)},
         [search.folder / "space.yaml", asked.problem.dataset / "dataset.json"],
     )
     resume = f"python -m platform.tune --resume {search.folder}"

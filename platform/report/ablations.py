@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from platform.configuration import nearest
 from platform.errors import InputError
-from platform.method import load_method
+from platform.method import Method, load_method
 from platform.report.comparison import (
     ALL_SPLITS,
     HEADINGS,
@@ -58,9 +58,10 @@ class Ablation(BaseModel):
 
 @dataclass(frozen=True)
 class Planned:
-    """A configuration that a table needs tested on some data. config: all fields."""
+    """A configuration that a table needs tested on some data. method: the row's; config: all fields."""
 
     row: AblationRow
+    method: Method
     config: Mapping[str, Any]
     problem: ProblemOptions
 
@@ -98,21 +99,21 @@ def planned(plan: Ablation, problems: Sequence[ProblemOptions], base: Mapping[st
     found = []
     for problem in problems:
         for row in plan.rows:
-            config = load_method(row.method).configure({**base.get(row.method, {}), **row.fields})
-            found.append(Planned(row, config.model_dump(), problem))
+            method = load_method(row.method)
+            config = method.configure({**base.get(row.method, {}), **row.fields})
+            found.append(Planned(row, method, config.model_dump(), problem))
     return found
 
 
 def tests_of(wanted: Planned, results: Sequence[Result]) -> list[Result]:
     """The tests of single models with exactly that configuration on exactly that data."""
-    method = load_method(wanted.row.method)
     return [
         result
         for result in results
         if result.kind == "single"
         and result.method == wanted.row.method
         and (result.data.features, result.data.text) == _tags(wanted.problem)
-        and _config(method, result.config) == wanted.config
+        and _config(wanted.method, result.config) == wanted.config
     ]
 
 
@@ -197,7 +198,7 @@ def _tags(problem: ProblemOptions) -> tuple[str, str]:
     return feature_tag(problem), text_tag(problem)
 
 
-def _config(method: Any, values: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _config(method: Method, values: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """All fields of a tested configuration; None where the method no longer accepts it."""
     try:
         return method.configure(values).model_dump()

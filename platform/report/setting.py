@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from platform.datasets.folder import Dataset
-from platform.method import ScoringConfig, load_method
+from platform.method import ScoringConfig
 from platform.report.counts import measured_on, range_of
+from platform.setup import Setup
 from platform.training.protocols import ProtocolOptions
 from platform.training.trainable import Experiment
 from platform.zeroshot.counts import counts_of
@@ -19,13 +19,14 @@ _DEFAULT = "every field at its default, as its paper chose it for the paper's da
 _RELEASED = "released beside it, as the papers' code has it: its epoch is chosen on the unseen test classes; it leaks"
 
 
-def setting_of(experiment: Experiment, problems: Mapping[str, Problem], preset: str | None = None) -> dict[str, str]:
+def setting_of(
+    experiment: Experiment, setup: Setup, problems: Mapping[str, Problem], preset: str | None = None
+) -> dict[str, str]:
     """The summary's lines by heading, in the order in which they are shown.
 
-    experiment: of one configuration; problems: by split; preset: the configuration's, if any.
+    experiment: of one configuration; setup: its own; problems: by split; preset: the configuration's, if any.
     """
-    asked, method = experiment.problem, load_method(experiment.method)
-    dataset = Dataset(asked.dataset)
+    asked, dataset, config = setup.data.problem, setup.data.dataset, setup.method.config
     name, card = dataset.feature_set(asked.features), dataset.card
     facts, others = card.features[name], [other for other in card.features if other != name]
     tasks = [problem.task for problem in problems.values()]
@@ -33,7 +34,6 @@ def setting_of(experiment: Experiment, problems: Mapping[str, Problem], preset: 
     dimension = f"{facts.side} × {facts.side} pixels" if facts.kind == "pixels" else f"{facts.dimension} dimensions"
     masked = f"; with {asked.masked_features}, of the same clips with frames left out" if asked.masked_features else ""
     texts = f"{asked.text.text}{f', {asked.text.combine}' if '+' in asked.text.text else ''}"
-    config = method.configure(experiment.configs[0])
     chosen = [p.normalise if config.normalise == "auto" else config.normalise for p in problems.values()]
     normalise = " and ".join(dict.fromkeys(chosen))
     return {

@@ -1,6 +1,6 @@
 """Trials of an earlier search, from its folder or from MLflow, for a sampler to learn from."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,6 @@ from platform.tracking.finished import finished_trials, value_of
 from platform.tracking.record import PARENT_TAG
 from platform.training.protocols import ProtocolOptions
 from platform.training.trainable import read_outcomes
-from platform.zeroshot.problem import ProblemOptions
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -33,15 +32,13 @@ _COMPARED = {
 }
 
 
-def compared_tags(
-    method: str, problem: ProblemOptions, protocol: ProtocolOptions, splits: Sequence[str]
-) -> dict[str, str]:
+def compared_tags(method: str, data: ProblemData, protocol: ProtocolOptions) -> dict[str, str]:
     """What two searches must have in common for their trials to be comparable, as stored in MLflow and the folder."""
     held_out = f"{protocol.seen_fraction:g} of the seen samples held out"
     found = {
-        **ProblemData.of(problem, splits).tags(),
+        **data.tags(),
         "method": method,
-        "data.combined": problem.text.combine,
+        "data.combined": data.problem.text.combine,
         "validation": f"folds: {protocol.folds}, drawn by seed {protocol.fold_seed}; {held_out}",
     }
     return {name: found[name] for name in _COMPARED}
@@ -103,7 +100,7 @@ def _of_folder(folder: Path) -> tuple[Mapping[str, str], list[Earlier]]:
 
 def _as_asked(asked: SearchOptions) -> dict[str, str]:
     """The tags of a search that did not write them: from its options and the present data folder."""
-    found = compared_tags(asked.method, asked.problem, asked.protocol, asked.splits)
+    found = compared_tags(asked.method, ProblemData.of(asked.problem, asked.splits), asked.protocol)
     return {name: text for name, text in found.items() if name != "data.checksum"}
 
 

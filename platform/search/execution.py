@@ -24,7 +24,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from platform.capabilities import first_epoch_of
 from platform.errors import Unavailable
-from platform.method import ScoringConfig, epochs_of, load_method
+from platform.method import ScoringConfig, epochs_of
 from platform.search.halving import Halving
 from platform.training.protocols import Validations
 from platform.training.trainable import Experiment, Outcome, outcomes_of, train
@@ -222,7 +222,7 @@ class _RemoteScheduler:
 
     def __init__(self, experiment: Experiment, halving: Halving | None, message_queue: "ray.actor.ActorHandle") -> None:
         self.experiment, self.halving, self.message_queue = experiment, halving, message_queue
-        self.method = load_method(experiment.method)
+        self.method = experiment.loaded_method
         self.configs = experiment.named()
         self.started = dict.fromkeys(self.configs, time.monotonic())
         self.sent = 0

@@ -11,9 +11,10 @@ import yaml
 
 from platform.configuration import search_ranges, validated
 from platform.errors import InputError
-from platform.method import ScoringConfig, load_method
+from platform.method import ScoringConfig
 from platform.runtime import ROOT
 from platform.search.space import SearchSpace, parsed_space, read_space
+from platform.setup import ConfiguredMethod
 
 SPACES = ROOT / "search_spaces"
 _REPOSITORY = "methods"  # the package whose methods own the files of search_spaces that have their names
@@ -30,7 +31,9 @@ class FoundSpace:
     why: str
 
 
-def find_space(method: str, given: Path | None, samples: int, assigned: Collection[str] = ()) -> FoundSpace:
+def find_space(
+    method: ConfiguredMethod, given: Path | None, samples: int, assigned: Collection[str] = ()
+) -> FoundSpace:
     """The space that was given; else the file with the method's name, of `search_spaces` or beside its module; else
     the ranges that its Config's fields say.
 
@@ -38,11 +41,10 @@ def find_space(method: str, given: Path | None, samples: int, assigned: Collecti
     gave, which a space without a file does not sample. Raises InputError where a file is wrong, or nothing says what to
     search.
     """
-    config = load_method(method).Config
+    name, config = method.short, method.method.Config
     if given is not None:
         return _of_file(given, config, "given")
-    name = method.rpartition(".")[2]
-    for folder, whose in _folders(method):
+    for folder, whose in _folders(method.name):
         small, usual = folder / f"{name}_small.yaml", folder / f"{name}.yaml"
         if small.exists():
             below = read_space(small, config).below
@@ -53,7 +55,7 @@ def find_space(method: str, given: Path | None, samples: int, assigned: Collecti
                 return _of_file(small, config, why)
         if usual.exists():
             return _of_file(usual, config, whose)
-    return _of_fields(method, config, assigned)
+    return _of_fields(method, assigned)
 
 
 def _folders(method: str) -> list[tuple[Path, str]]:
@@ -71,8 +73,9 @@ def _of_file(path: Path, config: type[ScoringConfig], why: str) -> FoundSpace:
     return FoundSpace(space, path.read_text(), path.name, f"{shown}: {why}")
 
 
-def _of_fields(method: str, config: type[ScoringConfig], assigned: Collection[str]) -> FoundSpace:
-    source, ranges = f"{method}: {config.__name__}", search_ranges(config)
+def _of_fields(method: ConfiguredMethod, assigned: Collection[str]) -> FoundSpace:
+    config = method.method.Config
+    source, ranges = f"{method.name}: {config.__name__}", search_ranges(config)
     sampled = {name: said for name, said in ranges.items() if name not in assigned}
     if sampled:
         why = f"the fields of {config.__name__} that say a range: {', '.join(sampled)}"
@@ -84,10 +87,9 @@ def _of_fields(method: str, config: type[ScoringConfig], assigned: Collection[st
         )
     else:
         left = "--set gives all that could be" if set(assigned) & {*ranges, "learning_rate"} else "nothing says what is"
-        name = method.rpartition(".")[2]
         raise InputError(
-            f"{method}: {left} searched: give a file with --space, put {name}.yaml beside the module, or let fields of "
-            f"{config.__name__} say a range (platform.configuration.searched)"
+            f"{method.name}: {left} searched: give a file with --space, put {method.short}.yaml beside the module, "
+            f"or let fields of {config.__name__} say a range (platform.configuration.searched)"
         )
     stage = {"name": "fields", "trials": _TRIALS, "sampled": sampled}
     text = yaml.safe_dump({"source": f"the fields of {source}", "stages": [stage]}, sort_keys=False)

@@ -23,7 +23,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from ray.exceptions import RayError
 
-from platform.datasets.folder import Dataset
 from platform.errors import InputError, Unavailable
 from platform.files import NotWritable, write_json
 from platform.method import load_method
@@ -37,13 +36,14 @@ from platform.search.sizing import pack_size
 from platform.search.space import SearchSpace, Stage, read_space
 from platform.search.stage import StageSource
 from platform.search.study import Earlier, StageStudy
-from platform.search.validation import Folds, classes_of_folds, validated_on
+from platform.search.validation import Folds, folds_by_split, validated_on
+from platform.setup import ProblemData
 from platform.tracking.outcome import record_of
 from platform.tracking.record import Tracker
 from platform.training.protocols import ProtocolOptions
 from platform.training.together import best_together, seeds_together
 from platform.training.trainable import Experiment, Outcome, read_outcomes, write_ensembles, write_outcomes
-from platform.zeroshot.problem import ProblemOptions, load_problem
+from platform.zeroshot.problem import ProblemOptions
 
 _LOSSES = 3  # lost workers before the test of the best is given up
 
@@ -126,7 +126,7 @@ class Search:
     """A search and its folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Open a folder that `create` made. Raises InputError where there is none."""
+        """Open a folder that `create` made. Raises InputError where there is none, or no method or data folder."""
         if not (folder / "search.json").exists():
             raise InputError(f"--resume {folder}: no search stands there (it has no search.json)")
         self.folder = folder
@@ -135,6 +135,7 @@ class Search:
         space = read_space(folder / "space.yaml", self.method.Config)
         self.space = space.model_copy(update={"sampler": self.options.sampler})
         self.earlier = TypeAdapter(list[Earlier]).validate_json((folder / "earlier.json").read_bytes())
+        self.data = ProblemData.of(self.options.problem, self.options.splits)
 
     @classmethod
     def create(cls, folder: Path, options: SearchOptions, space: str, earlier: Sequence[Earlier] = ()) -> "Search":
@@ -158,17 +159,13 @@ class Search:
     @cached_property
     def folds(self) -> dict[str, Folds]:
         """The numbers of classes in validation's folds, by split."""
-        asked = self.options
-        return asked.validation or {
-            split: classes_of_folds(load_problem(asked.problem.model_copy(update={"split": split})), asked.protocol)
-            for split in asked.splits
-        }
+        return self.options.validation or folds_by_split(self.data, self.options.protocol)
 
     @cached_property
     def selection(self) -> str:
         """The warning beside tests of a configuration chosen on several splits; empty where none is due."""
         together = self.options.select == "together"
-        return chosen_together(Dataset(self.options.problem.dataset), self.options.splits) if together else ""
+        return chosen_together(self.data.dataset, self.data.splits) if together else ""
 
     def _run(self, tracker: Tracker, watch: Watch, resources: Resources, concurrency: int) -> Report:
         stages, kept = _Stages([]), {}

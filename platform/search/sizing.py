@@ -9,7 +9,7 @@ import psutil
 import ray
 import torch
 
-from platform.method import Member, Method, epochs_of, load_method
+from platform.method import Member, Method, epochs_of
 from platform.search.execution import Resources
 from platform.training.devices import device_of
 from platform.training.trainable import Experiment
@@ -28,7 +28,7 @@ def pack_size(experiment: Experiment, folds: int, resources: Resources, concurre
     """Configurations of a pack, for an experiment of one configuration. Ray must be connected."""
     measure = ray.remote(_measured).options(num_cpus=resources.cpus, num_gpus=resources.gpus)
     batches, seconds, size, room = ray.get(measure.remote(experiment.model_dump_json(), resources.cpus))
-    config = load_method(experiment.method).configure(experiment.configs[0])
+    config = experiment.loaded_method.configure(experiment.configs[0])
     lasting = _LEAST_SECONDS / (seconds * batches * epochs_of(config))
     members = min(max(size, lasting), room / concurrency)
     fits = len(experiment.seeds) * max(1, len(experiment.splits)) * folds
@@ -39,7 +39,7 @@ def _measured(experiment_json: str, cpus: float) -> tuple[int, float, int, float
     """Batches of an epoch, seconds of a member's batch at the best size, that size, and how many members fit."""
     torch.set_num_threads(max(1, int(cpus)))
     experiment = Experiment.model_validate_json(experiment_json)
-    method, device = load_method(experiment.method), device_of(experiment.device)
+    method, device = experiment.loaded_method, device_of(experiment.device)
     config = method.configure(experiment.configs[0])
     task = experiment.loaded(experiment.problem.split).final(config.normalise).task
     batch_size = getattr(config, "batch_size", len(task.labels))  # a closed-form method takes all samples at once

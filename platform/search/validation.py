@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from platform.report.chance import chance_of
+from platform.setup import ProblemData
 from platform.training.protocols import ProtocolOptions
 from platform.zeroshot.problem import Problem
 from platform.zeroshot.task import draw_pseudo_unseen
@@ -21,6 +22,11 @@ def classes_of_folds(problem: Problem, options: ProtocolOptions) -> Folds:
         drawn = None if published else draw_pseudo_unseen(problem.task, index, options.fold_seed)
         found.append((len(problem.published_folds[index] if published else drawn), len(problem.task.seen)))
     return found
+
+
+def folds_by_split(data: ProblemData, options: ProtocolOptions) -> dict[str, Folds]:
+    """`classes_of_folds` on each split of the data, one problem after the other."""
+    return {split: classes_of_folds(data.loaded(split), options) for split in data.splits}
 
 
 def validated_on(folds: Mapping[str, Sequence[tuple[int, int]]]) -> str:

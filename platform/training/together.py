@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from platform.method import Method, load_method
+from platform.method import Method
 from platform.training.devices import device_of
 from platform.training.ensembles import Ensemble, held_out_together, mean_probability
 from platform.training.evaluation import all_metrics
@@ -21,7 +21,6 @@ from platform.training.trainable import Experiment, Outcome, read_held_out, reco
 from platform.zeroshot.choosing import latest_of_equals
 from platform.zeroshot.gate import carried
 from platform.zeroshot.normaliser import Normaliser
-from platform.zeroshot.problem import load_problem
 
 Part = tuple[Path, Outcome]  # a tested outcome, and the folder that its models stand in
 
@@ -44,7 +43,7 @@ def best_together(
     Among values of k that the folds cannot tell apart it takes the largest: larger ensembles vary less.
     ranked: each configuration's folder and outcomes, the best first. Returns one outcome a split.
     """
-    method, found = load_method(experiment.method), []
+    method, found = experiment.loaded_method, []
     for split in dict.fromkeys(o.split for _, outcomes in ranked for o in outcomes):
         several, parts = [], []
         for own, outcomes in ranked:
@@ -65,10 +64,9 @@ def _sound(outcomes: Sequence[Outcome], split: str, folder: Path) -> list[Part]:
 
 def _joined(experiment: Experiment, split: str, name: str, parts: Sequence[Part], folder: Path) -> Outcome:
     """An ensemble's outcome, its models saved."""
-    method = load_method(experiment.method)
-    sides, found = _held_out(method, parts)
+    sides, found = _held_out(experiment.loaded_method, parts)
     # features as in the data folder: parts may differ in their normalisation
-    fold = load_problem(experiment.problem.model_copy(update={"split": split})).final("none")
+    fold = experiment.loaded(split).final("none")
     # on this machine's device: a cluster's driver may have no GPU
     device = device_of(experiment.device if torch.cuda.is_available() else "auto")
     samples = fold.samples.to(device)

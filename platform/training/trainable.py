@@ -65,10 +65,18 @@ class Experiment(BaseModel):
         """The configurations by key."""
         return dict(zip(self.keys or map(str, range(len(self.configs))), self.configs, strict=True))
 
+    @property
+    def loaded_method(self) -> Method:
+        """The method, which a process imports once. Raises InputError where there is none."""
+        return load_method(self.method)
+
     def loaded(self, split: str) -> Problem:
-        """The problem on a split. Raises Unavailable where it cannot be read, which is no configuration's fault."""
+        """The problem on a split, read anew and not kept: it holds copies of its samples.
+
+        Raises Unavailable where it cannot be read, which is no configuration's fault.
+        """
         try:
-            return load_problem(self.problem.model_copy(update={"split": split}))
+            return load_problem(self.problem.on(split))
         except (InputError, OSError) as error:
             raise Unavailable(str(error)) from error
 
@@ -127,7 +135,7 @@ def train(
     if (finished := read_outcomes(folder)) is not None:
         return finished
     started = time.monotonic()
-    method = load_method(experiment.method)
+    method = experiment.loaded_method
     configs = {key: method.configure(config) for key, config in experiment.named().items()}
     splits = experiment.splits or (experiment.problem.split,)
     problems, device = {split: experiment.loaded(split) for split in splits}, _device(experiment.device)
@@ -240,7 +248,7 @@ def _tested(
     context: TrainingContext,
 ) -> list[Test | None]:
     """Each outcome's test; None where validation failed or the refit diverges."""
-    method = load_method(experiment.method)
+    method = experiment.loaded_method
     sound = {
         str(i): Candidate(method.configure(o.config), o.seed, o.split)
         for i, (o, validation) in enumerate(zip(outcomes, validations, strict=True))
@@ -290,8 +298,7 @@ def _save(
 
 def record_of_fold(experiment: Experiment, normaliser: Normaliser, split: str) -> dict[str, Any]:
     """What a saved model needs to take new samples or new class names: see `platform.evaluate`."""
-    problem = experiment.problem.model_copy(update={"split": split})
-    return {"problem": problem.model_dump(mode="json"), "normaliser": normaliser.record()}
+    return {"problem": experiment.problem.on(split).model_dump(mode="json"), "normaliser": normaliser.record()}
 
 
 def read_held_out(path: Path) -> tuple[list[HeldOut], dict[str, Sides]]:

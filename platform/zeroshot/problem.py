@@ -38,6 +38,10 @@ class ProblemOptions(BaseModel):
         """From a saved model's record; `normalise` in earlier ones is ignored: the fitted normaliser is saved."""
         return cls(**{name: value for name, value in record.items() if name != "normalise"})
 
+    def on(self, split: str) -> "ProblemOptions":
+        """The same on another class split."""
+        return self.model_copy(update={"split": split})
+
 
 @dataclass(frozen=True)
 class Fold:

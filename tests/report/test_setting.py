@@ -11,6 +11,7 @@ from platform.datasets.folder import Dataset
 from platform.datasets.revision import revised
 from platform.datasets.text import ClassText
 from platform.report.setting import setting_of
+from platform.train import setup_of
 from platform.training.protocols import ProtocolOptions
 from platform.training.trainable import Experiment
 from platform.zeroshot.problem import ProblemOptions, load_problem
@@ -33,9 +34,8 @@ def experiment(tmp_path_factory):
 
 
 def said(experiment, preset=None):
-    splits = experiment.splits or (experiment.problem.split,)
-    problems = {s: load_problem(experiment.problem.model_copy(update={"split": s})) for s in splits}
-    return setting_of(experiment, problems, preset)
+    setup = setup_of(experiment)
+    return setting_of(experiment, setup, {s: setup.data.loaded(s) for s in setup.data.splits}, preset)
 
 
 def test_the_set_of_features_is_said_with_those_that_were_not_taken(experiment):
@@ -81,7 +81,7 @@ def test_several_splits_are_one_range(experiment):
 def test_features_are_not_copied_to_count_samples(experiment):
     problem = load_problem(experiment().problem)
     wide = replace(problem, task=replace(problem.task, features=_Untouched(problem.task.features)))
-    assert setting_of(experiment(), {"two": wide})["training"].endswith("seen classes")
+    assert setting_of(experiment(), setup_of(experiment()), {"two": wide})["training"].endswith("seen classes")
 
 
 class _Untouched:

@@ -11,6 +11,7 @@ from platform.errors import InputError
 from platform.search.earlier import compared_tags, earlier_trials
 from platform.search.ranking import mean_and_spread
 from platform.search.search import SearchOptions
+from platform.setup import ProblemData
 from platform.tracking.outcome import record_of, record_of_trial
 from platform.tracking.record import Tracker
 from platform.training.protocols import ProtocolOptions
@@ -190,7 +191,7 @@ def test_of_a_folder_that_recorded_nothing_what_was_asked_for_is_compared(make_f
     problem = ProblemOptions(
         dataset=small_dataset, split="two", features="random", text=ClassText(encoder="attributes")
     )
-    wanted = compared_tags("methods.sadvae", problem, ProtocolOptions(), ["two", "one"])
+    wanted = compared_tags("methods.sadvae", ProblemData.of(problem, ["two", "one"]), ProtocolOptions())
     assert len(learnt(make_folder({}, problem=problem), runs, wanted)) == 2
     folder = make_folder({}, problem=problem, protocol=ProtocolOptions(folds=4))
     assert refused(folder, runs, wanted).endswith(
@@ -206,7 +207,7 @@ def test_of_a_folder_that_recorded_nothing_what_was_asked_for_is_compared(make_f
 def test_the_same_data_elsewhere_are_the_same_and_others_are_not(small_dataset, tmp_path):
     def tags(dataset):
         problem = ProblemOptions(dataset=dataset, split="two", text=ClassText(encoder="attributes"))
-        return compared_tags("methods.sadvae", problem, ProtocolOptions(), ["two"])
+        return compared_tags("methods.sadvae", ProblemData.of(problem), ProtocolOptions())
 
     copied = shutil.copytree(small_dataset, tmp_path / "copied")
     assert tags(copied) == tags(small_dataset)

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from platform.errors import InputError
-from platform.search.finding import find_space
+from platform.search import finding
+from platform.setup import ConfiguredMethod
 
 SPACE = """
 source: a test
@@ -59,6 +60,10 @@ def written(path, learning_rate, below=None):
     space["stages"][0]["sampled"]["learning_rate"] = {"log_uniform": [learning_rate, 1.0]}
     path.write_text(yaml.safe_dump({**space, **({"below": below} if below else {})}, sort_keys=False))
     return path
+
+
+def find_space(name, *asked):
+    return finding.find_space(ConfiguredMethod.of(name, {}), *asked)
 
 
 def lowest(found):

@@ -1,11 +1,12 @@
 """What is said of the classes that a search is validated on."""
 
+import weakref
 from dataclasses import replace
 
 import pytest
 import torch
 
-from platform.search.validation import classes_of_folds, validated_on
+from platform.search.validation import classes_of_folds, folds_by_split, validated_on
 from platform.training.protocols import ProtocolOptions
 from platform.zeroshot.task import hold_out
 
@@ -27,6 +28,21 @@ def test_the_counts_are_those_of_the_folds(problem, kind, count):
     expected = counted(problem.validation_folds(count, options.seen_fraction, options.fold_seed))
     assert classes_of_folds(problem, options) == expected
     assert expected[0][0] == {"drawn": 3, "published": 2, "separate": 4}[kind]
+
+
+def test_one_split_is_read_and_let_go_before_the_next(problem):
+    class Data:
+        splits, read = ("a", "b", "c"), []
+
+        def loaded(self, split):
+            assert all(earlier() is None for earlier in self.read)
+            found = replace(problem)
+            self.read.append(weakref.ref(found))
+            return found
+
+    data, options = Data(), ProtocolOptions(folds=2)
+    assert folds_by_split(data, options) == dict.fromkeys("abc", classes_of_folds(problem, options))
+    assert len(data.read) == 3
 
 
 def test_chance_stands_beside_the_count_of_classes():

@@ -50,7 +50,7 @@ def ranked(experiment, tmp_path_factory):
 @pytest.fixture(scope="module")
 def samples(experiment):
     problem = experiment().problem
-    return {s: load_problem(problem.model_copy(update={"split": s})).final("none").samples for s in SPLITS}
+    return {s: load_problem(problem.on(s)).final("none").samples for s in SPLITS}
 
 
 @pytest.fixture(scope="module")

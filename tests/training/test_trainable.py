@@ -11,7 +11,7 @@ from platform.training.protocols import ProtocolOptions
 from platform.training.saved_models import load_model
 from platform.training.trainable import Experiment, packs_of, read_outcomes, train
 from platform.workers import Workers
-from platform.zeroshot.problem import ProblemOptions, load_problem
+from platform.zeroshot.problem import ProblemOptions
 
 SMALL = {**SMALL_FIELDS, "epochs": 2}
 
@@ -56,6 +56,20 @@ def test_outcomes_are_configuration_by_configuration_split_by_split_seed_by_seed
     assert {o.name for o in outcomes} == {"seed-3", "seed-5"}
 
 
+def test_what_an_experiment_names_is_found_and_never_kept_in_it(experiment):
+    asked = experiment(splits=("two", "random:2:0"))
+    assert asked.loaded_method is method
+    assert [len(asked.loaded(split).task.unseen) for split in asked.splits] == [2, 2]
+    assert set(vars(asked)) == set(Experiment.model_fields)  # so nothing more is compared, copied, pickled or written
+    assert Experiment.model_validate_json(asked.model_dump_json()) == asked == experiment(splits=asked.splits)
+    assert type(asked.model_copy(update={"method": "methods.eszsl"}).loaded_method).__name__ == "ESZSL"
+    gone = asked.problem.model_copy(update={"dataset": asked.problem.dataset / "gone"})
+    with pytest.raises(Unavailable, match="is no data folder"):
+        asked.model_copy(update={"problem": gone}).loaded("two")
+    with pytest.raises(InputError, match=r"no method `no\.such\.method`"):
+        experiment(method="no.such.method").loaded_method  # noqa: B018
+
+
 def test_a_finished_experiment_is_only_read(trained, experiment):
     folder, outcomes = trained
     assert read_outcomes(folder) == outcomes
@@ -65,7 +79,7 @@ def test_a_finished_experiment_is_only_read(trained, experiment):
 def test_outcomes_count_the_classes_and_samples_that_they_were_measured_on(trained, experiment):
     _, outcomes = trained
     for outcome in outcomes:
-        problem = load_problem(experiment().problem.model_copy(update={"split": outcome.split}))
+        problem = experiment().loaded(outcome.split)
         of_unseen = int((problem.test.labels >= len(problem.task.seen)).sum())
         assert outcome.counts == {
             "seen": 6,
