@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from platform.datasets.encoded_frames import EncodedFrames
 from platform.datasets.folder import Dataset
 from platform.method import ScoringConfig, load_method
 from platform.report.counts import measured_on, range_of
@@ -30,7 +31,10 @@ def setting_of(experiment: Experiment, problems: Mapping[str, Problem], preset: 
     facts, others = card.features[name], [other for other in card.features if other != name]
     tasks = [problem.task for problem in problems.values()]
     simulated = "; SIMULATED: made by a program, no person was recorded" if card.simulated else ""
-    dimension = f"{facts.side} × {facts.side} pixels" if facts.kind == "pixels" else f"{facts.dimension} dimensions"
+    square = f"{facts.side} × {facts.side} pixels"
+    dimension = {"pixels": square, "frames": f"{facts.frames} frames of {square}"}.get(
+        facts.kind, f"{facts.dimension} dimensions"
+    )
     masked = f"; with {asked.masked_features}, of the same clips with frames left out" if asked.masked_features else ""
     texts = f"{asked.text.text}{f', {asked.text.combine}' if '+' in asked.text.text else ''}"
     config = method.configure(experiment.configs[0])
@@ -82,18 +86,21 @@ def _folds(problems: Sequence[Problem], options: ProtocolOptions) -> str:
 
 
 def _narrow(problem: Problem) -> Problem:
-    """The problem with a single feature column: folds do not depend on features, which may be gigabytes."""
+    """The problem with a single feature column: folds do not depend on features, which may be gigabytes.
+
+    Encoded frames stay as they are: folds are views of them.
+    """
 
     def task(whole: Task) -> Task:
-        return replace(whole, features=whole.features[:, :1], masked=_first(whole.masked))
+        return replace(whole, features=_first(whole.features), masked=_first(whole.masked))
 
     def samples(whole: Samples) -> Samples:
-        return replace(whole, features=whole.features[:, :1])
+        return replace(whole, features=_first(whole.features))
 
     separate = problem.separate_validation
     separate = separate and (task(separate[0]), samples(separate[1]))
     return replace(problem, task=task(problem.task), test=samples(problem.test), separate_validation=separate)
 
 
-def _first(values: Tensor | None) -> Tensor | None:
-    return None if values is None else values[:, :1]
+def _first(values: Tensor | EncodedFrames | None) -> Tensor | EncodedFrames | None:
+    return values[:, :1] if isinstance(values, Tensor) else values
