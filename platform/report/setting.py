@@ -103,4 +103,4 @@ def _narrow(problem: Problem) -> Problem:
 
 
 def _first(values: Tensor | EncodedFrames | None) -> Tensor | EncodedFrames | None:
-    return values[:, :1] if isinstance(values, Tensor) else values
+    return values if values is None or isinstance(values, EncodedFrames) else values[:, :1]
