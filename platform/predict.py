@@ -79,6 +79,11 @@ def _values(samples: Path, normaliser: "Normaliser") -> tuple[np.ndarray, Sequen
     """(N, D) features or pixels, and the pictures' names where they are pictures."""
     from platform.datasets.readers.arrays import load_npy
 
+    if normaliser.kind == "frames":
+        raise InputError(
+            f"{samples}: the model was trained on encoded frames, which are in a data folder alone: import the videos "
+            "(python -m platform.data import videos), and test it with platform.evaluate --dataset"
+        )
     width = len(normaliser.shift)
     if samples.suffix.lower() != ".npy":
         if not normaliser.pixels:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # PyTorch stands behind them, and a verb's help should not wa
     from platform.method import Method, ScoringConfig
     from platform.zeroshot.problem import Problem, ProblemOptions
 
+# of the kinds that a method learns from: the layout to import, and what it makes a folder of
+_IMPORTED = {("pixels",): "images makes one of pictures", ("frames",): "videos makes one of videos"}
+
 
 @dataclass(frozen=True)
 class ProblemData:
@@ -133,22 +136,22 @@ class Setup:
         self._check_text()
 
     def _check_features(self) -> None:
-        """Check that the features are of a kind that the method accepts, and that pictures are not normalised."""
+        """Check that the method accepts features of this kind, and that pictures and frames are not normalised."""
         kinds, sets = self.method.method.learns_from, self.data.dataset.card.features
         name = self.data.dataset.feature_set(self.data.problem.features)
         if sets[name].kind not in kinds:
             others = [other for other, facts in sets.items() if facts.kind in kinds]
             folder = f"give --dataset a folder with {' or '.join(kinds)}" + (
-                " (python -m platform.data import images makes one of pictures)" if kinds == ("pixels",) else ""
+                f" (python -m platform.data import {_IMPORTED[kinds]})" if kinds in _IMPORTED else ""
             )
             mended = f"choose --features {' or '.join(others)}" if others else folder
             raise InputError(
                 f"{self.method.name} learns from {' or '.join(kinds)}, but `{name}` is {sets[name].kind}; {mended}"
             )
-        if sets[name].kind == "pixels" and self.method.config.normalise != "auto":
-            from platform.zeroshot.normaliser import refuse_for_pixels
+        if sets[name].kind != "numbers" and self.method.config.normalise != "auto":
+            from platform.zeroshot.normaliser import refuse_normalisation
 
-            refuse_for_pixels(self.method.config.normalise)
+            refuse_normalisation(self.method.config.normalise, sets[name].kind)
 
     def _check_text(self) -> None:
         """Check that the class text has as many texts as the method needs."""

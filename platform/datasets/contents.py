@@ -8,11 +8,12 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from platform.datasets.encoded_frames import EncodedFrames
 from platform.datasets.trained_on import UNKNOWN, TrainedOn
 from platform.errors import InputError
 
 Normalisation = Literal["none", "scale", "standard", "minmax", "l2"]
-FeatureKind = Literal["numbers", "pixels"]
+FeatureKind = Literal["numbers", "pixels", "frames"]
 UnseenTest = Literal["all", "partition"]  # which samples of unseen classes are tested: see `Contents.unseen_test`
 JointLayout = Literal["kinect_v1", "kinect_v2", "coco_17", "penn_13"]
 # joints and axes of each layout: x, y, z of the Kinects; x, y in pixels and a score (0: not seen) of the others
@@ -52,10 +53,11 @@ class FeatureArray:
     trained_on: what its extractor has learned from.
 
     Of kind `pixels` the values are pictures: uint8, D = 3 · side · side, first the rows of the red plane, then of the
-    green and the blue one. They may be a memory map, since they need not fit into memory.
+    green and the blue one. They may be a memory map, since they need not fit into memory. Of kind `frames` they are
+    encoded frames, as a video's.
     """
 
-    values: np.ndarray
+    values: np.ndarray | EncodedFrames
     extractor: str
     normalise: Normalisation = "none"
     kind: FeatureKind = "numbers"
@@ -63,11 +65,32 @@ class FeatureArray:
 
     @property
     def side(self) -> int | None:
-        """Pixels along a picture's edge; None of numbers."""
+        """Pixels along the edge of a picture or frame; None of numbers."""
+        if isinstance(self.values, EncodedFrames):
+            return self.values.side
         return math.isqrt(self.values.shape[1] // 3) if self.kind == "pixels" else None
+
+    @property
+    def frames(self) -> int | None:
+        """Of a sample; None of numbers and pictures."""
+        return self.values.frames if isinstance(self.values, EncodedFrames) else None
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in a sample: of frames, once they are decoded."""
+        return math.prod(self.values.shape[1:])
 
     def check(self, where: str, rows: int) -> None:
         """Raise InputError unless there is a sound row for each sample."""
+        if self.kind != "numbers" and self.normalise != "none":
+            raise InputError(
+                f"{where}: normalise {self.normalise}; {self.kind} are given to a method as they are: none"
+            )
+        if (self.kind == "frames") != isinstance(self.values, EncodedFrames):
+            raise InputError(f"{where}: of kind {self.kind}, but holds {type(self.values).__name__}")
+        if isinstance(self.values, EncodedFrames):
+            _check_count(where, len(self.values), rows)
+            return
         _check_matrix(where, self.values, rows)
         if self.kind == "numbers":
             return
@@ -75,8 +98,6 @@ class FeatureArray:
             raise InputError(f"{where}: pixels are {self.values.dtype}; expected uint8, 0 to 255")
         if 3 * self.side**2 != self.values.shape[1]:
             raise InputError(f"{where}: rows of {self.values.shape[1]} pixels; expected 3 x S x S, as 3 x 256 x 256")
-        if self.normalise != "none":
-            raise InputError(f"{where}: normalise {self.normalise}; pixels are given to a method as they are: none")
 
 
 def usual_normalisation(values: np.ndarray) -> Normalisation:
@@ -213,11 +234,15 @@ def _check_trained_on(where: str, trained_on: TrainedOn, names: Sequence[str]) -
         raise InputError(f"{where}: its extractor was trained on `{unknown[0]}`, which is no class of this data set")
 
 
+def _check_count(where: str, found: int, rows: int) -> None:
+    if found != rows:
+        raise InputError(f"{where}: {found} rows, expected {rows}")
+
+
 def _check_matrix(where: str, values: np.ndarray, rows: int) -> None:
     if values.ndim != 2 or values.shape[1] == 0:
         raise InputError(f"{where}: shape {values.shape}; expected two dimensions, (rows, features)")
-    if len(values) != rows:
-        raise InputError(f"{where}: {len(values)} rows, expected {rows}")
+    _check_count(where, len(values), rows)
     if values.dtype.kind in "iub":  # whole numbers are finite, and pictures need not be read through for that
         return
     for start in range(0, rows, 8192):  # in chunks, so that a memory-mapped file never stands in memory whole

@@ -6,7 +6,8 @@ NAME/
   splits.json              class splits by name
   samples.arrow            id, class, group, train (official partition); one row a sample
   features/SET.arrow       fixed-size-list<float32>[D], one row a sample; sets stand side by side. Of kind `pixels`
-                           fixed-size-list<uint8>[3·S·S]: a picture, its red, green and blue plane, row by row
+                           fixed-size-list<uint8>[3·S·S]: a picture, its red, green and blue plane, row by row. Of kind
+                           `frames` list<binary>: as many JPEG files a sample, S·S pixels each, in several batches
   logits.arrow             of a seen-class classifier, where there is one; a row of NaN where a sample has none
   skeletons.arrow          raw clips, where there are any
   embeddings/NAME.arrow    class embeddings, one row a class
@@ -38,6 +39,7 @@ from platform.datasets.contents import (
     UnseenTest,
     check_split,
 )
+from platform.datasets.encoded_frames import EncodedFrames
 from platform.datasets.partition_notes import partition_notes
 from platform.datasets.splits import (
     DRAWN_FORMS,
@@ -54,9 +56,11 @@ FORMAT_VERSION = 1
 
 
 class FeatureSet(BaseModel):
-    """What the card says of one feature set. side: pixels along a picture's edge, of kind `pixels` alone.
+    """What the card says of one feature set.
 
-    trained_on: of the extractor; unknown on the cards of earlier releases.
+    dimension: numbers in a sample, of frames once they are decoded; side: pixels along the edge of a picture or frame,
+    not of numbers; frames: of a sample, of kind `frames` alone; trained_on: of the extractor, unknown on the cards of
+    earlier releases.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,16 +70,18 @@ class FeatureSet(BaseModel):
     normalise: Normalisation
     kind: FeatureKind = "numbers"
     side: int | None = None
+    frames: int | None = None
     trained_on: TrainedOn = UNKNOWN
 
     @classmethod
     def of(cls, array: FeatureArray) -> "FeatureSet":
         return cls(
-            dimension=array.values.shape[1],
+            dimension=array.dimension,
             extractor=array.extractor,
             normalise=array.normalise,
             kind=array.kind,
             side=array.side,
+            frames=array.frames,
             trained_on=array.trained_on,
         )
 
@@ -128,9 +134,14 @@ class Dataset:
         if len(self.labels) != self.card.samples:
             raise InputError(f"{folder}/samples.arrow: {len(self.labels)} rows, the card says {self.card.samples}")
 
-    def features(self, name: str | None = None) -> np.ndarray:
-        """(N, D) of a feature set, the card's first by default; read-only, memory-mapped; float32, or uint8 pixels."""
-        return _read_matrix(self.folder / "features" / f"{self.feature_set(name)}.arrow")
+    def features(self, name: str | None = None) -> np.ndarray | EncodedFrames:
+        """(N, D) of a feature set, the card's first by default; read-only, memory-mapped; float32, or uint8 pixels.
+
+        Of kind `frames` its encoded frames, which are mapped as well.
+        """
+        name = self.feature_set(name)
+        path = self.folder / "features" / f"{name}.arrow"
+        return EncodedFrames(path) if self.card.features[name].kind == "frames" else _read_matrix(path)
 
     def feature_set(self, name: str | None) -> str:
         """The name of a feature set, checked; the card's first where none is given."""
@@ -345,6 +356,9 @@ def _write_json(path: Path, value: object) -> None:
 
 
 def _write_features(path: Path, feature_set: FeatureArray) -> None:
+    if isinstance(feature_set.values, EncodedFrames):
+        feature_set.values.write(path)
+        return
     _write_matrix(path, feature_set.values, np.uint8 if feature_set.kind == "pixels" else np.float32)
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from platform.datasets.contents import ClassSplit, Contents
+from platform.datasets.contents import ClassSplit, Contents, FeatureArray
+from platform.datasets.encoded_frames import EncodedFrames
 from platform.datasets.splits import published_splits
 
 _CHUNK = 4096  # rows in memory at once: a memory-mapped array stays one
@@ -61,11 +62,14 @@ def _digests(contents: Contents) -> Iterator[tuple[str, list[bytes]]]:
         clips = (np.ascontiguousarray(clip, np.float32) for clip in contents.skeletons.clips)
         yield "skeletons", [_digest(repr(clip.shape).encode() + clip.tobytes()) for clip in clips]
     for name, feature_set in contents.features.items():
-        yield f"`{name}`", _row_digests(feature_set.values, feature_set.kind == "pixels")
+        yield f"`{name}`", _row_digests(feature_set)
 
 
-def _row_digests(values: np.ndarray, pixels: bool) -> list[bytes]:
-    dtype, digests = np.uint8 if pixels else np.float32, []
+def _row_digests(feature_set: FeatureArray) -> list[bytes]:
+    values = feature_set.values
+    if isinstance(values, EncodedFrames):
+        return [values.digest(row) for row in range(len(values))]
+    dtype, digests = np.uint8 if feature_set.kind == "pixels" else np.float32, []
     for start in range(0, len(values), _CHUNK):
         rows = np.ascontiguousarray(values[start : start + _CHUNK], dtype)
         digests += [_digest(row.data) for row in rows]

@@ -6,7 +6,13 @@ from typing import Any
 
 from torch import Tensor
 
+<<<<<<< HEAD
 from platform.method import ScoringConfig
+=======
+from platform.datasets.encoded_frames import EncodedFrames
+from platform.datasets.folder import Dataset
+from platform.method import ScoringConfig, load_method
+>>>>>>> frames
 from platform.report.counts import measured_on, range_of
 from platform.setup import Setup
 from platform.training.protocols import ProtocolOptions
@@ -31,7 +37,10 @@ def setting_of(
     facts, others = card.features[name], [other for other in card.features if other != name]
     tasks = [problem.task for problem in problems.values()]
     simulated = "; SIMULATED: made by a program, no person was recorded" if card.simulated else ""
-    dimension = f"{facts.side} × {facts.side} pixels" if facts.kind == "pixels" else f"{facts.dimension} dimensions"
+    square = f"{facts.side} × {facts.side} pixels"
+    dimension = {"pixels": square, "frames": f"{facts.frames} frames of {square}"}.get(
+        facts.kind, f"{facts.dimension} dimensions"
+    )
     masked = f"; with {asked.masked_features}, of the same clips with frames left out" if asked.masked_features else ""
     texts = f"{asked.text.text}{f', {asked.text.combine}' if '+' in asked.text.text else ''}"
     chosen = [p.normalise if config.normalise == "auto" else config.normalise for p in problems.values()]
@@ -82,18 +91,21 @@ def _folds(problems: Sequence[Problem], options: ProtocolOptions) -> str:
 
 
 def _narrow(problem: Problem) -> Problem:
-    """The problem with a single feature column: folds do not depend on features, which may be gigabytes."""
+    """The problem with a single feature column: folds do not depend on features, which may be gigabytes.
+
+    Encoded frames stay as they are: folds are views of them.
+    """
 
     def task(whole: Task) -> Task:
-        return replace(whole, features=whole.features[:, :1], masked=_first(whole.masked))
+        return replace(whole, features=_first(whole.features), masked=_first(whole.masked))
 
     def samples(whole: Samples) -> Samples:
-        return replace(whole, features=whole.features[:, :1])
+        return replace(whole, features=_first(whole.features))
 
     separate = problem.separate_validation
     separate = separate and (task(separate[0]), samples(separate[1]))
     return replace(problem, task=task(problem.task), test=samples(problem.test), separate_validation=separate)
 
 
-def _first(values: Tensor | None) -> Tensor | None:
-    return None if values is None else values[:, :1]
+def _first(values: Tensor | EncodedFrames | None) -> Tensor | EncodedFrames | None:
+    return values if values is None or isinstance(values, EncodedFrames) else values[:, :1]

@@ -11,7 +11,7 @@ from platform.method import Model
 from platform.training.devices import device_of
 from platform.training.saved_models import load_model
 from platform.zeroshot.normaliser import Normaliser
-from platform.zeroshot.problem import ProblemOptions, class_semantics_of
+from platform.zeroshot.problem import ProblemOptions, class_semantics_of, rows_of
 from platform.zeroshot.task import Samples
 
 
@@ -39,12 +39,11 @@ def model_and_samples(
     number = {name: i for i, name in enumerate([*model.seen, *model.unseen])}
     labels = np.array([number.get(name, -1) for name in opened.class_names])[opened.labels]
     rows = opened.test_rows(labels, len(model.seen), asked.unseen_test)
-    features = opened.features(asked.features)[rows]
+    dimension = opened.card.features[opened.feature_set(asked.features)].dimension
     normaliser = Normaliser.from_record(record["normaliser"])
-    if features.shape[1] != len(normaliser.shift):
-        raise InputError(
-            f"{asked.dataset}: features have {features.shape[1]} dimensions, the model {len(normaliser.shift)}"
-        )
+    if dimension != len(normaliser.shift):
+        raise InputError(f"{asked.dataset}: features have {dimension} dimensions, the model {len(normaliser.shift)}")
+    features = rows_of(opened.features(asked.features), rows)
     for side, count in (
         ("seen", (labels[rows] < len(model.seen)).sum()),
         ("unseen", (labels[rows] >= len(model.seen)).sum()),
@@ -55,5 +54,5 @@ def model_and_samples(
     if opened.logits is not None:
         columns = [opened.class_names.index(name) for name in model.seen if name in opened.class_names]
         logits = torch.from_numpy(opened.logits[rows][:, columns])
-    samples = Samples(normaliser(torch.from_numpy(features)), torch.from_numpy(labels[rows]), logits)
+    samples = Samples(normaliser(features), torch.from_numpy(labels[rows]), logits)
     return model, samples.to(place), {**record, "problem": asked.model_dump(mode="json")}

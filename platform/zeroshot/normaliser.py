@@ -1,5 +1,6 @@
 """Feature normalisation, fitted on the training samples of the seen classes alone."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -7,34 +8,49 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from platform.datasets.contents import Normalisation
+from platform.datasets.contents import FeatureKind, Normalisation
+from platform.datasets.encoded_frames import EncodedFrames
 from platform.errors import InputError
 from platform.zeroshot.task import Samples, Task
+
+_EXPECTED: Mapping[FeatureKind, str] = {
+    "numbers": "features that are no pixels",
+    "pixels": "pixels, uint8",
+    "frames": "encoded frames",
+}
 
 
 @dataclass(frozen=True)
 class Normaliser:
     """(x − shift) / scale per dimension, then rows to unit length where `unit`. shift, scale: (D,).
 
-    For pictures it is `pixels`: they stay uint8, unchanged, since float32 would take four times the memory.
+    For pictures and encoded frames, by their `kind`, it does nothing: float32 would take four times the memory of
+    uint8. shape: (F, side) of frames.
     """
 
     shift: Tensor
     scale: Tensor
     unit: bool
-    pixels: bool = False
+    kind: FeatureKind = "numbers"
+    shape: tuple[int, int] | None = None
+
+    @property
+    def pixels(self) -> bool:
+        return self.kind == "pixels"
 
     @classmethod
-    def fit(cls, kind: Normalisation, features: Tensor) -> "Normaliser":
-        """features: (N, D) of the training samples.
+    def fit(cls, kind: Normalisation, features: Tensor | EncodedFrames) -> "Normaliser":
+        """features: (N, D) of the training samples, or encoded frames.
 
         `scale` divides all dimensions by one number, their root mean square, which keeps their relative scale;
         `minmax` is what Xian et al. and CADA-VAE do with a ResNet's features, none of which is negative; `l2` makes
         each row's length 1.
-        Raises InputError where pictures, (N, D) uint8, should be normalised.
+        Raises InputError where pictures, (N, D) uint8, or frames should be normalised.
         """
-        if features.dtype == torch.uint8:
-            refuse_for_pixels(kind)
+        if (given := _kind(features)) != "numbers":
+            refuse_normalisation(kind, given)
+            if isinstance(features, EncodedFrames):
+                return cls.of_frames(features.frames, features.side)
             return cls.of_pixels(features.shape[1])
         shift, scale = torch.zeros(features.shape[1]), torch.ones(features.shape[1])
         if kind == "scale":
@@ -47,16 +63,27 @@ class Normaliser:
 
     @classmethod
     def of_pixels(cls, dimension: int) -> "Normaliser":
-        return cls(torch.zeros(1).expand(dimension), torch.ones(1).expand(dimension), unit=False, pixels=True)
+        return cls(torch.zeros(1).expand(dimension), torch.ones(1).expand(dimension), unit=False, kind="pixels")
 
-    def __call__(self, features: Tensor) -> Tensor:
+    @classmethod
+    def of_frames(cls, frames: int, side: int) -> "Normaliser":
+        whole = cls.of_pixels(math.prod((frames, 3, side, side)))
+        return replace(whole, kind="frames", shape=(frames, side))
+
+    def __call__(self, features: Tensor | EncodedFrames) -> Tensor | EncodedFrames:
         """features: (N, D), on any device; returned unchanged, perhaps as a memory map, where there is nothing to do.
 
-        Raises InputError where they are pictures and numbers are expected, or the reverse.
+        Raises InputError where they are of another kind than those that it was fitted on.
         """
-        if self.pixels != (features.dtype == torch.uint8):
-            expected = "pixels, uint8" if self.pixels else "features that are no pixels"
-            raise InputError(f"the model was trained on {expected}; it is given {str(features.dtype)[6:]}")
+        if self.kind != (given := _kind(features)):
+            of_frames = isinstance(features, EncodedFrames)
+            said = given if of_frames else str(features.dtype).removeprefix("torch.")
+            raise InputError(f"the model was trained on {_EXPECTED[self.kind]}; it is given {said}")
+        if isinstance(features, EncodedFrames):
+            if self.shape != (features.frames, features.side):
+                expected, found = (f"{n} frames of {s} x {s}" for n, s in (self.shape, features.shape[1:5:3]))
+                raise InputError(f"the model was trained on {expected} a sample; it is given {found}")
+            return features
         if self.pixels or self._changes_nothing():
             return features
         scaled = (features - self.shift.to(features.device)) / self.scale.to(features.device)
@@ -69,12 +96,16 @@ class Normaliser:
         """JSON values from which `from_record` makes the normaliser again."""
         if self.pixels:
             return {"pixels": len(self.shift)}
+        if self.shape is not None:
+            return {"frames": self.shape[0], "side": self.shape[1]}
         return {"shift": self.shift.tolist(), "scale": self.scale.tolist(), "unit": self.unit}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Normaliser":
         if "pixels" in record:
             return cls.of_pixels(record["pixels"])
+        if "frames" in record:
+            return cls.of_frames(record["frames"], record["side"])
         return cls(torch.tensor(record["shift"]), torch.tensor(record["scale"]), record["unit"])
 
     def apply(self, task: Task, samples: Samples) -> tuple[Task, Samples]:
@@ -85,7 +116,15 @@ class Normaliser:
         )
 
 
-def refuse_for_pixels(kind: Normalisation) -> None:
-    """Raise InputError where pictures should be normalised."""
-    if kind != "none":
-        raise InputError(f"--normalise {kind}: the features are pixels, given to a method as they are; leave it out")
+def refuse_normalisation(normalise: Normalisation, kind: FeatureKind) -> None:
+    """Raise InputError where pictures or frames should be normalised."""
+    if normalise != "none":
+        raise InputError(
+            f"--normalise {normalise}: the features are {kind}, given to a method as they are; leave it out"
+        )
+
+
+def _kind(features: Tensor | EncodedFrames) -> FeatureKind:
+    if isinstance(features, EncodedFrames):
+        return "frames"
+    return "pixels" if features.dtype == torch.uint8 else "numbers"

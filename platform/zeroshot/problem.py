@@ -10,6 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from platform.datasets.contents import ClassSplit, Normalisation, UnseenTest
+from platform.datasets.encoded_frames import EncodedFrames
 from platform.datasets.folder import Dataset
 from platform.datasets.text import ClassText, class_semantics
 from platform.errors import InputError
@@ -149,7 +150,7 @@ def _task(dataset: Dataset, split: ClassSplit, options: ProblemOptions) -> tuple
     task = Task(
         seen=tuple(names[: len(seen_classes)]),
         unseen=tuple(names[len(seen_classes) :]),
-        features=torch.from_numpy(features[training]),
+        features=rows_of(features, training),
         labels=torch.from_numpy(labels[training]),
         semantics=class_semantics_of(dataset, options, names),
         logits=None if logits is None else torch.from_numpy(logits[training]),
@@ -157,14 +158,14 @@ def _task(dataset: Dataset, split: ClassSplit, options: ProblemOptions) -> tuple
         masked=_masked(dataset, options, training),
     )
     test = Samples(
-        features=torch.from_numpy(features[testing]),
+        features=rows_of(features, testing),
         labels=torch.from_numpy(labels[testing]),
         logits=None if logits is None else torch.from_numpy(logits[testing]),
     )
     return task, test
 
 
-def _masked(dataset: Dataset, options: ProblemOptions, rows: np.ndarray) -> torch.Tensor | None:
+def _masked(dataset: Dataset, options: ProblemOptions, rows: np.ndarray) -> torch.Tensor | EncodedFrames | None:
     """(N, D) masked features of some samples, if requested. Raises InputError where they are no such features."""
     if options.masked_features is None:
         return None
@@ -175,4 +176,10 @@ def _masked(dataset: Dataset, options: ProblemOptions, rows: np.ndarray) -> torc
         raise InputError(f"--masked-features {masked}: {have} dimensions, but `{named}` has {needed}")
     if sets[masked].kind != sets[named].kind:
         raise InputError(f"--masked-features {masked}: {sets[masked].kind}, but `{named}` is {sets[named].kind}")
-    return torch.from_numpy(dataset.features(masked)[rows])
+    return rows_of(dataset.features(masked), rows)
+
+
+def rows_of(features: np.ndarray | EncodedFrames, rows: np.ndarray) -> torch.Tensor | EncodedFrames:
+    """A copy of some rows, or a view where they are encoded frames."""
+    chosen = features[rows]
+    return chosen if isinstance(chosen, EncodedFrames) else torch.from_numpy(chosen)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from platform.datasets.encoded_frames import EncodedFrames
 from platform.errors import InputError
 from platform.population.draws import generator
 
@@ -17,8 +18,8 @@ class Task:
     """Training samples of the seen classes, and the semantics of all classes.
 
     Classes are numbered seen first, then unseen: S seen, U unseen, C = S + U.
-    features: (N, D) float32, or uint8 where they are pictures of 3 · side · side pixels; labels: (N,) int64 in
-    0 … S − 1; semantics: (C, T) float32; groups: (N,) subject or scene, or None.
+    features: (N, D) float32, uint8 where they are pictures of 3 · side · side pixels, or encoded frames of videos;
+    labels: (N,) int64 in 0 … S − 1; semantics: (C, T) float32; groups: (N,) subject or scene, or None.
     Two more that a data folder may bring, None where it does not. logits: (N, S) of a given seen-class classifier, a
     row of NaN where a sample has none; a model of the capability `TakesLogits` reads them. masked: (N, D) features of
     the same clips with frames left out; a loss reads them as `batch.masked`, and no model does.
@@ -26,7 +27,7 @@ class Task:
 
     seen: tuple[str, ...]
     unseen: tuple[str, ...]
-    features: Tensor
+    features: Tensor | EncodedFrames
     labels: Tensor
     semantics: Tensor
     logits: Tensor | None = None
@@ -51,12 +52,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Samples:
-    """Labelled samples to score: features (N, D), labels (N,) in 0 … C − 1, logits (N, S) or None.
+    """Labelled samples to score: features as a task's, labels (N,) in 0 … C − 1, logits (N, S) or None.
 
     `platform.capabilities.model_for` gives the logits to a model of the capability `TakesLogits`.
     """
 
-    features: Tensor
+    features: Tensor | EncodedFrames
     labels: Tensor
     logits: Tensor | None = None
 
@@ -69,8 +70,10 @@ class Samples:
         return Samples(self.features[mask], self.labels[mask], None if self.logits is None else self.logits[mask])
 
 
-def pictures_of(features: Tensor) -> Tensor | None:
+def pictures_of(features: Tensor | EncodedFrames) -> Tensor | None:
     """(N, 3, S, S) of a task's features, (N, 3 · S · S) uint8; None where they are no square pictures."""
+    if isinstance(features, EncodedFrames):
+        return None
     side = round((features.shape[1] / 3) ** 0.5)
     square = features.dtype == torch.uint8 and 3 * side**2 == features.shape[1]
     return features.view(-1, 3, side, side) if square else None

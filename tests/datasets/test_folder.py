@@ -1,8 +1,11 @@
 import json
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from made_frames import SIDE, greys, write_frames
 
 from platform.datasets import folder as folder_module
 from platform.datasets.contents import (
@@ -13,6 +16,7 @@ from platform.datasets.contents import (
     Skeletons,
     usual_normalisation,
 )
+from platform.datasets.encoded_frames import EncodedFrames
 from platform.datasets.folder import Dataset, write_dataset
 from platform.errors import InputError
 
@@ -122,6 +126,39 @@ def test_pixels_are_written_from_a_memory_map_and_read_as_one(contents, tmp_path
     assert (again.kind, again.side, again.extractor) == ("pixels", 2, "made here")
 
 
+def test_frames_are_written_as_they_are_and_read_as_frames(contents, tmp_path):
+    frames = FeatureArray(write_frames(tmp_path / "f.arrow", greys(12)), "made here", kind="frames")
+    one = replace(contents, features={"f": frames}, validation=None)
+    dataset = write_dataset(one, tmp_path / "out")
+    found = dataset.features("f")
+    assert isinstance(found, EncodedFrames)
+    assert [found.key(i) for i in range(12)] == [frames.values.key(i) for i in range(12)]
+    facts = dataset.card.features["f"]
+    assert (facts.kind, facts.side, facts.frames, facts.dimension) == ("frames", SIDE, 2, 2 * 3 * SIDE**2)
+    assert dataset.feature_array("f").check("it", 12) is None
+    assert dataset.damaged() == []
+    assert write_dataset(one, tmp_path / "again").card.checksum == dataset.card.checksum
+    content = (tmp_path / "out" / "features" / "f.arrow").read_bytes()
+    (tmp_path / "out" / "features" / "f.arrow").write_bytes(content[:-50])
+    with pytest.raises(InputError, match=r"f\.arrow: missing or truncated .*; import the data again"):
+        dataset.features("f")
+
+
+def test_a_writing_of_frames_that_fails_leaves_nothing(contents, tmp_path, monkeypatch):
+    frames = FeatureArray(write_frames(tmp_path / "f.arrow", greys(12)), "made here", kind="frames")
+    (tmp_path / "data").mkdir()
+
+    def encoded(self, row):
+        if row == 5:
+            raise KeyboardInterrupt
+        return [b"a", b"b"]
+
+    monkeypatch.setattr(EncodedFrames, "encoded", encoded)
+    with pytest.raises(KeyboardInterrupt):
+        write_dataset(replace(contents, features={"f": frames}), tmp_path / "data" / "out")
+    assert list((tmp_path / "data").iterdir()) == []
+
+
 def test_whole_numbers_are_written_as_numbers(contents, tmp_path):
     counts = FeatureArray(np.arange(36, dtype=np.uint8).reshape(12, 3), "counts")
     dataset = write_dataset(replace(contents, features={"f": counts}), tmp_path / "out")
@@ -157,6 +194,12 @@ def _features(values):
     return lambda c: replace(c, features={"f": FeatureArray(values, "x")})
 
 
+def _frames(count, normalise="none", kind="frames"):
+    with TemporaryDirectory() as folder:  # a map outlives its file's name
+        values = write_frames(Path(folder) / "f.arrow", greys(count))
+    return lambda c: replace(c, features={"p": FeatureArray(values, "x", normalise, kind)})
+
+
 def _pixels(values, normalise="none"):
     return lambda c: replace(c, features={"p": FeatureArray(values, "x", normalise, "pixels")})
 
@@ -184,6 +227,9 @@ def _row_of_nan(shape, row):
         (_pixels(np.ones((12, 13), np.uint8)), "feature set `p`: rows of 13 pixels; expected 3 x S x S"),
         (_pixels(np.ones((12, 12), np.uint8), "minmax"), "feature set `p`: normalise minmax; pixels are given to"),
         (_pixels(np.ones((11, 12), np.uint8)), "feature set `p`: 11 rows, expected 12"),
+        (_frames(11), "feature set `p`: 11 rows, expected 12"),
+        (_frames(12, normalise="l2"), "feature set `p`: normalise l2; frames are given to a method as they are: none"),
+        (_frames(12, kind="pixels"), "feature set `p`: of kind pixels, but holds EncodedFrames"),
         (lambda c: replace(c, features={}, skeletons=None), "no feature set"),
         (_clip(np.ones((3, 1, 25, 3))), r"clip 4 is \(3, 1, 25, 3\); layout kinect_v1 needs \(frames, bodies, 20, 3\)"),
         (_clip(np.ones((0, 1, 20, 3))), r"clip 4 is \(0, 1, 20, 3\)"),

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_frames import greys, write_frames
 
 from platform.datasets.contents import ClassInfo, ClassSplit, Contents, FeatureArray, Skeletons
 from platform.datasets.folder import write_dataset
@@ -33,6 +34,13 @@ def doubled(values, rows=((7, 0), (9, 1), (2, 3), (10, 11))):
     for row, of in rows:
         values[row] = values[of]
     return values
+
+
+def test_frames_are_compared_by_their_bytes(tmp_path):
+    frames = write_frames(tmp_path / "f.arrow", doubled(greys(12)))
+    assert partition_notes(contents(features={"f": FeatureArray(frames, "x", kind="frames")})) == [
+        "2 of 6 test samples are byte-identical to training samples (`f`): they test what was trained on"
+    ]
 
 
 def test_sound_partitions_are_not_mentioned():

@@ -1,8 +1,10 @@
 import fcntl
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_frames import SIDE, greys, write_frames
 
 from platform.datasets import revision
 from platform.datasets.contents import ClassInfo, ClassSplit, Contents, FeatureArray
@@ -63,6 +65,18 @@ def test_pixels_stay_pixels_beside_a_new_set(dataset):
     np.testing.assert_array_equal(found.features("pixels"), pixels.values)
     assert found.features("pixels").dtype == np.uint8
     assert (found.card.features["pixels"].kind, found.card.features["pixels"].side) == ("pixels", 2)
+
+
+def test_frames_stay_frames_beside_a_new_set(dataset, tmp_path):
+    frames = FeatureArray(write_frames(tmp_path / "f.arrow", greys(8)), "made here", kind="frames")
+    found = revised(revised(dataset, {"frames": frames}), {"new": NEW})
+    values = found.features("frames")
+    assert [values.key(i) for i in range(8)] == [frames.values.key(i) for i in range(8)]
+    facts = found.card.features["frames"]
+    assert (facts.kind, facts.side, facts.frames) == ("frames", SIDE, 2)
+    assert found.damaged() == []
+    with pytest.raises(InputError, match="feature set `frames`: 3 rows, expected 8"):
+        revised(found, {"frames": replace(frames, values=frames.values[:3])})
 
 
 def test_a_new_folder_leaves_the_old_one_and_may_have_one_split_alone(dataset, tmp_path):

@@ -4,6 +4,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from made_frames import SIDE, greys, write_frames
 from sklearn.preprocessing import MinMaxScaler, StandardScaler, normalize
 
 from platform.datasets.contents import Normalisation
@@ -76,10 +77,28 @@ def test_pixels_pass_as_they_are_and_by_reference():
     assert len(json.dumps(normaliser.record())) < 40
 
 
+def test_frames_pass_as_they_are_and_no_others_do(tmp_path):
+    frames = write_frames(tmp_path / "f.arrow", greys(3))
+    normaliser = Normaliser.fit("none", frames)
+    again = Normaliser.from_record(json.loads(json.dumps(normaliser.record())))
+    for one in (normaliser, again):
+        assert one(frames) is frames
+        assert len(one.shift) == 2 * 3 * SIDE**2
+        with pytest.raises(InputError, match="trained on encoded frames; it is given float32"):
+            one(OTHER)
+        with pytest.raises(InputError, match="trained on 2 frames of 16 x 16 a sample; it is given 3 frames of 16 x 1"):
+            one(write_frames(tmp_path / "g.arrow", greys(2, frames=3)))
+    for other in (Normaliser.of_pixels(4), Normaliser.fit("standard", TRAINING)):
+        with pytest.raises(InputError, match=r"the model was trained on .*; it is given frames"):
+            other(frames)
+
+
 @pytest.mark.parametrize("kind", ["standard", "minmax", "l2"])
-def test_pixels_are_not_normalised(kind):
+def test_pixels_and_frames_are_not_normalised(kind, tmp_path):
     with pytest.raises(InputError, match=f"--normalise {kind}: the features are pixels"):
         Normaliser.fit(kind, torch.zeros(2, 12, dtype=torch.uint8))
+    with pytest.raises(InputError, match=f"--normalise {kind}: the features are frames, given to a method as they are"):
+        Normaliser.fit(kind, write_frames(tmp_path / "f.arrow", greys(3)))
 
 
 def test_a_model_of_pixels_is_given_pixels_and_another_is_not():

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from made_frames import write_frames
 
 from platform.datasets.contents import ClassInfo, ClassSplit, Contents, FeatureArray
 from platform.datasets.folder import write_dataset
@@ -226,3 +227,22 @@ def test_masked_features_are_of_the_same_kind(contents, load):
     numbers = FeatureArray(np.ones((COUNT, 12)), "none")
     with pytest.raises(InputError, match="--masked-features n: numbers, but `pixels` is pixels"):
         load(replace(contents, features={**contents.features, "n": numbers}), features="pixels", masked_features="n")
+
+
+def test_frames_are_loaded_as_views_and_folds_hold_views(contents, load, tmp_path):
+    frames = write_frames(tmp_path / "f.arrow", np.random.default_rng(0).integers(0, 255, (COUNT, 2, 3)))
+    numbers = contents.features["f"]
+    given = replace(contents, features={"f": numbers, "frames": FeatureArray(frames, "x", kind="frames")})
+    problem = load(given, features="frames")
+    same = load_problem(
+        ProblemOptions(dataset=tmp_path / "data", split="ours", text=ClassText(encoder="attributes", normalise=False))
+    )
+    folds = [p.validation_folds(2, 0.2, 0)[1] for p in (problem, same)]
+    finals = [p.final() for p in (problem, same)]
+    for ours, theirs in (folds, finals):
+        for one, other in ((ours.task, theirs.task), (ours.samples, theirs.samples)):
+            rows = (theirs.normaliser.scale[0] * other.features[:, 0] + theirs.normaliser.shift[0]).round().int()
+            assert [one.features.key(i) for i in range(len(rows))] == [frames.key(i) for i in rows.tolist()]
+            assert torch.equal(one.labels, other.labels)
+    with pytest.raises(InputError, match="--normalise standard: the features are frames"):
+        problem.final("standard")

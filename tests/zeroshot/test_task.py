@@ -2,10 +2,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from made_frames import first_pixels, greys, write_frames
 
 from platform.errors import InputError
 from platform.population.draws import generator
-from platform.zeroshot.task import Samples, Task, draw_pseudo_unseen, hold_out
+from platform.zeroshot.task import Samples, Task, draw_pseudo_unseen, hold_out, pictures_of
 
 COUNT = 60
 
@@ -130,3 +131,24 @@ def test_samples_are_taken_by_a_mask(task):
     assert taken.labels.unique().tolist() == [3]
     assert len(taken.features) == len(taken.logits) == 10
     assert Samples(task.features, task.labels).where(samples.labels == 3).logits is None
+
+
+def test_encoded_frames_are_held_out_as_views(task, tmp_path):
+    frames = write_frames(tmp_path / "f.arrow", greys(COUNT) % 256)
+    smaller, scored = held_out(replace(task, features=frames))
+    expected, expected_scored = held_out(task)
+    for found, known in ((smaller, expected), (scored, expected_scored)):
+        rows = known.features[:, 0].long().numpy()
+        assert [found.features.key(i) for i in range(len(rows))] == [frames.key(i) for i in rows]
+        assert torch.equal(found.labels, known.labels)
+    seen = scored.where(scored.labels < 4)
+    assert len(seen.features) == len(seen.labels)
+    assert pictures_of(frames) is None
+
+
+def test_a_task_of_encoded_frames_goes_to_a_device(task, tmp_path):
+    frames = write_frames(tmp_path / "f.arrow", greys(COUNT) % 256)
+    moved = replace(task, features=frames).to(torch.device("meta"))
+    assert moved.features.device == moved.labels.device == torch.device("meta")
+    assert task.samples().to(torch.device("meta")).features.device == torch.device("meta")
+    assert first_pixels(moved.features.to("cpu").decoded([1])).tolist() == (greys(COUNT)[[1]] % 256).tolist()

@@ -18,6 +18,7 @@ from platform.datasets.readers import (
     pyskl,
     synse,
     utd_mhad,
+    videos,
     xian,
 )
 from platform.datasets.readers.class_files import description_sets, parts_of_speech, text_features
@@ -90,6 +91,11 @@ LAYOUTS = {
         "folder or .zip of CLASS/FILE.jpg (.png, .bmp, .webp), for methods that learn from the pixels",
         ("classes", "size", "workers", "train_list", "test_list", "seed"),
     ),
+    "videos": Layout(
+        videos.read,
+        "folder of CLASS/VIDEO.mp4 (.avi, .mkv, …), or of VIDEO.mp4 with lists, for methods that learn from frames",
+        ("class_list", "classes", "frames", "size", "workers", "video_list", "train_list", "test_list", "seed"),
+    ),
 }
 
 
@@ -122,7 +128,7 @@ def read(layout: str, source: Path, options: ImportOptions) -> Contents:
 
 
 def _with_extractor(contents: Contents, options: ImportOptions) -> Contents:
-    """`contents` with the user's facts on its features' extractor; pictures have none."""
+    """`contents` with the user's facts on its features' extractor; pictures and frames have none."""
     names = [c.name for c in contents.classes]
     splits = {**published_splits(contents.class_list, names), **contents.splits}
 
@@ -139,7 +145,7 @@ def _with_extractor(contents: Contents, options: ImportOptions) -> Contents:
     return replace(
         contents,
         features={
-            name: f if f.kind == "pixels" else replace(f, trained_on=said(f.trained_on))
+            name: f if f.kind != "numbers" else replace(f, trained_on=said(f.trained_on))
             for name, f in contents.features.items()
         },
         logits_trained_on=contents.logits_trained_on if contents.logits is None else said(contents.logits_trained_on),

@@ -79,18 +79,26 @@ class ImportOptions:
         str | None, typer.Option(help="ntu, pyskl, i3d: which of the official ones, as xsub, xview, xset or split_1.")
     ] = None
     video_list: Annotated[
-        Path | None, typer.Option(help="per_video: the videos and their classes, .txt or .jsonl; a partition is drawn.")
+        Path | None,
+        typer.Option(help="per_video, videos: the videos and their classes, .txt, .jsonl; a partition is drawn."),
     ] = None
     train_list: Annotated[
-        Path | None, typer.Option(help="per_video: training videos, as trainlist01.txt; images: a path a line.")
+        Path | None, typer.Option(help="per_video, videos: training videos, as trainlist01.txt; images: a path a line.")
     ] = None
     test_list: Annotated[
-        Path | None, typer.Option(help="per_video: test videos, as testlist01.txt; images: a path a line.")
+        Path | None, typer.Option(help="per_video, videos: test videos, as testlist01.txt; images: a path a line.")
     ] = None
     images: Annotated[Path | None, typer.Option(help="xian: folder or .zip of the pictures, to keep pixels.")] = None
-    size: Annotated[int | None, typer.Option(min=1, help="images, xian: edge of the square pictures (256).")] = None
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="videos: frames of each, evenly spaced over the whole video (8).")
+    ] = None
+    size: Annotated[
+        int | None,
+        typer.Option(min=1, help="images, xian: edge of the square pictures (256); videos: of frames (224)."),
+    ] = None
     workers: Annotated[
-        int | None, typer.Option(min=0, help="images, xian: processes that decode pictures; 0 for this one (0).")
+        int | None,
+        typer.Option(min=0, help="images, xian: processes that decode (0); videos: (as many as CPUs); 0 for this one."),
     ] = None
     report: Report | None = None  # progress callback; not a user's option
 

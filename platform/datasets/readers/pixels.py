@@ -4,19 +4,17 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 from platform.datasets.contents import FeatureArray
+from platform.datasets.readers.decoding import in_workers
 from platform.datasets.readers.odd_files import OddFiles
 from platform.datasets.readers.options import Report
 from platform.datasets.readers.squares import UnreadableError, square
@@ -25,7 +23,6 @@ from platform.errors import InputError
 
 DEFAULT_SIDE = 256
 _BATCH = 16  # pictures that a worker is handed at once
-_AHEAD = 4  # batches a worker that may wait for the file, so that decoded pictures do not pile up in memory
 
 
 @dataclass(frozen=True)
@@ -92,23 +89,7 @@ def _squares(source: Path, names: Sequence[str], side: int, workers: int) -> Ite
             for name in names:
                 yield _square_or_reason(read, name, side)
         return
-    batches = (names[start : start + _BATCH] for start in range(0, len(names), _BATCH))
-    waiting: deque[Future[list[bytes | str]]] = deque()
-    # a fresh interpreter each: forking is not safe beside the threads of a progress bar
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start, initargs=(source,))
-    try:
-        for batch in batches:
-            waiting.append(pool.submit(_batch_of_squares, batch, side))
-            if len(waiting) > _AHEAD * workers:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
-    except BrokenProcessPool as error:
-        raise InputError(
-            f"--workers {workers}: a process was killed, for want of memory perhaps; give fewer, or 0"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+    yield from in_workers(partial(_batch_of_squares, side=side), names, workers, _BATCH, _start, (source,))
 
 
 @contextmanager

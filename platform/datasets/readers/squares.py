@@ -27,7 +27,7 @@ def square(content: bytes, side: int) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, which do not matter here
             with Image.open(BytesIO(content), formats=_FORMATS) as image:
-                return np.asarray(_cropped(_rgb(image), side)).transpose(2, 0, 1)
+                return np.asarray(cropped(_rgb(image), side)).transpose(2, 0, 1)
     except UnidentifiedImageError as error:
         raise UnreadableError("no pictures, whatever their suffix") from error
     except Exception as error:  # a damaged file may fail anywhere in a decoder, with any exception
@@ -47,7 +47,8 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _cropped(image: Image.Image, side: int) -> Image.Image:
+def cropped(image: Image.Image, side: int) -> Image.Image:
+    """The middle of a picture whose shorter edge is resized to `side`, as `square` takes it."""
     shorter = min(image.size)
     if max(image.size) > _LONGEST * shorter:
         image = _middle(image, *(min(edge, _LONGEST * shorter) for edge in image.size))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
+SUFFIXES = (".avi", ".mp4", ".mkv", ".webm", ".mov", ".mpg")
 RATE = 25
 SHORTER_SIDE, CROP = 256, 224
 _FEWEST = 2  # frames: one shows no motion
@@ -46,14 +47,14 @@ def sampled_frames(path: Path, most: int) -> Iterator[np.ndarray]:
         given = 0
         with av.open(str(path)) as container:
             reformatter = av.video.reformatter.VideoReformatter()
-            for frame in _on_grid(_decoded(container), start, min(count, start + most)):
+            for frame in _on_grid(decoded(container), start, min(count, start + most)):
                 width, height = _resized(frame.width, frame.height)
                 yield reformatter.reformat(frame, width, height, "rgb24", interpolation="BILINEAR").to_ndarray()
                 given += 1
     except Unreadable:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:  # PyAV has ValueError for formats that it cannot convert
-        raise Unreadable(f"cannot be decoded ({_reason(error)})") from error
+        raise Unreadable(f"cannot be decoded ({reason(error)})") from error
     if given < _FEWEST:
         raise Unreadable(f"too short: {given} frame{'s' * (given != 1)} at {RATE} a second, at least {_FEWEST} needed")
 
@@ -69,11 +70,13 @@ def _resized(width: int, height: int) -> tuple[int, int]:
     return round(width * scale), round(height * scale)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """The first line of what FFmpeg says."""
     return (getattr(error, "strerror", None) or str(error)).splitlines()[0]
 
 
-def _video_stream(container: "InputContainer") -> "VideoStream":
+def video_stream(container: "InputContainer") -> "VideoStream":
+    """The first one, decoded by one thread. Raises Unreadable without one."""
     if not container.streams.video:
         raise Unreadable("has no video stream")
     stream = container.streams.video[0]
@@ -81,27 +84,40 @@ def _video_stream(container: "InputContainer") -> "VideoStream":
     return stream
 
 
-def _count_on_grid(path: Path) -> int:
-    """How many times k/25 the video spans. Its packets are read, not decoded: headers are not to be relied upon."""
-    with needed("av").open(str(path)) as container:
-        stream = _video_stream(container)
-        times = [
-            packet.pts if packet.pts is not None else packet.dts for packet in container.demux(stream) if packet.size
-        ]
-        promised, rate, base = stream.frames, stream.average_rate, stream.time_base
+def packet_times(container: "InputContainer") -> list[int | None]:
+    """The times of a video's frames, in the order of its file, from packets that are read and not decoded.
+
+    Headers are not to be relied upon. Frames before the beginning of a video that was cut without being encoded again
+    are not among them. Raises Unreadable where there are none, or a tenth of those promised is missing.
+    """
+    stream = video_stream(container)
+    times, count = [], 0
+    for packet in container.demux(stream):
+        count += packet.size > 0
+        if packet.size and not packet.is_discard:
+            times.append(packet.pts if packet.pts is not None else packet.dts)
     if not times:
         raise Unreadable("has no frames")
-    if len(times) < (1 - _BROKEN_SHARE) * promised:
-        raise Unreadable(f"is cut off: {len(times)} of {promised} frames")
+    if count < (1 - _BROKEN_SHARE) * stream.frames:
+        raise Unreadable(f"is cut off: {count} of {stream.frames} frames")
+    return times
+
+
+def _count_on_grid(path: Path) -> int:
+    """How many times k/25 the video spans."""
+    with needed("av").open(str(path)) as container:
+        times = packet_times(container)
+        stream = video_stream(container)
+        rate, base = stream.average_rate, stream.time_base
     span = (len(times) - 1) / Fraction(rate or RATE) if None in times else (max(times) - min(times)) * base
     # the nearest, so that rounded timestamps lose no frame; a tie goes down, as where every second frame is left out
     return math.ceil(span * RATE - Fraction(1, 2)) + 1
 
 
-def _decoded(container: "InputContainer") -> "Iterator[tuple[Fraction, VideoFrame]]":
+def decoded(container: "InputContainer") -> "Iterator[tuple[Fraction, VideoFrame]]":
     """Frames with their times after the first one, never decreasing. Packets that cannot be decoded are left out."""
     av = needed("av")
-    stream = _video_stream(container)
+    stream = video_stream(container)
     first = latest = None
     packets = broken = count = 0
     for packet in container.demux(stream):

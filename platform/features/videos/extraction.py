@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from platform.datasets.trained_on import UNKNOWN, TrainedOn
 from platform.errors import InputError
-from platform.features.videos.decoding import CROP, RATE, SHORTER_SIDE, Unreadable
+from platform.features.videos.decoding import CROP, RATE, SHORTER_SIDE, SUFFIXES, Unreadable
 from platform.features.videos.extra import needed
 from platform.features.videos.flow import flow_method
 from platform.features.videos.i3d import I3D, POOLED, outputs, pooled, read_i3d
@@ -22,7 +22,6 @@ from platform.features.videos.inputs import SHORTEST, Stream, network_inputs
 from platform.files import held, whole, write_json
 from platform.training.devices import device_of
 
-SUFFIXES = (".avi", ".mp4", ".mkv", ".webm", ".mov", ".mpg")
 RECORD, UNREADABLE = "i3d.json", "unreadable.txt"
 _CHANNELS: Mapping[Stream, int] = {"rgb": 3, "flow": 2}
 _OPTIONS: Mapping[Stream, str] = {"rgb": "--rgb", "flow": "--flow-weights"}

@@ -1,5 +1,6 @@
 import pytest
-from recorded import moving, write_video, write_weights
+from made_videos import moving, write_video
+from made_weights import write_weights
 
 
 @pytest.fixture(scope="session")

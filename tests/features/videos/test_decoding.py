@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from recorded import brightening, moving, write_video
+from made_videos import brightening, moving, write_video
 
 from platform.features.videos.decoding import Unreadable, centre_crop, sampled_frames
 

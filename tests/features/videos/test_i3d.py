@@ -1,7 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from recorded import write_weights
+from made_weights import write_weights
 from safetensors.torch import save_file
 
 from platform.errors import InputError

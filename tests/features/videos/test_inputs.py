@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from recorded import brightening, moving, write_video
+from made_videos import brightening, moving, write_video
 
 from platform.features.videos.flow import flow_method
 from platform.features.videos.inputs import network_inputs

@@ -2,7 +2,7 @@ import signal
 
 import numpy as np
 import pytest
-from recorded import moving, write_video
+from made_videos import moving, write_video
 from verbs import PATIENCE, ended, events, invoked, started, wait_for
 
 from platform.datasets.folder import Dataset

@@ -1,12 +1,9 @@
-"""What the tests of videos share: short videos made here, and weights of I3D that nobody trained."""
+"""Short videos for the tests, made here."""
 
 from fractions import Fraction
 
 import numpy as np
 import pytest
-import torch
-
-from platform.features.videos.i3d import I3D
 
 
 def write_video(path, frames, rate=25, codec="mpeg4", **codec_options):
@@ -38,13 +35,3 @@ def moving(count, height=48, width=64, speed=2):
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     frames = [128 + 60 * np.sin((x - speed * t) / 5) + 60 * np.cos(y / 4) for t in range(count)]
     return np.clip(np.stack(frames), 0, 255).astype(np.uint8)[..., None].repeat(3, axis=-1)
-
-
-def write_weights(path, channels, seed=0):
-    """A state dict of I3D with random weights, of a scale at which features neither vanish nor explode."""
-    network, draw = I3D(channels), torch.Generator().manual_seed(seed)
-    for module in network.modules():
-        if isinstance(module, torch.nn.Conv3d):
-            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=draw)
-    torch.save(network.state_dict(), path)
-    return path
