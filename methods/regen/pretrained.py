@@ -18,20 +18,27 @@ def loading(name: str, what: str) -> Iterator[None]:
 
     A folder is read without the network; an id through the hub, or its cache alone where HF_HUB_OFFLINE is set.
     """
-    path = Path(name).expanduser()
+    path = Path(name)
     local = path.exists()
     if not local and (path.is_absolute() or name.startswith(("~", "."))):
         raise InputError(f"{what} `{name}`: there is no such folder; give a Hugging Face id or a folder")
     if path.is_dir() and not (path / "config.json").is_file():
         raise InputError(f"{what} `{name}`: the folder has no config.json; give one that save_pretrained has written")
+    with one_line(f"{what} `{name}`", _advice(path), offline=local):
+        yield
+
+
+@contextmanager
+def one_line(of: str, advice: str, *, offline: bool) -> Iterator[None]:
+    """Inside, a library's error becomes an InputError of one line, and nothing is printed."""
     # a random initialisation that weights then overwrite must not move the caller's generator
-    with torch.random.fork_rng(devices=[]), quiet(), hub(offline=local):
+    with torch.random.fork_rng(devices=[]), quiet(), hub(offline=offline):
         try:
             yield
         except InputError:
             raise
-        except Exception as error:  # transformers, safetensors, the hub and what it downloads by raise their own
-            raise InputError(f"{what} `{name}` cannot be loaded ({_reason(error)}); {_advice(path)}") from error
+        except Exception as error:  # transformers, open_clip, safetensors and the hub raise their own
+            raise InputError(f"{of} cannot be loaded ({_reason(error)}); {advice}") from error
 
 
 def network(kind: Any, name: str, what: str) -> Any:

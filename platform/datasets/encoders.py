@@ -11,6 +11,7 @@ import difflib
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -108,8 +109,18 @@ def _transformers(model: str) -> Callable[[list[str]], np.ndarray]:
 
 
 def _open_clip(model: str) -> Callable[[list[str]], np.ndarray]:
-    import open_clip
     import torch
+
+    network, tokenizer = open_clip_model(model, "encoder")
+    return lambda texts: torch.cat([network.encode_text(tokenizer(batch)) for batch in _batches(texts)]).numpy()
+
+
+def open_clip_model(model: str, what: str) -> tuple[Any, Any]:
+    """A model of open_clip in evaluation mode, and its tokenizer. what: what it is for, for a message.
+
+    model: ARCHITECTURE/TAG_OR_FILE, or hf-hub:ID or local-dir:FOLDER. Raises InputError where open_clip has none such.
+    """
+    import open_clip
 
     if model.startswith(_OPEN_CLIP_SOURCES):
         name, weights, quick_gelu = model, None, False
@@ -117,16 +128,15 @@ def _open_clip(model: str) -> Callable[[list[str]], np.ndarray]:
         name, _, weights = model.partition("/")
         if name not in open_clip.list_models():
             near = ", ".join(difflib.get_close_matches(name, open_clip.list_models())) or "none"
-            raise InputError(f"encoder `open_clip:{model}`: open_clip has no model `{name}`; near it: {near}")
+            raise InputError(f"{what} `open_clip:{model}`: open_clip has no model `{name}`; near it: {near}")
         tags = open_clip.list_pretrained_tags_by_model(name)
         if not weights and not tags:
-            raise InputError(f"encoder `open_clip:{model}`: no published weights; write open_clip:{name}/FILE")
+            raise InputError(f"{what} `open_clip:{model}`: no published weights; write open_clip:{name}/FILE")
         weights = weights or tags[0]
         # some weights were trained with another activation than the model's default; open_clip only warns
         quick_gelu = bool((open_clip.get_pretrained_cfg(name, weights) or {}).get("quick_gelu", False))
     network = open_clip.create_model(name, weights, force_quick_gelu=quick_gelu, require_pretrained=True).eval()
-    tokenizer = open_clip.get_tokenizer(name)
-    return lambda texts: torch.cat([network.encode_text(tokenizer(batch)) for batch in _batches(texts)]).numpy()
+    return network, open_clip.get_tokenizer(name)
 
 
 _LIBRARIES: dict[str, Callable[[str], Callable[[list[str]], np.ndarray]]] = {
