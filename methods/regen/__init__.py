@@ -83,6 +83,8 @@ class ReGen(LearnerMethod):
             raise InputError(
                 f"rest_epochs={config.rest_epochs}: leaves none of the {config.epochs} epochs for the rest"
             )
+        if config.dense_grammar and not (config.lambda_grammar and config.grammar == "lm"):
+            raise InputError("dense_grammar=true: needs grammar=lm and a lambda_grammar above 0, whose tokens it takes")
         return ReGenLearner(member, workers)
 
 

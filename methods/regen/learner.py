@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from methods.regen.grammar import GrammarDiscriminator, load_masked_lm, train_di
 from methods.regen.model import ReGenModel
 from methods.regen.policy_gradient import advantages, language_model_loss, reinforce_loss
 from methods.regen.retrieval import read_captions, retrieved
-from methods.regen.rewards import Rewards
+from methods.regen.rewards import Grammar, Rewards
 from platform.errors import InputError
 from platform.method import Learner, Member, tensors_of
 from platform.population.draws import generator, named_draws, shuffled_rows
@@ -38,7 +39,8 @@ class ReGenLearner(Learner):
             self.captioner.load_state_dict(tensors_of(state, "weights"))
         self.epoch = int(state["epoch"]) if state else 0
         self.alive = bool(state["alive"]) if state else True
-        self.without_reward = int(state["without_reward"]) if state else 0
+        self.without_reward = int(state["without_reward"]) if state else 0  # steps in a row
+        self.finite = True  # whether a step had some reward
         for name, parameters in self.captioner.groups().items():
             for parameter in parameters:
                 parameter.requires_grad_(name != self.config.frozen)
@@ -46,7 +48,8 @@ class ReGenLearner(Learner):
         self.optimiser = self._optimiser(state or {})
         self.clip = load_clip(self.config.clip, workers.device)
         self.clips = self._embedded()
-        self.rewards: Rewards | None = None
+        self.classes: Tensor | None = None  # (S, d), and the grammar, once rewards are asked for
+        self.grammar: Grammar | None = None
         self.pseudo_captions: list[list[str]] | None = None
 
     def train_epoch(self) -> dict[str, float]:
@@ -128,39 +131,46 @@ class ReGenLearner(Learner):
         self._set_rate(self.config.learning_rate)
         self.captioner.eval()
         rewards, told, losses = self._rewards(), [], []
-        names = ("total", "cls", "clip", "grammar")
         draw = generator(self.seed, "explore", self.epoch, self.workers.rank, device=self.workers.device)
         for rows, frames in self._batches():
-            with torch.no_grad(), self._cast():
-                visual = self.captioner.visual(frames)
-                explored = self.captioner.generate(visual, self._exploring(draw))
-                greedy = self.captioner.generate(visual, Decoding())
             labels, clips = self.task.labels[rows].to(self.workers.device), self.clips[rows]
-            of_explored, of_greedy = (self._judged(rewards, own, labels, clips) for own in (explored, greedy))
-            advantage = advantages(of_explored["total"], of_greedy["total"][:, 0])  # (n, K)
-            counted = advantage.isfinite() & explored.log_probabilities.isfinite()  # not those that a beam lacks
-            self._count(counted)
-            if "tokens" in of_explored:  # (n, K, T) grammar of each token, in place of its mean over them
-                mean = self.config.lambda_grammar * of_explored["grammar"]
-                advantage = (advantage - mean)[..., None] + self.config.lambda_grammar * of_explored["tokens"]
-            losses.append(
-                self._step(
-                    frames,
-                    lambda visual, part, e=explored, a=advantage, c=counted: reinforce_loss(
-                        self._explored_log_probabilities(visual, e.tokens[part]), a[part], c[part]
-                    ),
-                )
-            )
-            means = [of_explored[name][counted].mean() for name in names]
-            told.append(torch.stack([*means, of_greedy["total"].mean(), 1 - counted.float().mean()]))
+            self.finite = False
+            losses.append(self._step(frames, partial(self._reinforced, rewards, labels, clips, draw, told)))
+            self._count()
         means = self.workers.average([torch.stack(told).nanmean(dim=0)])[0].tolist()
-        found = dict(zip(("reward", "cls", "clip", "grammar", "greedy_reward", "left_out"), means, strict=True))
-        return {"loss": self._mean(losses), **found}
+        names = (*(f"{name}_reward" for name in self._judged_by(rewards)), "greedy_reward", "left_out")
+        return {"loss": self._mean(losses), **dict(zip(names, means, strict=True))}
 
-    def _explored_log_probabilities(self, visual: Tensor, tokens: Tensor) -> Tensor:
-        """(n, K, T - 1) of explored captions' tokens (n, K, T)."""
-        found = self.captioner.log_probabilities(visual, tokens.flatten(0, 1))
-        return found.view(*tokens.shape[:2], -1)
+    def _reinforced(
+        self,
+        rewards: Rewards,
+        labels: Tensor,
+        clips: Tensor,
+        draw: torch.Generator,
+        told: list[Tensor],
+        visual: Tensor,
+        part: slice,
+    ) -> Tensor:
+        """The loss of some clips, whose captions are explored from their visual tokens and judged; what is told of them
+        is added to `told`."""
+        config, labels, clips = self.config, labels[part], clips[part]
+        exploring = Decoding(config.explore, config.beams, config.temperature, config.top_p, generator=draw)
+        explored = self.captioner.generate(visual.detach(), exploring)
+        greedy = self.captioner.generate(visual.detach(), Decoding())
+        of_explored, of_greedy = (self._judged(rewards, own, labels, clips) for own in (explored, greedy))
+        advantage = advantages(of_explored["total"], of_greedy["total"][:, 0])  # (n, K)
+        counted = advantage.isfinite() & explored.log_probabilities.isfinite()  # a beam may find fewer than K
+        self.finite |= bool(counted.any())
+        means = [of_explored[name][counted].mean() for name in self._judged_by(rewards)]
+        told.append(torch.stack([*means, of_greedy["total"].mean(), 1 - counted.float().mean()]))
+        if config.dense_grammar:  # each token's own, in place of their mean
+            weight, mean = config.lambda_grammar, of_explored["grammar"]
+            advantage = (advantage - weight * mean)[..., None] + weight * self._dense(explored)
+        log_probabilities = self.captioner.log_probabilities(visual, explored.tokens.flatten(0, 1))
+        return reinforce_loss(log_probabilities.view(*counted.shape, -1), advantage, counted)
+
+    def _judged_by(self, rewards: Rewards) -> list[str]:
+        return ["total", "class", "clip", *(["grammar"] if rewards.grammar else [])]
 
     def _step(self, frames: Tensor, loss_of: Callable[[Tensor, slice], Tensor]) -> Tensor:
         """A step on a batch, in parts; returns its loss. loss_of: a part's visual tokens, and the part, to its loss."""
@@ -187,12 +197,27 @@ class ReGenLearner(Learner):
         """(n, K) of each reward."""
         k = len(captions.texts[0])
         texts = [text for own in captions.texts for text in own]
-        found = rewards.of(texts, labels.repeat_interleave(k), clips.repeat_interleave(k, dim=0))
-        return {name: value.view(len(labels), k, *value.shape[1:]) for name, value in found.items()}
+        found = rewards(texts, labels.repeat_interleave(k), clips.repeat_interleave(k, dim=0))
+        return {name: value.view(len(labels), k) for name, value in found.items()}
 
-    def _count(self, counted: Tensor) -> None:
+    def _dense(self, captions: Captions) -> Tensor:
+        """(n, K, T - 1) GRAMMAR-R of each token of explored captions after the first (3.2.3), 0 at ends and padding."""
+        tokens = captions.tokens[..., 1:]
+        found = torch.zeros(tokens.shape, device=tokens.device)
+        for place, texts in enumerate(captions.texts):
+            for own, reward in enumerate(self.grammar.per_token(texts)):
+                words = len(self.captioner.tokenizer.encode(texts[own], add_special_tokens=False))
+                if words != len(reward):
+                    raise InputError(
+                        f"dense_grammar=true: `{texts[own]}` has {words} tokens for the captioner, {len(reward)} for "
+                        f"{self.config.language_model}; give a language model with the captioner's tokenizer"
+                    )
+                found[place, own, :words] = reward[: found.shape[2]]
+        return found
+
+    def _count(self) -> None:
         """End training where steps in a row had no reward that is finite."""
-        some = self.workers.average([counted.any().float()])[0]
+        some = self.workers.average([torch.tensor(float(self.finite), device=self.workers.device)])[0]
         self.without_reward = 0 if some > 0 else self.without_reward + 1
         if self.without_reward >= _STEPS_WITHOUT_REWARD:
             raise InputError(
@@ -201,23 +226,17 @@ class ReGenLearner(Learner):
                 f"{self.config.language_model})"
             )
 
-    def _exploring(self, draw: torch.Generator) -> Decoding:
-        config = self.config
-        return Decoding(config.explore, config.beams, config.temperature, config.top_p, generator=draw)
-
     def _rewards(self) -> Rewards:
-        if self.rewards is None:
-            config, device = self.config, self.workers.device
-            grammar = None
+        """Of an epoch: its memory of captions begins anew, so that a training that was cut off goes on alike."""
+        config = self.config
+        if self.classes is None:
+            self.classes = self.clip.text([config.template.format(name) for name in self.task.seen])
             if config.lambda_grammar and config.grammar == "lm":
-                grammar = load_masked_lm(config.language_model, device)
+                self.grammar = load_masked_lm(config.language_model, self.workers.device)
             elif config.lambda_grammar:
-                grammar = self._discriminator()
-            classes = self.clip.text([config.template.format(name) for name in self.task.seen])
-            self.rewards = Rewards(
-                self.clip, classes, grammar, config.tau, config.lambda_cls, config.lambda_clip, config.lambda_grammar
-            )
-        return self.rewards
+                self.grammar = self._discriminator()
+        weights = (config.lambda_cls, config.lambda_clip, config.lambda_grammar)
+        return Rewards(self.clip, self.grammar, self.classes, *weights, tau=config.tau)
 
     def _discriminator(self) -> GrammarDiscriminator:
         """Eq. 6's, of the retrieved captions of the training clips."""

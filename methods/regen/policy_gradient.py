@@ -10,7 +10,7 @@ def advantages(explored: Tensor, greedy: Tensor) -> Tensor:
 
 
 def reinforce_loss(log_probabilities: Tensor, advantage: Tensor, counted: Tensor) -> Tensor:
-    """() whose gradient is minus Eq. 3's, a mean over the captions that count.
+    """() whose gradient is minus Eq. 3's, a mean over the explored captions, to which those left out add nothing.
 
     Eq. 3 is printed with ∇p; REINFORCE's, whose expectation is the reward's gradient, is (r(w_b) − r(w_g)) ∇log p.
 
@@ -20,7 +20,7 @@ def reinforce_loss(log_probabilities: Tensor, advantage: Tensor, counted: Tensor
     if advantage.dim() == 2:
         advantage = advantage[..., None]
     own = (torch.where(counted[..., None], advantage, 0.0) * log_probabilities).sum(dim=-1)
-    return -torch.where(counted, own, 0.0).sum() / counted.sum().clamp_min(1)
+    return -torch.where(counted, own, 0.0).mean()
 
 
 def language_model_loss(log_probabilities: Tensor) -> Tensor:
