@@ -13,6 +13,15 @@ TEXT = HIDDEN | SPREAD | {"vocab_size": len(WORDPIECES), "max_position_embedding
 VISION = HIDDEN | SPREAD | {"image_size": SIDE, "patch_size": 8}
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Threads that wait for each other cost tiny models more than they save."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
     """A function of a name, such as git or bert, to the folder of such a model."""
