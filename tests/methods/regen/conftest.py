@@ -93,12 +93,20 @@ def _distilbert(folder):
     _wordpiece(folder)
 
 
-def _deberta(folder):
+def _deberta(folder, **values):
     from transformers import DebertaConfig, DebertaForMaskedLM
 
     positions = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_biased_input": False}
-    DebertaForMaskedLM(DebertaConfig(**TEXT, **positions, type_vocab_size=0)).save_pretrained(folder)
+    DebertaForMaskedLM(DebertaConfig(**TEXT, **positions, type_vocab_size=0, **values)).save_pretrained(folder)
     _wordpiece(folder)
+
+
+def _published_deberta(folder):
+    """As DeBERTa's authors published it: with a head that the configuration does not tell of."""
+    _deberta(folder, legacy=False)
+    config = json.loads((folder / "config.json").read_text())
+    del config["legacy"]
+    (folder / "config.json").write_text(json.dumps(config))
 
 
 def _wordpiece(folder):
@@ -116,4 +124,5 @@ MAKERS = {
     "bert": _bert,
     "distilbert": _distilbert,
     "deberta": _deberta,
+    "published deberta": _published_deberta,
 }
