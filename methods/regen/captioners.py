@@ -10,8 +10,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parameter import Parameter
 
+from methods.regen.attention import Pair
+from methods.regen.blip_network import BlipNetwork
 from methods.regen.decoding import Captions, Decoding, searched
-from methods.regen.networks import BlipNetwork, CaptioningNetwork, GitNetwork, Pair
+from methods.regen.git_network import GitNetwork
+from methods.regen.networks import CaptioningNetwork
 from methods.regen.pretrained import ImageProcessor, configuration, image_processor, loading, network, tokenizer
 from platform.errors import InputError
 
@@ -74,9 +77,10 @@ class Captioner(nn.Module):
 
         frames: (N, F, 3, S, S) uint8, resized and normalised as the model's image processor says.
 
-        The temporal embedding, zero at first, is added to each frame's features, and the mean over time is taken, with
-        GIT after its projection, as its own video models have it (those that were trained on F frames lend theirs).
-        BLIP's cross-attention has no layer between the two, so its temporal embedding is no more than its own mean.
+        The temporal embedding, zero at first, is added to each frame's features before GIT's projection, where GIT's
+        own models of videos add it (those that were trained on F frames lend theirs), and the mean over time is taken
+        after it. Section 3.1 can be read to add it after the projection too. The mean would then leave no more of it
+        than its own mean, as it does with BLIP, whose cross-attention follows at once.
 
         Raises InputError for another number of frames.
         """
