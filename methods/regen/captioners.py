@@ -10,9 +10,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parameter import Parameter
 
+from methods.regen.attention import Pair
+from methods.regen.blip_network import BlipNetwork
 from methods.regen.decoding import Captions, Decoding, searched
-from methods.regen.networks import BlipNetwork, CaptioningNetwork, GitNetwork, Pair
-from methods.regen.pretrained import ImageProcessor, image_processor, loading, network, tokenizer
+from methods.regen.git_network import GitNetwork
+from methods.regen.networks import CaptioningNetwork
+from methods.regen.pretrained import ImageProcessor, configuration, image_processor, loading, network, tokenizer
 from platform.errors import InputError
 
 __all__ = ["Captioner", "Captions", "Decoding", "load_captioner"]
@@ -28,7 +31,7 @@ def load_captioner(name: str, frames: int, device: torch.device | str) -> "Capti
 
     Raises InputError where there is no such model, it is of another type, or a part of it is missing.
     """
-    from transformers import AutoConfig, BlipForConditionalGeneration, GitForCausalLM
+    from transformers import BlipForConditionalGeneration, GitForCausalLM
 
     what = "captioner"
     kinds: dict[str, tuple[Any, type[CaptioningNetwork]]] = {
@@ -36,7 +39,7 @@ def load_captioner(name: str, frames: int, device: torch.device | str) -> "Capti
         "blip": (BlipForConditionalGeneration, BlipNetwork),
     }
     with loading(name, what):
-        found = AutoConfig.from_pretrained(name).model_type
+        found = configuration(name).model_type
         if found not in kinds:
             raise InputError(f"{what} `{name}`: its model_type is {found}; give a model of type {' or '.join(kinds)}")
         kind, taken_apart = kinds[found]
@@ -74,9 +77,10 @@ class Captioner(nn.Module):
 
         frames: (N, F, 3, S, S) uint8, resized and normalised as the model's image processor says.
 
-        The temporal embedding, zero at first, is added to each frame's features, and the mean over time is taken, with
-        GIT after its projection, as its own video models have it (those that were trained on F frames lend theirs).
-        BLIP's cross-attention has no layer between the two, so its temporal embedding is no more than its own mean.
+        The temporal embedding, zero at first, is added to each frame's features before GIT's projection, where GIT's
+        own models of videos add it (those that were trained on F frames lend theirs), and the mean over time is taken
+        after it. Section 3.1 can be read to add it after the projection too. The mean would then leave no more of it
+        than its own mean, as it does with BLIP, whose cross-attention follows at once.
 
         Raises InputError for another number of frames.
         """
@@ -104,12 +108,12 @@ class Captioner(nn.Module):
 
         The visual tokens' keys and values are computed once, and shared by all beams and samples; the text's are kept
         from token to token. `Captions.tokens.flatten(0, 1)` is what `log_probabilities` takes. Under self-critical
-        training (Eq. 3) w_b is kind=beam or kind=sample, and w_g is kind=greedy.
+        training (Eq. 3) w_b is kind=beam or kind=sample, and w_g is kind=greedy. Raises InputError for a `max_tokens`
+        below 2.
         """
         with _evaluation(self):
             steps = _Steps(self.network, self.network.memory(visual))
-            length = min(self.max_tokens, self.network.positions)
-            found = searched(steps, len(visual), decoding, self.network.marks, length, visual.device)
+            found = searched(steps, len(visual), decoding, self.network.marks, self._longest(), visual.device)
         return replace(found, texts=[[self._text(row) for row in rows] for rows in found.tokens.tolist()])
 
     @torch.no_grad()
@@ -129,7 +133,8 @@ class Captioner(nn.Module):
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """(N, T) int64 of captions as text, on the captioner's device, cut off at `max_tokens` with the end token."""
         marks = self.network.marks
-        words = [self.tokenizer.encode(text, add_special_tokens=False)[: self.max_tokens - 2] for text in texts]
+        inside = self._longest() - 2
+        words = [self.tokenizer.encode(text, add_special_tokens=False)[:inside] for text in texts]
         longest = max((len(own) for own in words), default=0) + 2
         rows = [[marks.begin, *own, marks.end, *[marks.padding] * (longest - 2 - len(own))] for own in words]
         return torch.tensor(rows, dtype=torch.int64, device=self.temporal.device).view(len(rows), longest)
@@ -147,6 +152,11 @@ class Captioner(nn.Module):
     def checkpointing(self, enabled: bool) -> None:
         """Keep the inputs of layers alone, and compute the rest again for the gradients: less memory, more time."""
         self.network.checkpointing = enabled
+
+    def _longest(self) -> int:
+        if self.max_tokens < 2:
+            raise InputError(f"max_tokens={self.max_tokens}: a caption has its first token and another, 2 or more")
+        return min(self.max_tokens, self.network.positions)
 
     def _grouped(self, visual: Tensor, tokens: Tensor) -> Tensor:
         """(N, K, T) of (N·K, T)."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from methods.regen.pretrained import image_processor, loading, network, one_line, tokenizer
+from methods.regen.pretrained import configuration, image_processor, loading, network, one_line, tokenizer
 from platform.datasets.encoders import open_clip_model
 from platform.errors import InputError
 
@@ -110,11 +110,11 @@ class _ImageTower(nn.Module):
 
 
 def _transformers(name: str) -> ClipTowers:
-    from transformers import AutoConfig, CLIPModel
+    from transformers import CLIPModel
 
     what = "clip"
     with loading(name, what):
-        config = AutoConfig.from_pretrained(name)
+        config = configuration(name)
         if config.model_type != "clip":
             raise InputError(f"{what} `{name}`: its model_type is {config.model_type}; give a model of type clip")
         clip = network(CLIPModel, name, what)

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from methods.regen.discriminator import GrammarDiscriminator, train_discriminator
-from methods.regen.pretrained import loading, network, tokenizer
+from methods.regen.pretrained import configuration, loading, network, tokenizer
 from platform.errors import InputError
 
 __all__ = ["GrammarDiscriminator", "MaskedLanguageModel", "load_masked_lm", "train_discriminator"]
@@ -23,16 +24,24 @@ def load_masked_lm(name: str, device: torch.device | str) -> "MaskedLanguageMode
 
     Raises InputError where there is no such model, it is of another kind, or a part of it is missing.
     """
-    from transformers import AutoConfig, AutoModelForMaskedLM
-
     what = "grammar"
     with loading(name, what):
-        config = AutoConfig.from_pretrained(name)
-        model = network(AutoModelForMaskedLM, name, what)
+        config = configuration(name)
+        model = _network(name, what, config)
         words = tokenizer(name, what, config.vocab_size)
         if words.mask_token_id is None:
             raise InputError(f"{what} `{name}`: its tokenizer has no mask; give a masked language model")
     return MaskedLanguageModel(model, words).to(device)
+
+
+def _network(name: str, what: str, config: Any) -> nn.Module:
+    """DeBERTa's published weights have another head than transformers gives the model unless it is told (`legacy`)."""
+    from transformers import AutoModelForMaskedLM
+
+    if getattr(config, "legacy", False):
+        with suppress(InputError):  # a model that was trained with the head that is usual in transformers
+            return network(AutoModelForMaskedLM, name, what, legacy=False)
+    return network(AutoModelForMaskedLM, name, what)
 
 
 class MaskedLanguageModel(nn.Module):

@@ -41,12 +41,23 @@ def one_line(of: str, advice: str, *, offline: bool) -> Iterator[None]:
             raise InputError(f"{of} cannot be loaded ({_reason(error)}); {advice}") from error
 
 
-def network(kind: Any, name: str, what: str) -> Any:
+def configuration(name: str) -> Any:
+    """The model's configuration. Within `loading`."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(name, trust_remote_code=False)  # nor is a user asked whether to
+
+
+def network(kind: Any, name: str, what: str, **options: Any) -> Any:
     """A model with all its weights, float32, in evaluation mode, from safetensors files. Within `loading`.
+
+    kind: one of transformers' classes; options: what its from_pretrained takes besides.
 
     Raises InputError where the file lacks weights: a checkpoint of another head would be given random ones.
     """
-    found, report = kind.from_pretrained(name, use_safetensors=True, dtype=torch.float32, output_loading_info=True)
+    found, report = kind.from_pretrained(
+        name, use_safetensors=True, dtype=torch.float32, output_loading_info=True, trust_remote_code=False, **options
+    )
     missing = sorted(report["missing_keys"])
     if missing:
         raise InputError(
@@ -65,7 +76,7 @@ def tokenizer(name: str, what: str, vocabulary: int) -> Any:
 
     advice = "give a folder into which the tokenizer was saved too (tokenizer.save_pretrained)"
     try:
-        found = AutoTokenizer.from_pretrained(name)
+        found = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except Exception as error:
         raise InputError(f"{what} `{name}` has no tokenizer ({_reason(error)}); {advice}") from error
     if len(found) <= len(found.all_special_tokens):  # what transformers makes where there is no vocabulary
@@ -106,11 +117,12 @@ def image_processor(name: str, what: str, side: int) -> ImageProcessor:
     from transformers import AutoImageProcessor
 
     try:
-        found = ImageProcessor(AutoImageProcessor.from_pretrained(name), side, f"{what} `{name}`")
+        own = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
     except Exception as error:
         raise InputError(
             f"{what} `{name}` has no image processor ({_reason(error)}); give a folder with preprocessor_config.json"
         ) from error
+    found = ImageProcessor(own, side, f"{what} `{name}`")
     found(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
     return found
 

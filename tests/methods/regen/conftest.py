@@ -13,6 +13,15 @@ TEXT = HIDDEN | SPREAD | {"vocab_size": len(WORDPIECES), "max_position_embedding
 VISION = HIDDEN | SPREAD | {"image_size": SIDE, "patch_size": 8}
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Threads that wait for each other cost tiny models more than they save."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
     """A function of a name, such as git or bert, to the folder of such a model."""
@@ -84,12 +93,20 @@ def _distilbert(folder):
     _wordpiece(folder)
 
 
-def _deberta(folder):
+def _deberta(folder, **values):
     from transformers import DebertaConfig, DebertaForMaskedLM
 
     positions = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_biased_input": False}
-    DebertaForMaskedLM(DebertaConfig(**TEXT, **positions, type_vocab_size=0)).save_pretrained(folder)
+    DebertaForMaskedLM(DebertaConfig(**TEXT, **positions, type_vocab_size=0, **values)).save_pretrained(folder)
     _wordpiece(folder)
+
+
+def _published_deberta(folder):
+    """As DeBERTa's authors published it: with a head that the configuration does not tell of."""
+    _deberta(folder, legacy=False)
+    config = json.loads((folder / "config.json").read_text())
+    del config["legacy"]
+    (folder / "config.json").write_text(json.dumps(config))
 
 
 def _wordpiece(folder):
@@ -107,4 +124,5 @@ MAKERS = {
     "bert": _bert,
     "distilbert": _distilbert,
     "deberta": _deberta,
+    "published deberta": _published_deberta,
 }

@@ -5,6 +5,7 @@ import torch
 from made_regen import WORDPIECES, clips
 
 from methods.regen.captioners import Decoding, load_captioner
+from platform.errors import InputError
 from platform.population.draws import generator
 
 KINDS = ["git", "blip"]
@@ -202,3 +203,17 @@ def test_captions_as_text_become_tokens(captioner):
     assert tokens[1].tolist() == [marks.begin, word("ball"), word("##s"), marks.end, *[marks.padding] * 4]
     assert captioner._text(tokens[1].tolist()) == "balls"
     assert captioner._text(tokens[2].tolist()) == ""
+
+
+def test_a_caption_has_room_for_its_end(captioner):
+    captioner.max_tokens = 1
+    with pytest.raises(InputError, match="max_tokens=1"):
+        captioner.generate(captioner.visual(clips(1)), Decoding())
+    captioner.max_tokens = 100  # more than the model has positions
+    assert captioner.tokens(["snow " * 200]).shape == (1, 24)
+    assert captioner.generate(captioner.visual(clips(1)), Decoding()).tokens.shape[-1] <= 24
+
+
+def test_another_number_of_frames_is_one_line(captioner):
+    with pytest.raises(InputError, match="clips of 3 frames: the captioner was loaded for 2"):
+        captioner.visual(clips(1, 3))

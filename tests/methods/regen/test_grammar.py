@@ -6,14 +6,15 @@ from methods.regen.grammar import MaskedLanguageModel, load_masked_lm, train_dis
 from platform.errors import InputError
 
 TEXTS = ["a man kicks the ball", "snow", "the woman throws balls in the snow"]
-KINDS = ["bert", "distilbert", "deberta"]
+KINDS = ["bert", "distilbert", "deberta", "published deberta"]
 
 
 def _one_by_one(name, text):
     """Eq. 5's terms by transformers' own forward, one masked place after the other."""
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-    model, tokenizer = AutoModelForMaskedLM.from_pretrained(name).eval(), AutoTokenizer.from_pretrained(name)
+    head = {"legacy": False} if "published" in name else {}
+    model, tokenizer = AutoModelForMaskedLM.from_pretrained(name, **head).eval(), AutoTokenizer.from_pretrained(name)
     ids = torch.tensor(tokenizer.encode(text))
     found = []
     for place in range(1, len(ids) - 1):
