@@ -6,13 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-<<<<<<< HEAD
-from platform.method import ScoringConfig
-=======
 from platform.datasets.encoded_frames import EncodedFrames
-from platform.datasets.folder import Dataset
-from platform.method import ScoringConfig, load_method
->>>>>>> frames
+from platform.method import ScoringConfig
 from platform.report.counts import measured_on, range_of
 from platform.setup import Setup
 from platform.training.protocols import ProtocolOptions

@@ -120,9 +120,9 @@ def test_rewards_that_are_not_finite_are_left_out_and_end_a_training(task, confi
     learner._rewards()
     monkeypatch.setattr(learner.grammar, "scores", lambda texts: torch.full((len(texts),), math.nan))
     before = {name: t.clone() for name, t in learner.state().items() if name.startswith("weights.")}
+    learner.train_epoch()
     with pytest.raises(InputError, match="3 steps in a row had no finite reward"):
-        for _ in range(2):
-            learner.train_epoch()
+        learner.train_epoch()
     for name, tensor in before.items():
         torch.testing.assert_close(learner.state()[name], tensor, rtol=1e-4, atol=1e-5)
 
