@@ -62,8 +62,8 @@ class ReGen(LearnerMethod):
         "git-discriminator": {"grammar": "discriminator"},  # Table 2
         "blip-lm": {"captioner": "Salesforce/blip-image-captioning-base"},  # Table 4
         "cls": {"lambda_clip": 0.0, "lambda_grammar": 0.0},  # Table 1
-        "cls+clip": {"lambda_grammar": 0.0},
-        "cls+grammar": {"lambda_clip": 0.0},
+        "cls-clip": {"lambda_grammar": 0.0},
+        "cls-grammar": {"lambda_clip": 0.0},
         "rest": {"objective": "none"},
         "class-names": {"objective": "class_names"},
     }

@@ -1,6 +1,7 @@
 """A member of ReGen in training: REST's stage, then the rewards (or the baseline that regresses class names)."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -16,7 +17,7 @@ from methods.regen.model import ReGenModel
 from methods.regen.policy_gradient import advantages, language_model_loss, reinforce_loss
 from methods.regen.retrieval import read_captions, retrieved
 from methods.regen.rewards import Grammar, Rewards
-from platform.errors import InputError
+from platform.errors import InputError, InputWarning
 from platform.method import Learner, Member, tensors_of
 from platform.population.draws import generator, named_draws, shuffled_rows
 from platform.workers import Workers
@@ -136,7 +137,9 @@ class ReGenLearner(Learner):
             labels, clips = self.task.labels[rows].to(self.workers.device), self.clips[rows]
             self.finite = False
             losses.append(self._step(frames, partial(self._reinforced, rewards, labels, clips, draw, told)))
-            self._count()
+            if self._without_reward():
+                losses.append(torch.tensor(math.nan, device=self.workers.device))
+                break
         means = self.workers.average([torch.stack(told).nanmean(dim=0)])[0].tolist()
         names = (*(f"{name}_reward" for name in self._judged_by(rewards)), "greedy_reward", "left_out")
         return {"loss": self._mean(losses), **dict(zip(names, means, strict=True))}
@@ -215,16 +218,20 @@ class ReGenLearner(Learner):
                 found[place, own, :words] = reward[: found.shape[2]]
         return found
 
-    def _count(self) -> None:
-        """End training where steps in a row had no reward that is finite."""
+    def _without_reward(self) -> bool:
+        """Whether so many steps in a row had no finite reward that training is over, which is then said."""
         some = self.workers.average([torch.tensor(float(self.finite), device=self.workers.device)])[0]
         self.without_reward = 0 if some > 0 else self.without_reward + 1
-        if self.without_reward >= _STEPS_WITHOUT_REWARD:
-            raise InputError(
-                f"{_STEPS_WITHOUT_REWARD} steps in a row had no finite reward; lower learning_rate="
-                f"{self.config.learning_rate:g}, or check the models of rewards ({self.config.clip}, "
-                f"{self.config.language_model})"
+        over = self.without_reward >= _STEPS_WITHOUT_REWARD
+        if over:
+            config = self.config
+            warnings.warn(
+                f"regen, seed {self.seed}: {_STEPS_WITHOUT_REWARD} steps in a row without a finite reward end training; "
+                f"lower learning_rate={config.learning_rate:g}, or check {config.clip} and {config.language_model}",
+                InputWarning,
+                stacklevel=2,
             )
+        return over
 
     def _rewards(self) -> Rewards:
         """Of an epoch: its memory of captions begins anew, so that a training that was cut off goes on alike."""

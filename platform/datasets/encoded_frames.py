@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from io import BytesIO
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -146,6 +146,8 @@ class EncodedFrames:
         import torch
 
         gpu = torch.device(self._device).type == "cuda"
+        if self._path is None or current_process().daemon:  # which cannot be sent to workers, or may not start some
+            workers = 0
         workers = min(workers, len(rows), len(os.sched_getaffinity(0)))
         for batch in self._ahead(rows, workers, gpu) if workers else map(self._batch, rows):
             ready = batch.pin_memory() if gpu and not batch.is_pinned() else batch

@@ -140,11 +140,11 @@ class _Case:
         kind = "none" if config.normalise == "auto" else config.normalise
         if (which, kind) not in self._found:
             parts = len(self.method.text_parts(self.config)) or 1
-            pixels, side = "pixels" in self.method.learns_from, getattr(self.config, "side", 32)
+            features, side = self.method.learns_from[0], getattr(self.config, "side", 32)
             seed, unseen, samples = ((0, 3, 8), (1, 2, 7))[which]
-            task = made_up(seed, unseen, samples, parts, side if pixels else 0)
+            task = made_up(seed, unseen, samples, parts, features, side)
             draw = generator(seed, "what a task may bring")
-            if not pixels:
+            if features == "numbers":
                 noise = 0.3 * torch.randn(task.features.shape, generator=draw)
                 task = replace(task, masked=task.features + noise)
             task = replace(task, logits=torch.randn(len(task.labels), len(task.seen), generator=draw))
