@@ -1,12 +1,15 @@
 """A method that learns from encoded frames, from the data folder to the verbs."""
 
 import json
+import os
+import time
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from made_frames import SIDE, write_frames
 from made_videos import brightening, write_video
-from verbs import events, invoked
+from verbs import descendants, ended, events, invoked, started, still_running, wait_for
 
 from platform.datasets.contents import ClassInfo, ClassSplit, Contents, FeatureArray
 from platform.datasets.folder import write_dataset
@@ -115,6 +118,33 @@ def test_a_folder_of_numbers_alone_is_refused_with_what_to_import(tmp_path):
     code, _, errors = invoked("train", "linear_frames", *data)
     assert code == 2
     assert "give --dataset a folder with frames (python -m platform.data import videos makes one of videos)" in errors
+
+
+@pytest.mark.slow
+def test_an_import_that_is_killed_leaves_nothing_and_can_begin_anew(tmp_path):
+    pytest.importorskip("av")
+    for kind in ("bow", "clap"):
+        for i in range(150):
+            write_video(tmp_path / "v" / kind / f"{i}.avi", brightening(20))
+    arguments = ("import", "videos", tmp_path / "v", tmp_path / "out", "--size", 16, "--workers", 1)
+    (tmp_path / "temporary").mkdir()
+    environment = {"TMPDIR": str(tmp_path / "temporary")}
+    with patch.dict(os.environ, environment):
+        process = started("data", *arguments)
+    workers = {}
+    wait_for(
+        lambda: workers.update(descendants(process.pid)) or any("spawn_main" in w for w in workers.values()), process
+    )
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 60
+    while still_running(workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not still_running(workers)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["temporary", "v"]
+    assert list((tmp_path / "temporary").iterdir()) == []
+    output, _ = ended(started("data", *arguments))
+    assert "8 frames, 3 x 16 x 16" in output
 
 
 def test_videos_are_imported_and_info_says_so(tmp_path):

@@ -2,23 +2,27 @@
 
 import hashlib
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from multiprocessing import current_process, get_context
 from multiprocessing.context import BaseContext
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pyarrow as pa
-from PIL import Image
 
-from platform.datasets.frames_file import FramesFile, writing_frames
 from platform.errors import InputError, Unavailable
 
-if TYPE_CHECKING:  # PyTorch takes seconds to import, which a verb's help should not wait for
+# PyTorch takes seconds to import, which a verb's help should not wait for; and a task, whose type says that its
+# features may be encoded frames, is also made on machines that have PyTorch and neither PyArrow nor PIL
+if TYPE_CHECKING:
+    import pyarrow as pa
     from torch import Size, Tensor, device, dtype
+
+    from platform.datasets.frames_file import FramesFile
 
 _LONGEST_WAIT = 300  # seconds for a batch, in which its worker may have to start
 _LOOK_AFTER = 5  # seconds of waiting, after which it is looked whether the workers are alive
@@ -33,17 +37,17 @@ class EncodedFrames:
     """
 
     def __init__(self, path: Path) -> None:
-        file = FramesFile.open(path)
+        file = _opened(path)
         self._set(path, file, np.arange(len(file)), "cpu")
 
     @classmethod
-    def of_buffer(cls, buffer: pa.Buffer) -> Self:
+    def of_buffer(cls, buffer: "pa.Buffer") -> Self:
         """Of a file's content, which may be the map of a file without a name; it cannot go to another process."""
-        file, found = FramesFile.open(buffer), cls.__new__(cls)
+        file, found = _opened(buffer), cls.__new__(cls)
         found._set(None, file, np.arange(len(file)), "cpu")
         return found
 
-    def _set(self, path: Path | None, file: FramesFile, rows: np.ndarray, device: str) -> None:
+    def _set(self, path: Path | None, file: "FramesFile", rows: np.ndarray, device: str) -> None:
         self._path, self._file, self._rows, self._device = path, file, rows, device
 
     def __len__(self) -> int:
@@ -123,6 +127,8 @@ class EncodedFrames:
 
     def write(self, path: Path) -> None:
         """Write these samples to a new file, a record batch at a time."""
+        from platform.datasets.frames_file import writing_frames
+
         with writing_frames(path, self.frames, self.side) as writer:
             for row in range(len(self)):
                 writer.add(self.encoded(row))
@@ -181,6 +187,7 @@ class EncodedFrames:
 
     def _decoded(self) -> "Tensor":
         import torch
+        from PIL import Image
 
         pictures = np.empty(tuple(self.shape), np.uint8)
         for place in range(len(self)):
@@ -202,7 +209,7 @@ class EncodedFrames:
         return {"path": self._path, "rows": self._rows, "device": self._device, "count": len(self._file)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._set(state["path"], FramesFile.open(state["path"]), state["rows"], state["device"])
+        self._set(state["path"], _opened(state["path"]), state["rows"], state["device"])
         if len(self._file) != state["count"]:
             raise InputError(f"{self._path}: has {len(self._file)} samples, had {state['count']}: it was replaced")
 
@@ -223,6 +230,12 @@ class _Batches:
             return str(error)
 
 
+def _opened(source: "Path | pa.Buffer") -> "FramesFile":
+    from platform.datasets.frames_file import FramesFile
+
+    return FramesFile.open(source)
+
+
 def _received(batches: "Iterator[Tensor | str]", workers: int) -> "Tensor | str":
     started = time.monotonic()
     while True:
@@ -240,7 +253,14 @@ def _received(batches: "Iterator[Tensor | str]", workers: int) -> "Tensor | str"
 
 
 def _context() -> BaseContext:
-    """Workers are forked from a process without threads that has imported PyTorch once, and so start at once."""
+    """Workers are forked from a process without threads that has imported once what they need, and so start at once."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(["torch", "platform.datasets.encoded_frames"])
+    context.set_forkserver_preload(["torch", "PIL.Image", "platform.datasets.frames_file", *_imported_by_main()])
     return context
+
+
+def _imported_by_main() -> list[str]:
+    """The modules that a worker imports as it starts: it runs the main module's imports again, as spawned ones do."""
+    values = list(vars(sys.modules["__main__"]).values())
+    names = [v.__name__ if isinstance(v, ModuleType) else getattr(v, "__module__", None) for v in values]
+    return sorted({name for name in names if isinstance(name, str) and name in sys.modules} - {"__main__"})

@@ -1,10 +1,12 @@
 """Files decoded by several processes, in their order, and never all in memory."""
 
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
 from platform.errors import InputError
@@ -29,7 +31,7 @@ def in_workers(
     batches = (items[first : first + batch] for first in range(0, len(items), batch))
     waiting: deque[Future[list[Found]]] = deque()
     # a fresh interpreter each: forking is not safe beside the threads of a progress bar
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=start, initargs=given)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_started, initargs=(start, given))
     try:
         for several in batches:
             waiting.append(pool.submit(work, several))
@@ -43,3 +45,16 @@ def in_workers(
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _started(start: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
+    """What a worker does first."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if start is not None:
+        start(*given)
+
+
+def _end_with_parent() -> None:
+    """Else a worker would wait for ever for work from a process that was killed."""
+    parent_process().join()
+    os._exit(1)
