@@ -4,6 +4,7 @@ from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 from torch import Tensor
 
+from platform.datasets.encoded_frames import EncodedFrames
 from platform.zeroshot.steps import Steps
 from platform.zeroshot.task import Samples
 
@@ -35,6 +36,14 @@ class TakesLogits(Protocol):
 
 
 @runtime_checkable
+class Captioning(Protocol):
+    """A model that describes a sample in words (ReGen)."""
+
+    def captions(self, x: EncodedFrames) -> list[str]:
+        """A caption of each clip."""
+
+
+@runtime_checkable
 class Staged(Protocol):
     """A Config of a method whose first epochs prepare what the later ones train (ERPCNet)."""
 
@@ -56,6 +65,11 @@ def steps_of(model: Any, x: Tensor) -> Steps | None:
 def model_for(model: _Model, samples: Samples) -> _Model:
     """The model that scores these samples: a `TakesLogits` model with their logits; itself where there are none."""
     return model if samples.logits is None or not isinstance(model, TakesLogits) else model.given(samples.logits)
+
+
+def captions_of(model: Any, x: Tensor | EncodedFrames) -> list[str] | None:
+    """The captions of a `Captioning` model; None for any other."""
+    return model.captions(x) if isinstance(model, Captioning) else None
 
 
 def first_epoch_of(config: Any) -> int:

@@ -2,6 +2,7 @@
 
 `python -m platform.predict MODEL FEATURES.npy --classes "wave with both hands, jump on one leg"`
 `python -m platform.predict MODEL PICTURE.jpg`, or a folder of pictures, for a model that was trained on pixels
+`python -m platform.predict MODEL VIDEO.mp4`, or a folder of videos, for one that was trained on encoded frames
 """
 
 import math
@@ -16,6 +17,9 @@ from platform import cli, options
 from platform.errors import InputError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from platform.datasets.encoded_frames import EncodedFrames
     from platform.zeroshot.normaliser import Normaliser
 
 app = cli.application(__doc__)
@@ -27,7 +31,9 @@ def predict(
     samples: Annotated[
         Path,
         typer.Argument(
-            help="(N, D) features or uint8 pixels, .npy; or a picture, or a folder or .zip of them", metavar="SAMPLES"
+            help="(N, D) features or uint8 pixels, .npy; or a picture, or a folder or .zip of them; or a video, or a "
+            "folder of them",
+            metavar="SAMPLES",
         ),
     ],
     classes: Annotated[str | None, typer.Option(help="new unseen classes, by name, separated by commas")] = None,
@@ -38,6 +44,7 @@ def predict(
     """Classify samples. Features must come from the extractor of the model's training features."""
     import torch
 
+    from platform.capabilities import captions_of
     from platform.datasets.folder import Dataset
     from platform.datasets.text import ClassText, encode_names
     from platform.training.devices import device_of
@@ -59,31 +66,59 @@ def predict(
         semantics = encode_names(text.encoder, names, text, known=lambda: Dataset(folder))
         trained = trained.with_classes(names, torch.from_numpy(semantics))
     normaliser = Normaliser.from_record(record["normaliser"])
-    values, pictures = _values(samples, normaliser)
-    x = torch.from_numpy(np.array(values, dtype=np.uint8 if normaliser.pixels else np.float32))
-    if not normaliser.pixels and not (finite := x.isfinite().all(dim=1)).all():
-        raise InputError(f"{samples}: row {int(finite.int().argmin())} holds NaN or infinity; it must be finite")
+    x, files = _samples(samples, normaliser)
     x = normaliser(x).to(place)
+    captions = captions_of(trained, x)
     scores = trained.scores(x) if generalised else trained.unseen_scores(x)
     names = (*trained.seen, *trained.unseen) if generalised else trained.unseen
     probabilities, chosen = scores.softmax(dim=1).max(dim=1)
     for row, (probability, index) in enumerate(zip(probabilities.tolist(), chosen.tolist(), strict=True)):
-        sample = {"row": row} | ({"picture": pictures[row]} if pictures else {})
+        sample = {"row": row} | ({"video" if captions else "picture": files[row]} if files else {})
+        caption = {"caption": captions[row]} if captions else {}
         if as_json:
-            cli.event("prediction", {**sample, "class": names[index], "probability": round(probability, 4)})
+            cli.event("prediction", {**sample, "class": names[index], "probability": round(probability, 4), **caption})
         else:  # for other programs: rich would turn tabs into spaces
-            print(f"{pictures[row] if pictures else row}\t{names[index]}\t{probability:.3f}")
+            told = [str(files[row] if files else row), names[index], f"{probability:.3f}", *caption.values()]
+            print("\t".join(told))
+
+
+def _samples(samples: Path, normaliser: "Normaliser") -> "tuple[Tensor | EncodedFrames, Sequence[str]]":
+    """What the model scores, and the names of files, where samples are pictures or videos."""
+    import torch
+
+    if normaliser.kind == "frames":
+        return _frames(samples, *normaliser.shape)
+    values, pictures = _values(samples, normaliser)
+    x = torch.from_numpy(np.array(values, dtype=np.uint8 if normaliser.pixels else np.float32))
+    if not normaliser.pixels and not (finite := x.isfinite().all(dim=1)).all():
+        raise InputError(f"{samples}: row {int(finite.int().argmin())} holds NaN or infinity; it must be finite")
+    return x, pictures
+
+
+def _frames(source: Path, frames: int, side: int) -> "tuple[EncodedFrames, Sequence[str]]":
+    """Videos, prepared as for training; unreadable ones are reported and left out."""
+    from platform.datasets.readers.frames import read_frames
+    from platform.datasets.readers.odd_files import OddFiles
+    from platform.features.videos.decoding import SUFFIXES
+
+    if not source.exists():
+        raise InputError(f"{source}: no such video or folder")
+    found = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
+    paths = [path for path in found if path.suffix.lower() in SUFFIXES]
+    if not paths:
+        raise InputError(f"{source}: no video; expected one, or a folder of them: {', '.join(SUFFIXES)}")
+    folder, odd = (source.parent if source.is_file() else source), OddFiles("videos")
+    read = read_frames(folder, paths, frames, side, 0, odd)
+    for note in odd.notes():
+        cli.say(note)
+    kept = [path.relative_to(folder).as_posix() for path, there in zip(paths, read.kept, strict=True) if there]
+    return read.encoded.values, kept
 
 
 def _values(samples: Path, normaliser: "Normaliser") -> tuple[np.ndarray, Sequence[str]]:
     """(N, D) features or pixels, and the pictures' names where they are pictures."""
     from platform.datasets.readers.arrays import load_npy
 
-    if normaliser.kind == "frames":
-        raise InputError(
-            f"{samples}: the model was trained on encoded frames, which are in a data folder alone: import the videos "
-            "(python -m platform.data import videos), and test it with platform.evaluate --dataset"
-        )
     width = len(normaliser.shift)
     if samples.suffix.lower() != ".npy":
         if not normaliser.pixels:

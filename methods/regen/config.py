@@ -1,5 +1,6 @@
 """ReGen's hyperparameters."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -50,6 +51,10 @@ class ReGenConfig(MethodConfig):
     combination: Literal["joint", "stacking", "soft", "hard"] = Field(
         "joint", description="joint: the nearest of all class names (1-vs-620, Table 8), calibrated stacking, or a gate"
     )
+
+    def read(self, names: Sequence[str]) -> list[str]:
+        """Class names as CLIP reads them."""
+        return [self.template.format(name.replace("_", " ")) for name in names]
 
     @property
     def first_epoch(self) -> int:

@@ -1,5 +1,6 @@
 """GRAMMAR-R by a masked language model (Eq. 5): how likely each token of a caption is, given the others."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -64,8 +65,14 @@ class MaskedLanguageModel(nn.Module):
         return super().train(False)
 
     def scores(self, texts: Sequence[str]) -> Tensor:
-        """(N,) float32, GRAMMAR-R_LM of Eq. 5: the mean over a text's tokens. nan for a text without any."""
-        return torch.stack([own.mean() for own in self.per_token(texts)]) if texts else self._none()
+        """(N,) float32, GRAMMAR-R_LM of Eq. 5: the mean over a text's tokens.
+
+        A text without any, for which Eq. 5 has no value, is worth as much as a token that is drawn at random.
+        """
+        found = self.per_token(texts)
+        of_nothing = -math.log(self.model.config.vocab_size)
+        means = [own.mean() if len(own) else own.new_tensor(of_nothing) for own in found]
+        return torch.stack(means) if texts else self._none()
 
     @torch.no_grad()
     def per_token(self, texts: Sequence[str]) -> list[Tensor]:

@@ -59,7 +59,7 @@ class ReGenLearner(Learner):
         elif self.epoch < self.config.rest_epochs:
             found = self._train_on_text(self._retrieved)
         elif self.config.objective == "class_names":
-            found = self._train_on_text(lambda row: [self.task.seen[int(self.task.labels[row])]])
+            found = self._train_on_text(lambda row: [self.task.seen[int(self.task.labels[row])].replace("_", " ")])
         elif self.config.objective == "rewards":
             found = self._train_by_rewards()
         else:
@@ -226,7 +226,7 @@ class ReGenLearner(Learner):
         if over:
             config = self.config
             warnings.warn(
-                f"regen, seed {self.seed}: {_STEPS_WITHOUT_REWARD} steps in a row without a finite reward end training; "
+                f"regen, seed {self.seed}: {_STEPS_WITHOUT_REWARD} steps in a row without a finite reward end it; "
                 f"lower learning_rate={config.learning_rate:g}, or check {config.clip} and {config.language_model}",
                 InputWarning,
                 stacklevel=2,
@@ -237,7 +237,7 @@ class ReGenLearner(Learner):
         """Of an epoch: its memory of captions begins anew, so that a training that was cut off goes on alike."""
         config = self.config
         if self.classes is None:
-            self.classes = self.clip.text([config.template.format(name) for name in self.task.seen])
+            self.classes = self.clip.text(config.read(self.task.seen))
             if config.lambda_grammar and config.grammar == "lm":
                 self.grammar = load_masked_lm(config.language_model, self.workers.device)
             elif config.lambda_grammar:

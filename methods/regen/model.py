@@ -89,7 +89,7 @@ class ReGenModel(Model):
     def _scores(self, x: EncodedFrames, names: Sequence[str]) -> Tensor:
         """(N, C) log-probabilities of Eq. 1: of the cosine of a caption and each class name."""
         captions = self._clip.text(self.captions(x))
-        classes = self._clip.text([self.config.template.format(name) for name in names])
+        classes = self._clip.text(self.config.read(names))
         return torch.log_softmax(captions @ classes.T / self.config.tau, dim=1)
 
     @property

@@ -79,8 +79,8 @@ class Rewards:
         """Rewards (N,) float32: `class`, `clip`, `grammar` without their weights, and `total`, the weighted sum.
 
         `grammar` is not there where its weight is 0, and a reward whose weight is 0 is no part of the total. `finite`,
-        (N,) bool, is false where the total is not finite, as that of a caption without a word (Eq. 5 has no value for
-        it) or after a diverged embedding; the numbers stay as they are, and the caller leaves them out.
+        (N,) bool, is false where the total is not finite, as after a diverged embedding; the numbers stay as they are,
+        and the caller leaves them out.
 
         texts: N captions; labels: (N,) their clips' classes; clips: (N, d) their clips' embeddings, by
         `ClipTowers.frames`.
