@@ -4,11 +4,15 @@ A video captioner describes a clip, CLIP's text tower embeds the caption and the
 name is the clip's class. Captions become discriminative by self-critical REINFORCE with three rewards.
 
     config.py           every hyperparameter, with its place in the paper
-    captioners.py       GIT and BLIP: frames to visual tokens, log-probabilities, decoding (Section 3.1)
-    clip_towers.py      CLIP's text and image tower
+    pretrained.py       models of the Hugging Face hub, or their folders: loading, errors in one line
+    networks.py         GIT and BLIP by their parts: frames to visual tokens, text after them (Section 3.1)
+    decoding.py         greedy, beam and sampled captions
+    captioners.py       p_θ(w | v): visual tokens, log-probabilities, captions, attention maps (Fig. 3)
+    clip_towers.py      CLIP's text and image tower, frozen
     retrieval.py        REST's pseudo-captions
     rewards.py          CLS-R (Eq. 1 and 2), CLIP-R (Eq. 4), their sum (3.2.4)
-    grammar.py          GRAMMAR-R by a masked language model (Eq. 5) or a discriminator (Eq. 6)
+    grammar.py          GRAMMAR-R by a masked language model (Eq. 5)
+    discriminator.py    GRAMMAR-R by a discriminator (Eq. 6), and its training
     policy_gradient.py  self-critical REINFORCE (Eq. 3)
     learner.py          a member in training: REST's stage, the rewards, the class-name baseline
     model.py            captions, and the nearest class name
@@ -21,7 +25,11 @@ this is our choice, and why:
 - Eq. 3 is printed with ∇p(w_b); REINFORCE's is ∇log p(w_b), whose expectation is the gradient of the reward.
 - w_b are all captions of a beam search, each with its own reward; the sum over a caption's tokens is not divided by its
   length. How many beams is not said, nor τ: CLIP's own 0.01.
-- Without dropout in the rewards' stage: what is judged is what was explored.
+- Without dropout in the rewards' stage: what is judged is what was explored. A caption whose reward is not finite adds
+  nothing; three steps in a row without any end the training.
+- GIT's temporal embedding is added before the projection, so that its layer norm lets the order of frames count; added
+  after it, the mean over time would leave a constant, as it does in BLIP, which has no layer between the two.
+- A caption without a word, for which Eq. 5 has no value, is worth a token drawn at random.
 - REST, on which the paper builds, is a stage of `rest_epochs` here: pseudo-captions retrieved for each clip from a file
   of captions, one drawn at each step, and the language model's loss. A model that went through REST elsewhere is given
   as `captioner`, with rest_epochs=0, as the paper has it.

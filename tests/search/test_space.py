@@ -87,6 +87,7 @@ def test_whoever_searches_what_joins_both_sides_tries_the_gates_and_stacking(pat
         "sadvae",
         "erpcnet",
         "erpcnet_small",
+        "regen",
         "eszsl",
         "ridge",
     }  # Table A alone; the papers' own
