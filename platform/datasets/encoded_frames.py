@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from platform.child_processes import end_with_parent
 from platform.errors import InputError, Unavailable
 
 # PyTorch takes seconds to import, which a verb's help should not wait for; and a task, whose type says that its
@@ -171,6 +172,7 @@ class EncodedFrames:
             pin_memory=pin,
             timeout=_LOOK_AFTER,
             multiprocessing_context=_context(),
+            worker_init_fn=_started,
             generator=torch.Generator(),  # a seed for the workers is drawn from it, and not from the caller's
         )
         found = iter(loader)
@@ -248,6 +250,11 @@ def _received(batches: "Iterator[Tensor | str]", workers: int) -> "Tensor | str"
                 f"one of {workers} processes that decode frames was killed, or gave none for {_LONGEST_WAIT} s "
                 f"({said}): for want of memory perhaps, or of shared memory (/dev/shm); give it fewer workers, or 0"
             ) from error
+
+
+def _started(_: int) -> None:
+    """What a worker does first: the DataLoader's own watch is over the process that forks, which waits for it."""
+    end_with_parent()
 
 
 def _context() -> BaseContext:
