@@ -171,7 +171,7 @@ class EncodedFrames:
             num_workers=workers,
             pin_memory=pin,
             timeout=_LOOK_AFTER,
-            multiprocessing_context=_context(),
+            multiprocessing_context=worker_context(),
             worker_init_fn=_started,
             generator=torch.Generator(),  # a seed for the workers is drawn from it, and not from the caller's
         )
@@ -257,7 +257,7 @@ def _started(_: int) -> None:
     end_with_parent()
 
 
-def _context() -> BaseContext:
+def worker_context() -> BaseContext:
     """Workers are forked from a process without threads that has imported once what they need, and so start at once."""
     context = get_context("forkserver")
     context.set_forkserver_preload(["torch", "PIL.Image", "platform.datasets.frames_file", *_imported_by_main()])
