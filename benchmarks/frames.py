@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from benchmarks.record import keep
-from platform.datasets.encoded_frames import EncodedFrames
+from platform.datasets.encoded_frames import EncodedFrames, worker_context
 from platform.datasets.readers.frames import read_frames
 from platform.datasets.readers.odd_files import OddFiles
 from platform.datasets.readers.squares import cropped
@@ -77,7 +77,7 @@ def decoded_again(
 ) -> Iterator[Tensor]:
     """The baseline's batches."""
     batches = [[paths[row] for row in batch.tolist()] for batch in rows]
-    context = get_context("forkserver") if workers else None
+    context = worker_context() if workers else None
     yield from DataLoader(
         Videos(batches, frames, side), batch_size=None, num_workers=workers, multiprocessing_context=context
     )

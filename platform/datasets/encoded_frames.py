@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from platform.child_processes import end_with_parent
 from platform.errors import InputError, Unavailable
 
 # PyTorch takes seconds to import, which a verb's help should not wait for; and a task, whose type says that its
@@ -172,7 +173,8 @@ class EncodedFrames:
             num_workers=workers,
             pin_memory=pin,
             timeout=_LOOK_AFTER,
-            multiprocessing_context=_context(),
+            multiprocessing_context=worker_context(),
+            worker_init_fn=_started,
             generator=torch.Generator(),  # a seed for the workers is drawn from it, and not from the caller's
         )
         found = iter(loader)
@@ -252,7 +254,12 @@ def _received(batches: "Iterator[Tensor | str]", workers: int) -> "Tensor | str"
             ) from error
 
 
-def _context() -> BaseContext:
+def _started(_: int) -> None:
+    """What a worker does first: the DataLoader's own watch is over the process that forks, which waits for it."""
+    end_with_parent()
+
+
+def worker_context() -> BaseContext:
     """Workers are forked from a process without threads that has imported once what they need, and so start at once."""
     context = get_context("forkserver")
     context.set_forkserver_preload(["torch", "PIL.Image", "platform.datasets.frames_file", *_imported_by_main()])

@@ -2,12 +2,16 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 from made_frames import SIDE, first_pixels, greys, jpeg, write_frames
+from verbs import ROOT, descendants, still_running
 
 from platform.datasets import encoded_frames
 from platform.datasets.encoded_frames import EncodedFrames
@@ -176,6 +180,39 @@ def test_a_worker_that_was_killed_is_told(frames):
         Unavailable, match=r"one of 1 processes that decode frames was killed, .*; give it fewer workers"
     ):
         list(batches)
+
+
+_KILLED = """
+import time
+from pathlib import Path
+
+if __name__ == "__main__":
+    import torch
+
+    from platform.datasets.encoded_frames import EncodedFrames
+
+    batches = EncodedFrames(Path({path!r})).batches([torch.tensor([0])] * 50, 2)
+    next(batches)
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_process_that_was_killed(frames, tmp_path):
+    (tmp_path / "reading.py").write_text(_KILLED.format(path=str(tmp_path / "f.arrow")))
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(tmp_path / "reading.py")]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    workers = descendants(process.pid)
+    assert len(workers) >= 3  # the one that forks, and two
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 60
+    while still_running(workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not still_running(workers)
 
 
 @pytest.mark.slow

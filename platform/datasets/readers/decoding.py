@@ -1,14 +1,13 @@
 """Files decoded by several processes, in their order, and never all in memory."""
 
-import os
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from typing import Any, TypeVar
 
+from platform.child_processes import end_with_parent
 from platform.errors import InputError
 
 Item = TypeVar("Item")
@@ -49,12 +48,6 @@ def in_workers(
 
 def _started(start: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
     """What a worker does first."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     if start is not None:
         start(*given)
-
-
-def _end_with_parent() -> None:
-    """Else a worker would wait for ever for work from a process that was killed."""
-    parent_process().join()
-    os._exit(1)

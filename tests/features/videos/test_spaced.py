@@ -27,7 +27,7 @@ def numbers(frames):
 )
 def test_frames_are_the_middles_of_equal_parts(tmp_path, total, count, expected):
     path = write_video(tmp_path / "v.mp4", brightening(total))
-    frames = spaced_frames(path, count)
+    frames = list(spaced_frames(path, count))
     assert numbers(frames) == expected
     assert {frame.shape for frame in frames} == {(48, 64, 3)}
     assert frames[0].dtype == np.uint8
@@ -83,4 +83,4 @@ def test_what_is_no_video_is_told(tmp_path, spoil, message):
     path = write_video(tmp_path / "v.mp4", moving(24))
     spoil(path)
     with pytest.raises(Unreadable, match=message):
-        spaced_frames(path, 4)
+        list(spaced_frames(path, 4))
