@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from platform.capabilities import clusters_of, model_for, steps_of
+from platform.capabilities import captions_of, clusters_of, model_for, steps_of
 from platform.method import Model
 from platform.zeroshot.metrics import (
     accuracy_by_class,
@@ -67,6 +67,21 @@ def step_metrics(model: Model, samples: Samples) -> dict[str, float]:
     """`average_steps` until a stepwise model stops, on the samples of unseen classes; a count, not a share."""
     steps = steps_of(model, samples.features[samples.labels >= len(model.seen)])
     return {} if steps is None else {"average_steps": steps.average}
+
+
+def caption_metrics(model: Model, samples: Samples) -> dict[str, float]:
+    """`caption_words` and `caption_unique_words` of a model that describes samples: means of a caption's words, and of
+    the different words in all captions of a class (ReGen, Fig. 2)."""
+    captions = captions_of(model, samples.features)
+    if captions is None:
+        return {}
+    words: dict[int, list[str]] = {}
+    for label, caption in zip(samples.labels.tolist(), captions, strict=True):
+        words.setdefault(label, []).extend(caption.lower().split())
+    return {
+        "caption_words": sum(map(len, words.values())) / len(captions),
+        "caption_unique_words": sum(len(set(own)) for own in words.values()) / len(words),
+    }
 
 
 def all_metrics(model: Model, samples: Samples) -> dict[str, float]:

@@ -21,6 +21,7 @@ from platform.errors import InputError
 from platform.method import Member, Method, Model, ScoringConfig, epochs_of
 from platform.training.evaluation import (
     all_metrics,
+    caption_metrics,
     cluster_metrics,
     joint_metrics,
     seen_alone,
@@ -360,6 +361,7 @@ def refit_and_test(
             protocol: {
                 **all_metrics(model, final.samples),
                 **step_metrics(model, final.samples),
+                **caption_metrics(model, final.samples),
                 **cluster_metrics(model, final.fold.task.samples(), context.device),
             }
             for protocol, model in models.items()

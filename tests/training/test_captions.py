@@ -1,0 +1,59 @@
+import csv
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch.nn.functional import log_softmax, one_hot
+
+from platform.training.captions import write_captions
+from platform.training.evaluation import caption_metrics
+from platform.zeroshot.gate import Stacking
+from platform.zeroshot.task import Samples
+
+
+@dataclass(frozen=True)
+class Describing:
+    """Says of a sample what stands in `said`, and takes it for the class whose number it holds."""
+
+    said: tuple[str, ...]
+    seen: tuple[str, ...] = ("run", "jump")
+    unseen: tuple[str, ...] = ("swim", "fly")
+    combination: Stacking = Stacking(0.0)
+
+    def captions(self, x):
+        return [self.said[i] for i in range(len(x))]
+
+    def scores(self, x):
+        return log_softmax(9.0 * one_hot(x[:, 0].long(), 4), dim=1)
+
+    def unseen_scores(self, x):
+        return log_softmax(self.scores(x)[:, 2:], dim=1)
+
+
+@pytest.fixture
+def samples():
+    return Samples(torch.tensor([[0.0], [3.0], [3.0]]), torch.tensor([0, 2, 2]))
+
+
+def test_a_sample_is_told_with_its_class_and_caption(samples, tmp_path):
+    model = Describing(("a man runs", 'she says "swim, now"', ""))
+    write_captions(tmp_path / "captions.csv", model, samples)
+    with (tmp_path / "captions.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows == [
+        ["class", "seen", "predicted", "caption"],
+        ["run", "True", "run", "a man runs"],
+        ["swim", "False", "fly", 'she says "swim, now"'],
+        ["swim", "False", "fly", ""],
+    ]
+
+
+def test_words_are_counted_a_caption_and_a_class(samples):
+    model = Describing(("a man runs", "A woman swims", "a man swims"))
+    assert caption_metrics(model, samples) == {"caption_words": 3.0, "caption_unique_words": (3 + 4) / 2}
+
+
+def test_a_model_without_captions_writes_nothing(samples, tmp_path):
+    write_captions(tmp_path / "captions.csv", object(), samples)
+    assert caption_metrics(object(), samples) == {}
+    assert not list(tmp_path.iterdir())
