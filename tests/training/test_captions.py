@@ -7,7 +7,6 @@ from torch.nn.functional import log_softmax, one_hot
 
 from platform.training.captions import write_captions
 from platform.training.evaluation import caption_metrics
-from platform.zeroshot.gate import Stacking
 from platform.zeroshot.task import Samples
 
 
@@ -18,7 +17,6 @@ class Describing:
     said: tuple[str, ...]
     seen: tuple[str, ...] = ("run", "jump")
     unseen: tuple[str, ...] = ("swim", "fly")
-    combination: Stacking = Stacking(0.0)
 
     def captions(self, x):
         return [self.said[i] for i in range(len(x))]
