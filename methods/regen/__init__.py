@@ -5,7 +5,8 @@ name is the clip's class. Captions become discriminative by self-critical REINFO
 
     config.py           every hyperparameter, with its place in the paper
     pretrained.py       models of the Hugging Face hub, or their folders: loading, errors in one line
-    networks.py         GIT and BLIP by their parts: frames to visual tokens, text after them (Section 3.1)
+    networks.py         a captioner by its parts: frames to visual tokens, text after them (Section 3.1)
+    git_network.py      GIT; blip_network.py BLIP; attention.py what both attend by
     decoding.py         greedy, beam and sampled captions
     captioners.py       p_θ(w | v): visual tokens, log-probabilities, captions, attention maps (Fig. 3)
     clip_towers.py      CLIP's text and image tower, frozen

@@ -136,9 +136,12 @@ class ReGenLearner(Learner):
         for rows, frames in self._batches():
             labels, clips = self.task.labels[rows].to(self.workers.device), self.clips[rows]
             self.finite = False
-            losses.append(self._step(frames, partial(self._reinforced, rewards, labels, clips, draw, told)))
-            if self._without_reward():
+            losses.append(
+                self._step(frames, partial(self._reinforced, rewards, labels, clips, draw, told), self._counts)
+            )
+            if self.without_reward >= _STEPS_WITHOUT_REWARD:
                 losses.append(torch.tensor(math.nan, device=self.workers.device))
+                self._say_that_it_ends()
                 break
         means = self.workers.average([torch.stack(told).nanmean(dim=0)])[0].tolist()
         names = (*(f"{name}_reward" for name in self._judged_by(rewards)), "greedy_reward", "left_out")
@@ -175,8 +178,13 @@ class ReGenLearner(Learner):
     def _judged_by(self, rewards: Rewards) -> list[str]:
         return ["total", "class", "clip", *(["grammar"] if rewards.grammar else [])]
 
-    def _step(self, frames: Tensor, loss_of: Callable[[Tensor, slice], Tensor]) -> Tensor:
-        """A step on a batch, in parts; returns its loss. loss_of: a part's visual tokens, and the part, to its loss."""
+    def _step(
+        self, frames: Tensor, loss_of: Callable[[Tensor, slice], Tensor], counts: Callable[[], bool] = lambda: True
+    ) -> Tensor:
+        """A step on a batch, in parts; returns its loss.
+
+        loss_of: a part's visual tokens, and the part, to its loss; counts: asked after all parts, whether it is taken.
+        """
         self.optimiser.zero_grad()
         size = -(-len(frames) // self.config.accumulation)
         parts = [slice(first, first + size) for first in range(0, len(frames), size)]
@@ -187,6 +195,8 @@ class ReGenLearner(Learner):
                 loss = share * loss_of(self.captioner.visual(frames[part]), part)
             loss.backward()
             total += loss.detach()
+        if not counts():
+            return total
         for parameter in self.trained.values():
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
@@ -218,20 +228,20 @@ class ReGenLearner(Learner):
                 found[place, own, :words] = reward[: found.shape[2]]
         return found
 
-    def _without_reward(self) -> bool:
-        """Whether so many steps in a row had no finite reward that training is over, which is then said."""
-        some = self.workers.average([torch.tensor(float(self.finite), device=self.workers.device)])[0]
-        self.without_reward = 0 if some > 0 else self.without_reward + 1
-        over = self.without_reward >= _STEPS_WITHOUT_REWARD
-        if over:
-            config = self.config
-            warnings.warn(
-                f"regen, seed {self.seed}: {_STEPS_WITHOUT_REWARD} steps in a row without a finite reward end it; "
-                f"lower learning_rate={config.learning_rate:g}, or check {config.clip} and {config.language_model}",
-                InputWarning,
-                stacklevel=2,
-            )
-        return over
+    def _counts(self) -> bool:
+        """Whether some reward of the step, of any worker, is finite; how many steps in a row had none is kept."""
+        some = self.workers.average([torch.tensor(float(self.finite), device=self.workers.device)])[0].item() > 0
+        self.without_reward = 0 if some else self.without_reward + 1
+        return some
+
+    def _say_that_it_ends(self) -> None:
+        config = self.config
+        warnings.warn(
+            f"regen, seed {self.seed}: {_STEPS_WITHOUT_REWARD} steps in a row without a finite reward end training; "
+            f"lower learning_rate={config.learning_rate:g}, or check {config.clip} and {config.language_model}",
+            InputWarning,
+            stacklevel=3,
+        )
 
     def _rewards(self) -> Rewards:
         """Of an epoch: its memory of captions begins anew, so that a training that was cut off goes on alike."""
