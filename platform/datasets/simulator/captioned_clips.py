@@ -56,6 +56,20 @@ class CaptionedClips:
         """(N,) whether a clip's class is one of them."""
         return np.isin(self.labels, [self.class_names.index(n) for n in names])
 
+    def chosen(self, rows: np.ndarray) -> "CaptionedClips":
+        """Some of the clips, by (N,) truth or by position; class names and splits stay."""
+        rows = np.arange(len(self.labels))[rows]
+        return replace(
+            self,
+            frames=self.frames[rows],
+            joints=self.joints[rows],
+            labels=self.labels[rows],
+            factors=[self.factors[i] for i in rows],
+            captions=[self.captions[i] for i in rows],
+            train=self.train[rows],
+            groups=self.groups[rows],
+        )
+
 
 def captioned_clips(
     seed: int = 0, subjects: int = 16, frames: int = 4, side: int = 64, captions_each: int = 5
