@@ -25,7 +25,7 @@ _LEGS = ((0, 12), (12, 13), (13, 14), (14, 15), (0, 16), (16, 17), (17, 18), (18
 _NOSE = 22  # the left thumb's place, which is not drawn, holds it
 LOOK = Look(lines=(*_BONES, *_LEGS), trunk=(4, 8, 16, 12), head=3, nose=_NOSE)
 
-_YAW = {"left": 30.0, "front": 0.0, "right": -30.0}  # a camera on the body's left sees it turned to the right
+YAW = {"left": 30.0, "front": 0.0, "right": -30.0}  # a camera on the body's left sees it turned to the right
 _PACE = {"slow": 0.9, "quick": 1.5}
 _WINDOW = (8, 56)  # the simulator's frames, 30 a second, between which a clip is filmed
 _EXPOSURE = (-5, -2, 1, 4)  # the frames around a picture's moment that are blurred together
@@ -105,7 +105,7 @@ def _of_subject(
 ) -> tuple[np.ndarray, np.ndarray, list[Factors], list[list[str]]]:
     """(actions, F, 3, S, S) pictures of all actions of one subject, with their joints, factors and sentences."""
     performer = _performer(seed, subject)
-    draws = [_numbers(seed, "clip", subject, action) for action in range(len(ACTIONS))]
+    draws = [numbers(seed, "clip", subject, action) for action in range(len(ACTIONS))]
     factors = [_drawn(action, rng) for action, rng in enumerate(draws)]
     pictures = np.empty((len(ACTIONS), frames, 3, side, side), np.uint8)
     joints = np.empty((len(ACTIONS), frames, JOINTS, 2), np.float32)
@@ -124,13 +124,13 @@ def _of_subject(
 def _performer(seed: int, subject: int) -> Performer:
     """Someone whose pace, posture and size of movement differ less from others' than in the simulated skeletons: in so
     few and small pictures they would hide the tempo and the action."""
-    drawn = Performer.draw(_numbers(seed, "performer", subject))
+    drawn = Performer.draw(numbers(seed, "performer", subject))
     return replace(
         drawn, pace=drawn.pace**0.5, amplitude=1.15 * drawn.amplitude**0.5, posture=drawn.posture / 2 + (0, 0, 0, 4)
     )
 
 
-def _numbers(*names: object) -> np.random.Generator:
+def numbers(*names: object) -> np.random.Generator:
     """NumPy's generator for what the names say, after `draws.generator`."""
     return np.random.default_rng(int(torch.randint(1 << 62, (), generator=generator("captioned clips", *names))))
 
@@ -159,7 +159,7 @@ def _bodies(angles: np.ndarray, performer: Performer) -> np.ndarray:
 
 def _filmed(bodies: np.ndarray, factors: Factors, side: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     camera = Camera(
-        yaw=_YAW[factors.view] + rng.normal(0, 5),
+        yaw=YAW[factors.view] + rng.normal(0, 5),
         shift=tuple(rng.uniform(-0.04, 0.04, 2)),
         zoom=float(np.exp(rng.normal(0, 0.05))),
     )
