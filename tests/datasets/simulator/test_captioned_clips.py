@@ -4,8 +4,11 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from platform.datasets.contents import FeatureArray
+from platform.datasets.folder import write_dataset
 from platform.datasets.simulator.actions import ACTIONS, PARTS, VERBS
 from platform.datasets.simulator.captioned_clips import captioned_clips
+from platform.datasets.simulator.captioned_folder import contents_of
 from platform.datasets.simulator.captions import (
     BACKGROUNDS,
     COLOURS,
@@ -21,6 +24,7 @@ from platform.datasets.simulator.captions import (
     sentence,
     still_caption,
 )
+from platform.datasets.trained_on import NOT_TRAINED
 from platform.errors import InputError
 
 FACTORS = Factors("circle", "left leg", "purple", "brick wall", "slow", "right")
@@ -164,3 +168,12 @@ def test_some_clips_are_chosen_in_every_field(clips):
 def test_a_count_out_of_range_is_refused(counts):
     with pytest.raises(InputError, match=next(iter(counts))):
         captioned_clips(**counts)
+
+
+def test_pictures_are_written_into_a_folder_whose_card_says_simulated(clips, tmp_path):
+    middle = clips.frames[:, 2].reshape(len(clips.labels), -1)
+    pixels = FeatureArray(middle, "the third picture", kind="pixels", trained_on=NOT_TRAINED)
+    dataset = write_dataset(contents_of(clips, {"pixels": pixels}), tmp_path / "clips")
+    assert dataset.card.simulated
+    np.testing.assert_array_equal(dataset.features("pixels"), middle)
+    assert dataset.split("12-unseen") == clips.splits["12-unseen"]
