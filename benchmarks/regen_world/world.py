@@ -99,7 +99,7 @@ def world(folder: Path, seed: int = 0, effort: float = 1.0, subjects: int = 32, 
 
 def _make(made: World, effort: float, teachers: int) -> None:
     seconds: dict[str, float] = {}
-    lessons = _Lessons(made.seed, teachers)
+    lessons = Lessons(made.seed, teachers)
     _part(made.corpus, seconds, lambda path: path.write_text("\n".join(lessons.sentences) + "\n"))
     (made.folder / "README.md").write_text(_CARD)
 
@@ -134,7 +134,7 @@ def _make(made: World, effort: float, teachers: int) -> None:
     )  # fmt: skip
 
 
-class _Lessons:
+class Lessons:
     """What the models are trained on, made when it is first asked for."""
 
     def __init__(self, seed: int, teachers: int) -> None:

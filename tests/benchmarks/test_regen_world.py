@@ -7,9 +7,10 @@ import pytest
 import torch
 from transformers import AutoImageProcessor, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
-from benchmarks.regen_world import world
+from benchmarks.regen_world import World, world
 from benchmarks.regen_world.fitting import normalised, plain_patches, quick_patches
 from benchmarks.regen_world.tokens import SPECIAL, image_processor, trained_tokenizer
+from benchmarks.regen_world.world import Lessons
 from platform.datasets.simulator.captions import corpus
 
 
@@ -84,3 +85,10 @@ def test_quick_patches_are_the_convolution():
     torch.testing.assert_close(model.patch_embedding(pictures), expected)
     plain_patches(holder)
     assert type(model.patch_embedding) is torch.nn.Conv2d
+
+
+def test_the_models_learn_from_seen_classes_of_other_clips_than_the_data_sets(tmp_path):
+    lessons, data = Lessons(seed=0, teachers=1).clips, World(tmp_path, seed=0, subjects=1)
+    assert not lessons.of_classes(data.unseen).any()
+    assert len(set(lessons.labels)) == len(data.clips.class_names) - len(data.unseen)
+    assert not any((data.clips.frames == clip).all(axis=(1, 2, 3, 4)).any() for clip in lessons.frames)
