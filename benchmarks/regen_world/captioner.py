@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import CLIPModel, GitConfig, GitForCausalLM, GitVisionConfig, PreTrainedTokenizerFast
 
-from benchmarks.regen_world.fitting import fit, normalised, quick_patches
+from benchmarks.regen_world.fitting import begin, fit, normalised
 from benchmarks.regen_world.tokens import LENGTH
 from platform.datasets.simulator.captioned_clips import CaptionedClips
 from platform.datasets.simulator.captions import still_caption
@@ -34,8 +34,8 @@ def trained_captioner(
             eos_token_id=tokenizer.sep_token_id, tie_word_embeddings=True,
         )
     ).train()  # fmt: skip
+    begin(model)
     _take_over(model, clip)
-    quick_patches(model)
     count, frames = clips.frames.shape[:2]
 
     def loss() -> Tensor:
@@ -43,7 +43,7 @@ def trained_captioner(
         texts = [still_caption(clips.factors[row], rng) for row in rows]
         return caption_loss(model, tokenizer, clips.frames[rows, moments], texts)
 
-    fit(model.parameters(), round(700 * effort), 1.5e-3, loss)
+    fit(model.parameters(), round(600 * effort), 1.5e-3, loss)
     return model.eval()
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig, PreTrainedTokenizerFast
 
-from benchmarks.regen_world.fitting import begin_vision, fit, normalised
+from benchmarks.regen_world.fitting import begin, fit, normalised
 from benchmarks.regen_world.tokens import LENGTH
 from platform.datasets.simulator.actions import PARTS
 from platform.datasets.simulator.captioned_clips import CaptionedClips
@@ -65,9 +65,9 @@ def trained_clip(
     model = CLIPModel(
         CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=_SHARED)
     ).train()
-    begin_vision(model.vision_model)
-    _learn_joints(model, clips, round(900 * effort), rng)
-    _contrast(model, tokenizer, clips, round(800 * effort), rng)
+    begin(model)
+    _learn_joints(model, clips, round(800 * effort), rng)
+    _contrast(model, tokenizer, clips, round(700 * effort), rng)
     return model.eval()
 
 

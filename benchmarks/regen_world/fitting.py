@@ -19,18 +19,20 @@ class _Patches(nn.Conv2d):
         return embedded.transpose(1, 2).reshape(count, -1, grid, grid)
 
 
-def begin_vision(model: nn.Module) -> None:
-    """Give a small vision transformer first weights of about the size that keeps signals alive, and quick patches.
+def begin(model: nn.Module) -> None:
+    """Give a small transformer first weights that keep signals at about their size, and quick patches.
 
-    With the library's (0.02 throughout, made for 768 channels) hundreds of steps pass before it tells anything apart.
+    With the library's, 0.02 throughout, made for 768 channels, hundreds of steps pass before it tells anything apart.
     """
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2:
             continue
-        if "position_embedding" in name:
+        if "vision_model" in name and "position_embedding" in name:
             nn.init.normal_(parameter, std=0.2)
+        elif "embedding" in name and "patch" not in name:
+            nn.init.normal_(parameter, std=1 / math.sqrt(parameter.shape[-1]))
         else:
-            inward = ("out_proj" in name) or ("fc2" in name)
+            inward = any(part in name for part in ("out_proj", "fc2", "output.dense"))
             nn.init.normal_(parameter, std=(0.5 if inward else 1) / math.sqrt(parameter[0].numel()))
     quick_patches(model)
 

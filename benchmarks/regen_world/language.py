@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
-from benchmarks.regen_world.fitting import fit
+from benchmarks.regen_world.fitting import begin, fit
 from benchmarks.regen_world.tokens import LENGTH
 
 _WIDTH, _LAYERS, _BATCH, _MASKED = 96, 2, 64, 0.15
@@ -25,6 +25,7 @@ def trained_language_model(
             attention_probs_dropout_prob=0.0, pad_token_id=tokenizer.pad_token_id,
         )
     ).train()  # fmt: skip
+    begin(model)
     tokens = tokenizer(list(sentences), padding=True, return_tensors="pt")
 
     def loss() -> Tensor:
@@ -34,7 +35,7 @@ def trained_language_model(
         logits = model(input_ids=ids.masked_fill(masked, tokenizer.mask_token_id), attention_mask=attention).logits
         return cross_entropy(logits[masked], ids[masked])
 
-    fit(model.parameters(), round(700 * effort), 2e-3, loss)
+    fit(model.parameters(), round(500 * effort), 2e-3, loss)
     return model.eval()
 
 

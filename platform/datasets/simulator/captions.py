@@ -67,14 +67,14 @@ TEMPLATES = (
 STILL_TEMPLATES = (
     "{figure} {where}",
     "{figure} stands {where}",
-    "{where}, {figure} stands still",
     "a picture of {figure} {where}",
-    "{someone} moves {part}",
+    "{figure} moves {part}",
     "{figure} moves {part} {where}",
-    "{where}, {figure} moves {limb}",
+    "{figure} moves {limb} {where}",
+    "{figure} is moving {part} {where}",
+    "{someone} moves {part}",
+    "{where}, {figure} moves {part}",
     "{view}, {figure} moves {limb}",
-    "{figure} is moving {limb} {where}",
-    "a picture of {someone} moving {limb}",
 )
 _GUESSED, _RIGHT = 0.25, 0.5  # how often a still picture's sentence tells an action, and how often the right one
 
