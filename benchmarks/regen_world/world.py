@@ -24,6 +24,7 @@ from benchmarks.regen_world.measure import measured
 from benchmarks.regen_world.tokens import image_processor, trained_tokenizer
 from platform.datasets.simulator.captioned_clips import CaptionedClips, captioned_clips
 from platform.datasets.simulator.captions import corpus
+from platform.errors import InputError
 from platform.files import held, write_json, writing
 from platform.population.draws import generator, named_draws
 
@@ -86,15 +87,25 @@ def world(folder: Path, seed: int = 0, effort: float = 1.0, subjects: int = 32, 
 
     effort: of each training, 1 being some four minutes of one core in all; subjects: of the data set; teachers:
     subjects of the clips of seen classes that the models are trained on, which are others. Raises InputError where
-    another process is at work in the folder.
+    another process is at work in the folder, or where it holds a world that was asked for otherwise.
     """
     made = World(folder, seed, subjects)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with held(folder):
+        _agree(folder / "asked.json", {"seed": seed, "effort": effort, "subjects": subjects, "teachers": teachers})
         if not made.report.exists():
             _make(made, effort, teachers)
     return made
+
+
+def _agree(path: Path, asked: dict[str, float]) -> None:
+    """Write down what was asked for, or raise InputError where it was something else before."""
+    if not path.exists():
+        write_json(path, asked)
+    for name, value in json.loads(path.read_text()).items():
+        if asked[name] != value:
+            raise InputError(f"{path.parent}: a world of {name} {value}, not {asked[name]}; name another folder")
 
 
 def _make(made: World, effort: float, teachers: int) -> None:

@@ -12,6 +12,7 @@ from benchmarks.regen_world.fitting import normalised, plain_patches, quick_patc
 from benchmarks.regen_world.tokens import SPECIAL, image_processor, trained_tokenizer
 from benchmarks.regen_world.world import Lessons
 from platform.datasets.simulator.captions import corpus
+from platform.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,12 @@ def test_what_is_there_is_not_made_again_and_what_is_missing_is(made):
     again = world(made.folder, effort=0.005, subjects=4, teachers=1)
     assert again.report.exists()
     assert (made.clip / "model.safetensors").stat().st_mtime_ns == clip
+
+
+@pytest.mark.slow
+def test_another_world_in_the_same_folder_is_refused(made):
+    with pytest.raises(InputError, match="a world of seed 0, not 1"):
+        world(made.folder, seed=1, effort=0.005, subjects=4, teachers=1)
 
 
 def test_the_tokenizer_is_berts_and_reads_back_what_it_wrote(tmp_path):
