@@ -1,7 +1,7 @@
 """The world's captioner: GIT (Wang et al., 2022), an IMAGE model.
 
-It has read single pictures with sentences that seldom tell an action. Its image encoder begins as CLIP's, as GIT's own
-began as one that was trained by contrast.
+It has read single pictures with sentences that seldom tell an action. Its image encoder is CLIP's, as GIT's own
+began as one that was trained by contrast, and stays as it is while the decoder learns.
 """
 
 from collections.abc import Sequence
@@ -36,6 +36,7 @@ def trained_captioner(
     ).train()  # fmt: skip
     begin(model)
     _take_over(model, clip)
+    model.git.image_encoder.requires_grad_(False)
     count, frames = clips.frames.shape[:2]
 
     def loss() -> Tensor:
@@ -43,7 +44,7 @@ def trained_captioner(
         texts = [still_caption(clips.factors[row], rng) for row in rows]
         return caption_loss(model, tokenizer, clips.frames[rows, moments], texts)
 
-    fit(model.parameters(), round(600 * effort), 1.5e-3, loss)
+    fit([p for p in model.parameters() if p.requires_grad], round(1000 * effort), 2e-3, loss)
     return model.eval()
 
 
