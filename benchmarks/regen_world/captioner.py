@@ -22,7 +22,7 @@ _WIDTH, _LAYERS, _BATCH = 96, 3, 48
 def trained_captioner(
     clips: CaptionedClips, clip: CLIPModel, tokenizer: PreTrainedTokenizerFast, effort: float, rng: np.random.Generator
 ) -> GitForCausalLM:
-    """effort: 1 is some minute of one core."""
+    """effort: 1 is a minute and a half of one core."""
     seen = clip.config.vision_config
     vision = GitVisionConfig(**{key: getattr(seen, key) for key in GitVisionConfig().to_dict() if key in _SHARED_KEYS})
     model = GitForCausalLM(
