@@ -3,9 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEARCHES := tests/test_tune_every_method.py
 
-.PHONY: help setup tune test searches ui lint clean
+.PHONY: help setup tune test searches regen-world ui lint clean
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 8
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 8
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 2; }
@@ -28,6 +28,9 @@ test: setup  ## lint, then every test but those of `searches`
 
 searches: setup  ## the tests that search with every method through the command line
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 $(SEARCHES)
+
+regen-world: setup  ## make ReGen's small simulated world in runs/regen-world: clips, sentences and models of them
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.regen_world runs/regen-world
 
 ui: setup  ## open MLflow on the default store
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/runs/mlflow.db

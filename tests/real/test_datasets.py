@@ -13,6 +13,7 @@ from platform.datasets.parts_of_speech import published_parts
 from platform.datasets.readers import ImportOptions, read
 from platform.datasets.readers.class_files import class_names, description_sets
 from platform.datasets.readers.label_splits import read_label_splits
+from platform.datasets.simulator.filmed_skeletons import filmed_skeletons
 from platform.datasets.splits import published_splits
 from platform.errors import InputError
 
@@ -40,6 +41,16 @@ def test_utd_mhad_skeletons_and_features_stand_side_by_side(tmp_path):
     lengths = [dataset.skeleton(i).shape[0] for i in range(861)]
     assert (min(lengths), max(lengths)) == (41, 125)
     assert dataset.skeleton(0).shape[1:] == (1, 20, 3)
+
+
+def test_utd_mhad_is_drawn_in_the_look_of_the_simulated_clips():
+    contents = read("utd_mhad", real("utd_mhad/Skeleton.zip"), ImportOptions())
+    clips = filmed_skeletons(contents, side=32)
+    assert clips.frames.shape == (861, 4, 3, 32, 32)
+    assert {"ru5", "ru9", "ru13"} <= set(clips.splits)
+    assert np.mean(np.abs(clips.joints - 0.5) < 0.5) > 0.99  # nearly all within the picture
+    left, right = clips.joints[:, :, 4, 0], clips.joints[:, :, 8, 0]  # shoulders: the body's left is at the right
+    assert np.mean(left > right) > 0.95
 
 
 def test_utd_mhad_class_names_are_the_makers(tmp_path):

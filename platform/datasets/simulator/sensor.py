@@ -32,7 +32,7 @@ def view(body: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndarr
     """
     yaw = np.radians(camera.yaw + rng.normal(0, _MISALIGNED))
     rise = camera.height - AIM
-    clip = body @ _towards(yaw, np.arctan2(rise, camera.distance)) + [0, 0, np.hypot(camera.distance, rise)]
+    clip = body @ towards(yaw, np.arctan2(rise, camera.distance)) + [0, 0, np.hypot(camera.distance, rise)]
     hidden = np.maximum(clip[..., 2] - clip[:, :1, 2], 0)  # what lies behind the body's middle is seen worse
     clip += rng.standard_normal(clip.shape) * (_JITTER * (1 + 6 * hidden))[..., None]
     if rng.random() < _LOSS:
@@ -41,7 +41,7 @@ def view(body: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndarr
     return clip.astype(np.float32)
 
 
-def _towards(yaw: float, tilt: float) -> np.ndarray:
+def towards(yaw: float, tilt: float) -> np.ndarray:
     """(3, 3) to multiply from the right: turn by yaw, tilt, and take the sensor's axes (x and z point backwards)."""
     c, s = np.cos(yaw), np.sin(yaw)
     turn = np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])
