@@ -68,12 +68,12 @@ def predict(
     normaliser = Normaliser.from_record(record["normaliser"])
     x, files = _samples(samples, normaliser)
     x = normaliser(x).to(place)
-    captions = captions_of(trained, x)
+    captions, of_file = captions_of(trained, x), "video" if normaliser.kind == "frames" else "picture"
     scores = trained.scores(x) if generalised else trained.unseen_scores(x)
     names = (*trained.seen, *trained.unseen) if generalised else trained.unseen
     probabilities, chosen = scores.softmax(dim=1).max(dim=1)
     for row, (probability, index) in enumerate(zip(probabilities.tolist(), chosen.tolist(), strict=True)):
-        sample = {"row": row} | ({"video" if captions else "picture": files[row]} if files else {})
+        sample = {"row": row} | ({of_file: files[row]} if files else {})
         caption = {"caption": captions[row]} if captions else {}
         if as_json:
             cli.event("prediction", {**sample, "class": names[index], "probability": round(probability, 4), **caption})

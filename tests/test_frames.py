@@ -65,10 +65,26 @@ def test_a_saved_model_is_evaluated_on_frames(trained, clips):
     assert events(output, "metrics")[0]["zsl"] > 0.9
 
 
-def test_a_prediction_says_where_frames_come_from(trained, tmp_path):
-    code, _, errors = invoked("predict", trained[1], tmp_path / "v.mp4")
+def test_videos_are_predicted_and_those_that_cannot_be_read_are_named(trained, tmp_path):
+    write_video(tmp_path / "videos" / "a.mp4", brightening(12))
+    (tmp_path / "videos" / "b.mp4").write_bytes(b"no video")
+    code, output, errors = invoked("predict", trained[1], tmp_path / "videos", "--json")
+    assert code == 0, errors
+    (found,) = events(output, "prediction")
+    assert found["class"] in UNSEEN
+    assert found["video"] == "a.mp4"
+    assert "b.mp4" in errors
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("v.mp4", "no such video or folder"), ("v.txt", "no video; expected one, or a folder of them")],
+)
+def test_what_is_no_video_is_refused_by_a_model_of_frames(trained, tmp_path, name, message):
+    (tmp_path / "v.txt").touch()
+    code, _, errors = invoked("predict", trained[1], tmp_path / name)
     assert code == 2
-    assert "v.mp4: the model was trained on encoded frames, which are in a data folder alone" in errors
+    assert f"{name}: {message}" in errors
     assert errors.count("\n") == 1
 
 
