@@ -10,8 +10,10 @@ from pydantic import Field
 from torch import Tensor
 
 from methods.models import WeightsModel, check_seen_classifier, seen_classifiers
+from platform.learning.batch import Batch
 from platform.learning.stated import StatedMethod, Trained
 from platform.method import Member, MethodConfig, Model, ScoringConfig
+from platform.population.layers import stacked_product
 
 
 class CompatibilityScoring(ScoringConfig):
@@ -67,6 +69,25 @@ class CompatibilityModel(WeightsModel):
         places = torch.cat([self.kept["seen_classes"], self.class_places(self.semantics)])
         scores = torch.log_softmax(self.products(x, places), dim=1)
         return scores[:, : len(self.seen)], scores[:, len(self.seen) :]
+
+
+def hinge_loss(places: Tensor, classes: Tensor, own: Tensor, batch: Batch) -> Tensor:
+    """(…,) Σ_c max(0, margin + s_c − s_y) over the classes other than y, averaged over the batch.
+
+    s are products of a sample with classes. With negatives=fixed, as in SynSE's code, the other classes' text is not
+    moved, and the own class's is pulled towards the sample at every step, since that code's sum includes y.
+
+    places: (…, batch, width), classes: (…, S, width), own: (…, batch, S), one at each sample's class.
+    """
+    others = batch.fields.chosen("negatives", {"moved": classes, "fixed": classes.detach})
+    mine = stacked_product(own, classes)  # (…, batch, width)
+    right = (places * mine).sum(dim=-1, keepdim=True)
+    margin = batch.fields.number("margin")[..., None, None]
+    beyond = (margin + stacked_product(places, others.mT) - right).relu()
+    value = (beyond * (1 - own) * batch.seen.exist[..., None, :]).sum(dim=(-2, -1))
+    pull = (places.detach() * (mine.detach() - mine)).sum(dim=(-2, -1))  # zero, but for its gradient
+    pull = batch.fields.chosen("negatives", {"moved": lambda: torch.zeros_like(pull), "fixed": pull})
+    return (value + pull) / own.shape[-2]
 
 
 class CompatibilityMethod(StatedMethod):

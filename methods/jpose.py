@@ -16,7 +16,7 @@ Where we differ from it:
 - That slip also makes its triplet loss a sum over a batch's pairs for each sample, up to a batch's size times ours; its
   weight of 0.01 is kept.
 - Its hinge sums over the sample's own class, too. The value of that term, the margin, is left out here; its gradient,
-  which is not zero only where the other classes' text is detached (negatives=fixed), is kept (`pull`).
+  which is not zero only where the other classes' text is detached (negatives=fixed), is kept (`hinge_loss`).
 - It lowers the learning rate, and stops, by the accuracy on unseen test classes: that reads the test set. Left out.
 - Its text networks have a hidden layer where the text is 1024 wide, and none otherwise: text_layers.
 """
@@ -30,7 +30,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
-from methods.compatibility import CompatibilityConfig, CompatibilityMethod, CompatibilityModel
+from methods.compatibility import CompatibilityConfig, CompatibilityMethod, CompatibilityModel, hinge_loss
 from methods.models import SYNSES_GATE
 from platform.errors import InputError
 from platform.learning.batch import Batch
@@ -136,7 +136,8 @@ class JPoSE(CompatibilityMethod):
         """Hinge losses between the modalities in three spaces, and the two triplet losses among samples; each (…,)."""
         text = batch.seen.text
         visual, textual = _visual(network, batch.x), _textual(network, text, batch.config.text_layers)
-        terms = {space: _across(visual[space], textual[space], batch) for space in self.loss_names[:3]}
+        own = one_hot(batch.labels, text.shape[-2]).to(text.dtype)  # (…, batch, S)
+        terms = {space: hinge_loss(visual[space], textual[space], own, batch) for space in self.loss_names[:3]}
         within = [_within(visual[part], batch.seen.made[part].gather(-1, batch.labels), batch) for part in _PARTS]
         return {**terms, "within": sum(within)}
 
@@ -151,20 +152,6 @@ class JPoSE(CompatibilityMethod):
 
 
 method = JPoSE()
-
-
-def _across(places: Tensor, classes: Tensor, batch: Batch) -> Tensor:
-    """(…,) mean hinge losses. places: (…, batch, width), classes: (…, S, width)."""
-    own = one_hot(batch.labels, classes.shape[-2]).to(places.dtype)  # (…, batch, S)
-    others = batch.fields.chosen("negatives", {"moved": classes, "fixed": classes.detach})
-    mine = stacked_product(own, classes)  # (…, batch, width)
-    right = (places * mine).sum(dim=-1, keepdim=True)
-    margin = batch.fields.number("margin")[..., None, None]
-    beyond = (margin + stacked_product(places, others.mT) - right).relu()
-    value = (beyond * (1 - own) * batch.seen.exist[..., None, :]).sum(dim=(-2, -1))
-    pull = (places.detach() * (mine.detach() - mine)).sum(dim=(-2, -1))  # zero, but for its gradient
-    pull = batch.fields.chosen("negatives", {"moved": lambda: torch.zeros_like(pull), "fixed": pull})
-    return (value + pull) / own.shape[-2]
 
 
 def _within(places: Tensor, words: Tensor, batch: Batch) -> Tensor:

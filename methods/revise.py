@@ -14,7 +14,7 @@ papers' numbers for ReViSE come. What was chosen, and why:
 - Association loss: SynSE's code has a margin of 0.3 to every other class, where the paper, by a comment in that code,
   has a binary prediction loss: association=binary, a logistic loss a class. The softmax's cross-entropy is there too.
   The code's hinge sums over the sample's own class, too. The value of that term, the margin, is left out here; its
-  gradient, which is not zero only where the other classes' text is detached (negatives=fixed), is kept (`pull`).
+  gradient, which is not zero only where the other classes' text is detached (negatives=fixed), is kept (`hinge_loss`).
 - MMD: the biased estimate with the kernel exp(−κ‖h − h'‖²), κ = 32, both in SynSE's code.
 - Contraction: γ‖∂h/∂x‖², the squared Frobenius norm, averaged over samples (Rifai et al., 2011). SynSE's code has γ =
   1e-4, but computes its term so that no gradient flows through it, which is contraction=0.
@@ -30,6 +30,7 @@ calibrates that.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -37,7 +38,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot, softplus
 
-from methods.compatibility import CompatibilityConfig, CompatibilityMethod, CompatibilityModel
+from methods.compatibility import CompatibilityConfig, CompatibilityMethod, CompatibilityModel, hinge_loss
 from methods.models import SYNSES_GATE
 from methods.outputs import warn_of_relu
 from platform.errors import InputError
@@ -205,28 +206,23 @@ def _association(places: Tensor, classes: Tensor, own: Tensor, batch: Batch) -> 
 
     places: (…, batch, shared), classes: (…, S, shared), own: (…, batch, S), one at each sample's class.
     """
-    mine = stacked_product(own, classes)  # (…, batch, shared)
-    others = batch.fields.chosen("negatives", {"moved": classes, "fixed": classes.detach})
-    right = (places * mine).sum(dim=-1, keepdim=True)
-    # the own class's product is of its text, which moves, the others' of text that may not
-    scores = torch.where(own > 0, right, stacked_product(places, others.mT))
     exist = batch.seen.exist[..., None, :]
 
-    def hinge() -> Tensor:
-        """Σ_c max(0, margin + s_c − s_y) over the classes other than y."""
-        beyond = (batch.fields.number("margin")[..., None, None] + scores - right).relu()
-        pull = (places.detach() * (mine.detach() - mine)).sum(dim=-1)  # zero, but for its gradient
-        pull = batch.fields.chosen("negatives", {"moved": lambda: torch.zeros_like(pull), "fixed": pull})
-        return torch.where(exist & (own == 0), beyond, 0.0).sum(dim=-1) + pull
+    def scores() -> Tensor:
+        """(…, batch, S): the own class's product is of its text, which moves, the others' of text that may not."""
+        others = batch.fields.chosen("negatives", {"moved": classes, "fixed": classes.detach})
+        right = (places * stacked_product(own, classes)).sum(dim=-1, keepdim=True)
+        return torch.where(own > 0, right, stacked_product(places, others.mT))
 
     def binary() -> Tensor:
         """Σ_c −log σ(s_y) or −log(1 − σ(s_c))."""
-        return torch.where(exist, softplus(scores) - own * scores, 0.0).sum(dim=-1)
+        s = scores()
+        return torch.where(exist, softplus(s) - own * s, 0.0).sum(dim=-1).mean(dim=-1)
 
     def softmax() -> Tensor:
         """−log softmax(s)_y."""
-        own_scores, labels = scores.masked_fill(~exist, -torch.inf), batch.labels
-        return cross_entropy(own_scores.flatten(0, -2), labels.flatten(), reduction="none").view(labels.shape)
+        s, labels = scores().masked_fill(~exist, -torch.inf), batch.labels
+        return cross_entropy(s.flatten(0, -2), labels.flatten(), reduction="none").view(labels.shape).mean(dim=-1)
 
-    cases = {"hinge": hinge, "binary": binary, "softmax": softmax}
-    return batch.fields.chosen("association", cases).mean(dim=-1)
+    hinge = partial(hinge_loss, places, classes, own, batch)
+    return batch.fields.chosen("association", {"hinge": hinge, "binary": binary, "softmax": softmax})
