@@ -13,9 +13,14 @@ class LinearModel(Model):
     weights: Tensor  # (D, T)
     semantics: Tensor  # (S + U, T)
 
-    def _scores(self, x: Tensor, semantics: Tensor) -> Tensor:
+    @staticmethod
+    def numbers(x: Tensor) -> Tensor:
+        """(N, D) float of samples."""
         assert x.dtype == torch.uint8
-        return (-torch.cdist((x.float() / 255) @ self.weights, semantics)).log_softmax(1)
+        return x.float() / 255
+
+    def _scores(self, x: Tensor, semantics: Tensor) -> Tensor:
+        return (-torch.cdist(self.numbers(x) @ self.weights, semantics)).log_softmax(1)
 
     def unseen_scores(self, x: Tensor) -> Tensor:
         return self._scores(x, self.semantics[len(self.seen) :])
@@ -41,10 +46,10 @@ class Linear(SolvedMethod):
 
     def solved(self, member, device):
         task = member.task
-        x, targets = task.features.float() / 255, task.semantics[task.labels]
+        x, targets = self.Model.numbers(task.features), task.semantics[task.labels]
         ridge = 1e-2 * torch.eye(x.shape[1])
         weights = torch.linalg.solve(x.T @ x + ridge, x.T @ targets)
-        return LinearModel(task.seen, task.unseen, None, weights, task.semantics), {"loss": 0.0}
+        return self.Model(task.seen, task.unseen, None, weights, task.semantics), {"loss": 0.0}
 
 
 method = Linear()

@@ -5,9 +5,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from platform.datasets.readers.class_files import PUBLISHED_ORDER_NOTE, class_names
 from platform.datasets.readers.class_folders import class_indices
 from platform.datasets.readers.options import ImportOptions
+from platform.datasets.readers.partitions import draw_partition, partition_note
 from platform.datasets.readers.video_lists import ListedVideo, read_video_list, refuse_shared, video_name
 from platform.errors import InputError
 
@@ -32,6 +35,13 @@ def class_videos(
     if options.video_list is None and options.train_list is None and options.test_list is None:
         return *_from_folders(source, options, suffixes), []
     return _from_lists(source, options, suffixes)
+
+
+def partition_of(videos: Sequence[ClassVideo], seed: int | None) -> tuple[np.ndarray, str]:
+    """(N,) bool, which videos train, as their lists say it or drawn by the seed, and a note that says which."""
+    if videos[0].train is not None:
+        return np.array([video.train for video in videos]), "partitions as the lists have them"
+    return draw_partition(np.array([video.label for video in videos]), seed or 0), partition_note(seed or 0)
 
 
 def _from_folders(source: Path, options: ImportOptions, suffixes: Sequence[str]) -> tuple[list[str], list[ClassVideo]]:

@@ -13,10 +13,9 @@ import numpy as np
 from platform.datasets.class_spelling import published_list_of
 from platform.datasets.contents import ClassInfo, Contents, FeatureArray
 from platform.datasets.readers.arrays import load_npy
-from platform.datasets.readers.class_videos import ClassVideo, class_videos
+from platform.datasets.readers.class_videos import ClassVideo, class_videos, partition_of
 from platform.datasets.readers.odd_files import OddFiles
 from platform.datasets.readers.options import ImportOptions
-from platform.datasets.readers.partitions import draw_partition, partition_note
 from platform.errors import InputError
 
 
@@ -27,19 +26,14 @@ def read(source: Path, options: ImportOptions) -> Contents:
     names, videos, named_by = class_videos(source, options, (".npy",))
     odd = OddFiles("videos")
     values, kept = _features(source, videos, odd)
-    labels = np.array([video.label for video in kept])
-    if kept[0].train is None:
-        seed = options.seed or 0
-        train, note = draw_partition(labels, seed), partition_note(seed)
-    else:
-        train, note = np.array([video.train for video in kept]), "partitions as the lists have them"
+    train, note = partition_of(kept, options.seed)
     return Contents(
         name=source.name,
         modality="video",
         licence="",
         source=f"a feature file a video in {source.name}; {note}",
         classes=[ClassInfo(name=name) for name in names],
-        labels=labels,
+        labels=np.array([video.label for video in kept]),
         train=train,
         features={"features": FeatureArray(values, options.extractor or "not stated", "scale")},
         ids=[video.name for video in kept],

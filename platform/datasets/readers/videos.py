@@ -8,11 +8,10 @@ import numpy as np
 
 from platform.datasets.class_spelling import published_list_of
 from platform.datasets.contents import ClassInfo, Contents
-from platform.datasets.readers.class_videos import class_videos
+from platform.datasets.readers.class_videos import class_videos, partition_of
 from platform.datasets.readers.frames import read_frames
 from platform.datasets.readers.odd_files import OddFiles
 from platform.datasets.readers.options import ImportOptions
-from platform.datasets.readers.partitions import draw_partition, partition_note
 from platform.errors import InputError
 from platform.features.videos.decoding import SUFFIXES
 
@@ -35,19 +34,14 @@ def read(source: Path, options: ImportOptions) -> Contents:
     workers = len(os.sched_getaffinity(0)) if options.workers is None else options.workers
     frames = read_frames(source, paths, options.frames or _FRAMES, options.size or _SIDE, workers, odd, options.report)
     kept = [video for video, is_kept in zip(videos, frames.kept.tolist(), strict=True) if is_kept]
-    labels = np.array([video.label for video in kept])
-    if kept[0].train is None:
-        seed = options.seed or 0
-        train, note = draw_partition(labels, seed), partition_note(seed)
-    else:
-        train, note = np.array([video.train for video in kept]), "partitions as the lists have them"
+    train, note = partition_of(kept, options.seed)
     return Contents(
         name=source.name,
         modality="video",
         licence="",
         source=f"videos in {source.name}; {note}",
         classes=[ClassInfo(name=name) for name in names],
-        labels=labels,
+        labels=np.array([video.label for video in kept]),
         train=train,
         features={"frames": frames.encoded},
         ids=[video.name for video in kept],
