@@ -3,6 +3,7 @@
 N clips, K captions each, T tokens, L visual tokens, H heads of width e, d = H·e.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 Pair = tuple[Tensor, Tensor]  # keys and values
+Extended = Callable[[Pair], Pair]  # those of the next tokens to those of all so far
 
 
 @dataclass
@@ -52,6 +54,14 @@ def heads(values: Tensor, attention: Any) -> Tensor:
 def text_heads(values: Tensor, attention: Any) -> Tensor:
     """(N, H, K, T, e) of (N, K, T, d)."""
     return values.unflatten(-1, (attention.num_attention_heads, -1)).permute(0, 3, 1, 2, 4)
+
+
+def queried(hidden: Tensor, attention: Any, extended: Extended | None) -> tuple[Tensor, Pair]:
+    """A self-attention's queries (N, H, K, T, e), and its keys and values with those before, (N, H, K, t, e)."""
+    query, keys, values = (
+        text_heads(part(hidden), attention) for part in (attention.query, attention.key, attention.value)
+    )
+    return query, extended((keys, values)) if extended else (keys, values)
 
 
 def joined_heads(context: Tensor) -> Tensor:

@@ -1,12 +1,23 @@
 """BLIP (Li et al., 2022) as a captioner of clips."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.parameter import Parameter
 
-from methods.regen.attention import Attention, Pair, finished, heads, joined_heads, masked, shared_product, text_heads
+from methods.regen.attention import (
+    Attention,
+    Extended,
+    Pair,
+    finished,
+    heads,
+    joined_heads,
+    masked,
+    queried,
+    shared_product,
+    text_heads,
+)
 from methods.regen.decoding import Marks
 from methods.regen.networks import CaptioningNetwork
 
@@ -54,16 +65,10 @@ class BlipNetwork(CaptioningNetwork):
         return self.pretrained.text_decoder.cls
 
     def _text_layer(
-        self,
-        layer: Any,
-        hidden: Tensor,
-        seen: Pair,
-        extended: Callable[[Pair], Pair] | None,
+        self, layer: Any, hidden: Tensor, seen: Pair, extended: Extended | None
     ) -> tuple[Tensor, Attention]:
         own = layer.attention.self
-        query, *pair = (text_heads(part(hidden), own) for part in (own.query, own.key, own.value))
-        if extended:
-            pair = extended(tuple(pair))
+        query, pair = queried(hidden, own, extended)
         scores = masked(query @ pair[0].transpose(-1, -2) / own.attention_head_size**0.5)
         to_text = scores.float().softmax(dim=-1)
         context = own.dropout(to_text).to(query.dtype) @ pair[1]

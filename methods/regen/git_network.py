@@ -1,6 +1,6 @@
 """GIT (Wang et al., 2022) as a captioner of clips."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -9,14 +9,15 @@ from torch.nn.parameter import Parameter
 
 from methods.regen.attention import (
     Attention,
+    Extended,
     Pair,
     attended,
     finished,
     heads,
     joined_heads,
     masked,
+    queried,
     shared_product,
-    text_heads,
 )
 from methods.regen.decoding import Marks
 from methods.regen.networks import CaptioningNetwork
@@ -86,16 +87,10 @@ class GitNetwork(CaptioningNetwork):
         return hidden, keys, values
 
     def _text_layer(
-        self,
-        layer: Any,
-        hidden: Tensor,
-        seen: Pair,
-        extended: Callable[[Pair], Pair] | None,
+        self, layer: Any, hidden: Tensor, seen: Pair, extended: Extended | None
     ) -> tuple[Tensor, Attention]:
         own = layer.attention.self
-        query, *pair = (text_heads(part(hidden), own) for part in (own.query, own.key, own.value))
-        if extended:
-            pair = extended(tuple(pair))
+        query, pair = queried(hidden, own, extended)
         lengths = [seen[0].shape[2], pair[0].shape[3]]
         to_image = shared_product(query, seen[0].transpose(-1, -2)) / own.attention_head_size**0.5
         to_text = masked(query @ pair[0].transpose(-1, -2) / own.attention_head_size**0.5)

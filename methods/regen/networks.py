@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import Parameter
 from torch.utils.checkpoint import checkpoint
 
-from methods.regen.attention import Attention, Cache, Pair
+from methods.regen.attention import Attention, Cache, Extended, Pair
 from methods.regen.decoding import Marks
 
 
@@ -99,11 +99,7 @@ class CaptioningNetwork(nn.Module, ABC):
 
     @abstractmethod
     def _text_layer(
-        self,
-        layer: Any,
-        hidden: Tensor,
-        seen: Pair,
-        extended: Callable[[Pair], Pair] | None,
+        self, layer: Any, hidden: Tensor, seen: Pair, extended: Extended | None
     ) -> tuple[Tensor, Attention]: ...
 
     def _run(self, function: Callable, *values: Any) -> Any:
