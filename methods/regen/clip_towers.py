@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -87,6 +88,10 @@ class ClipTowers(nn.Module):
     def trainable_text_tower(self) -> nn.Module:
         """A copy of the text tower, from token ids to (N, d), to be trained further (the discriminator of 3.2.3)."""
         return copy.deepcopy(self.text_tower).requires_grad_(True)
+
+
+# the same frozen towers for all members of a population and all their models
+shared_clip = lru_cache(maxsize=2)(load_clip)
 
 
 class _TextTower(nn.Module):

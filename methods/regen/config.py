@@ -57,6 +57,11 @@ class ReGenConfig(MethodConfig):
         return [self.template.format(name.replace("_", " ")) for name in names]
 
     @property
+    def judges_by_language_model(self) -> bool:
+        """Whether rewards ask the language model."""
+        return self.objective == "rewards" and self.grammar == "lm" and self.lambda_grammar > 0
+
+    @property
     def first_epoch(self) -> int:
         """The first epoch whose model may be chosen: REST's alone prepare."""
         return min(self.rest_epochs, self.epochs - 1)

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -13,7 +14,13 @@ from methods.regen.discriminator import GrammarDiscriminator, train_discriminato
 from methods.regen.pretrained import configuration, loading, network, tokenizer
 from platform.errors import InputError
 
-__all__ = ["GrammarDiscriminator", "MaskedLanguageModel", "load_masked_lm", "train_discriminator"]
+__all__ = [
+    "GrammarDiscriminator",
+    "MaskedLanguageModel",
+    "load_masked_lm",
+    "shared_masked_lm",
+    "train_discriminator",
+]
 
 _ROWS = 512  # masked texts a pass
 
@@ -129,3 +136,7 @@ class MaskedLanguageModel(nn.Module):
 
     def _none(self) -> Tensor:
         return torch.empty(0, device=self._device)
+
+
+# the same frozen model for all members of a population
+shared_masked_lm = lru_cache(maxsize=2)(load_masked_lm)

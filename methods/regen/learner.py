@@ -3,16 +3,16 @@
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from methods.regen.captioners import Captions, Decoding, load_captioner
-from methods.regen.clip_towers import load_clip
+from methods.regen.clip_towers import shared_clip
 from methods.regen.config import ReGenConfig
-from methods.regen.grammar import GrammarDiscriminator, load_masked_lm, train_discriminator
+from methods.regen.grammar import GrammarDiscriminator, shared_masked_lm, train_discriminator
 from methods.regen.model import ReGenModel
 from methods.regen.policy_gradient import advantages, language_model_loss, reinforce_loss
 from methods.regen.retrieval import read_captions, retrieved
@@ -47,17 +47,16 @@ class ReGenLearner(Learner):
                 parameter.requires_grad_(name != self.config.frozen)
         self.trained = {n: p for n, p in self.captioner.named_parameters() if p.requires_grad}
         self.optimiser = self._optimiser(state or {})
-        self.clip = load_clip(self.config.clip, workers.device)
-        self.clips = self._embedded()
-        self.classes: Tensor | None = None  # (S, d), and the grammar, once rewards are asked for
+        self.clip = shared_clip(self.config.clip, workers.device)
         self.grammar: Grammar | None = None
-        self.pseudo_captions: list[list[str]] | None = None
+        if self.config.judges_by_language_model:
+            self.grammar = shared_masked_lm(self.config.language_model, workers.device)
 
     def train_epoch(self) -> dict[str, float]:
         if not self.alive:
             found = {"loss": math.nan}
         elif self.epoch < self.config.rest_epochs:
-            found = self._train_on_text(self._retrieved)
+            found = self._train_on_text(lambda row: self.pseudo_captions[row])
         elif self.config.objective == "class_names":
             found = self._train_on_text(lambda row: [self.task.seen[int(self.task.labels[row])].replace("_", " ")])
         elif self.config.objective == "rewards":
@@ -98,8 +97,9 @@ class ReGenLearner(Learner):
                 optimiser.state[parameter][kind] = value.to(device, copy=True)
         return optimiser
 
-    def _embedded(self) -> Tensor:
-        """(N, d) CLIP's embeddings of the training clips, each computed once."""
+    @cached_property
+    def clips(self) -> Tensor:
+        """(N, d) CLIP's embeddings of the training clips."""
         rows = torch.arange(len(self.task.labels)).split(_CLIPS_AT_ONCE)
         return torch.cat([self.clip.frames(self.frames.decoded(own)) for own in rows])
 
@@ -246,28 +246,28 @@ class ReGenLearner(Learner):
     def _rewards(self) -> Rewards:
         """Of an epoch: its memory of captions begins anew, so that a training that was cut off goes on alike."""
         config = self.config
-        if self.classes is None:
-            self.classes = self.clip.text(config.read(self.task.seen))
-            if config.lambda_grammar and config.grammar == "lm":
-                self.grammar = load_masked_lm(config.language_model, self.workers.device)
-            elif config.lambda_grammar:
-                self.grammar = self._discriminator()
+        if self.grammar is None and config.lambda_grammar:
+            self.grammar = self._discriminator()
         weights = (config.lambda_cls, config.lambda_clip, config.lambda_grammar)
         return Rewards(self.clip, self.grammar, self.classes, *weights, tau=config.tau)
 
+    @cached_property
+    def classes(self) -> Tensor:
+        """(S, d) CLIP's embeddings of the seen classes' names."""
+        return self.clip.text(self.config.read(self.task.seen))
+
     def _discriminator(self) -> GrammarDiscriminator:
         """Eq. 6's, of the retrieved captions of the training clips."""
-        captions = sorted({text for row in range(len(self.task.labels)) for text in self._retrieved(row)})
+        captions = sorted({text for own in self.pseudo_captions for text in own})
         return train_discriminator(captions, self.clip, self.seed)
 
-    def _retrieved(self, row: int) -> list[str]:
-        """REST's pseudo-captions of a training clip."""
-        if self.pseudo_captions is None:
-            captions = read_captions(self.config.corpus)
-            embedded = self.clip.text(captions)
-            _, places = retrieved(self.clips, embedded, min(self.config.rest_captions, len(captions)))
-            self.pseudo_captions = [[captions[i] for i in own] for own in places.tolist()]
-        return self.pseudo_captions[row]
+    @cached_property
+    def pseudo_captions(self) -> list[list[str]]:
+        """REST's, of each training clip."""
+        captions = read_captions(self.config.corpus)
+        embedded = self.clip.text(captions)
+        _, places = retrieved(self.clips, embedded, min(self.config.rest_captions, len(captions)))
+        return [[captions[i] for i in own] for own in places.tolist()]
 
     def _set_rate(self, rate: float) -> None:
         for group in self.optimiser.param_groups:

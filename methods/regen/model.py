@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from methods.regen.captioners import Captioner, Decoding, load_captioner
-from methods.regen.clip_towers import ClipTowers, load_clip
+from methods.regen.clip_towers import ClipTowers, shared_clip
 from methods.regen.config import ReGenConfig
 from platform.datasets.encoded_frames import EncodedFrames
 from platform.method import MethodConfig, Model, tensors_of
@@ -105,7 +105,7 @@ class ReGenModel(Model):
 
     @cached_property
     def _clip(self) -> ClipTowers:
-        return load_clip(self.config.clip, self.semantics.device)
+        return shared_clip(self.config.clip, self.semantics.device)
 
     @cached_property
     def _kept(self) -> dict[str, str]:

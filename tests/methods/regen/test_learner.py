@@ -136,6 +136,7 @@ def test_rewards_that_are_not_finite_are_left_out_and_end_a_training(task, confi
         ({"rest_epochs": 2}, "leaves none of the 2 epochs"),
         ({"dense_grammar": True, "lambda_grammar": 0.0}, "dense_grammar=true"),
         ({"captioner": "/nowhere"}, "/nowhere"),
+        ({"language_model": "/nowhere", "rest_epochs": 1}, "/nowhere"),  # before REST's stage, not after it
     ],
 )
 def test_what_cannot_be_trained_is_refused(task, configured, fields, message):
