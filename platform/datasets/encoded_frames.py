@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from platform.datasets.frames_file import FramesFile
 
 _LONGEST_WAIT = 300  # seconds for a batch, in which its worker may have to start
+_FEW_PIXELS = 1 << 27  # which are decoded sooner than worker processes start
 _LOOK_AFTER = 5  # seconds of waiting, after which it is looked whether the workers are alive
 
 
@@ -142,17 +143,20 @@ class EncodedFrames:
         chosen = self if rows is None else self[rows]
         return chosen._decoded().to(self._device)
 
-    def batches(self, rows: "Sequence[Tensor]", workers: int = 2) -> "Iterator[Tensor]":
+    def batches(self, rows: "Sequence[Tensor]", workers: int | None = None) -> "Iterator[Tensor]":
         """The frames of each batch of rows in turn, as `decoded` returns them, decoded ahead in worker processes.
 
         rows: batches of whole numbers (n,). Nothing is drawn, and the order is that of `rows`. workers: at most as many
-        as there are CPUs and batches; 0 decodes in this process. Batches of a GPU are copied there from pinned memory
+        as there are CPUs and batches; 0 decodes in this process; by default 2, or 0 for few pixels. Batches of a GPU are copied there from pinned memory
         without waiting. The workers end with the iterator. Raises InputError where a frame is damaged, Unavailable
         where a worker was killed or gives nothing for five minutes.
         """
         import torch
 
         gpu = torch.device(self._device).type == "cuda"
+        if workers is None:
+            _, frames, _, height, width = self.shape
+            workers = 2 if sum(map(len, rows)) * frames * height * width > _FEW_PIXELS else 0
         if self._path is None or current_process().daemon:  # which cannot be sent to workers, or may not start some
             workers = 0
         workers = min(workers, len(rows), len(os.sched_getaffinity(0)))
