@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEARCHES := tests/test_tune_every_method.py
 
-.PHONY: help setup tune test searches regen-world ui lint clean
+.PHONY: help setup tune test searches regen-world regen-demo ui lint clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 8
 
@@ -31,6 +31,9 @@ searches: setup  ## the tests that search with every method through the command 
 
 regen-world: setup  ## make ReGen's small simulated world in runs/regen-world: clips, sentences and models of them
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.regen_world runs/regen-world
+
+regen-demo: setup  ## in three such worlds, ReGen with each set of rewards and its baselines: the table (two hours of one core)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.regen_demo runs/regen-demo
 
 ui: setup  ## open MLflow on the default store
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/runs/mlflow.db

@@ -51,7 +51,7 @@ def clip_texts(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, texts: Sequ
 def trained_clip(
     clips: CaptionedClips, tokenizer: PreTrainedTokenizerFast, effort: float, rng: np.random.Generator
 ) -> CLIPModel:
-    """A CLIPModel of `clips`, which are of seen classes alone. effort: 1 is some two minutes of one core."""
+    """A CLIPModel of `clips`, which are of seen classes alone. effort: 1 is some six minutes of one core."""
     side = clips.frames.shape[-1]
     vision = CLIPVisionConfig(
         hidden_size=WIDTH, intermediate_size=3 * WIDTH, num_hidden_layers=_LAYERS, num_attention_heads=4,
@@ -66,8 +66,8 @@ def trained_clip(
         CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=_SHARED)
     ).train()
     begin(model)
-    _learn_joints(model, clips, round(800 * effort), rng)
-    _contrast(model, tokenizer, clips, round(700 * effort), rng)
+    _learn_joints(model, clips, round(1600 * effort), rng)
+    _contrast(model, tokenizer, clips, round(2400 * effort), rng)
     return model.eval()
 
 

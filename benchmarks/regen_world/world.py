@@ -82,10 +82,10 @@ class World:
         return json.loads(self.report.read_text())["reached"]
 
 
-def world(folder: Path, seed: int = 0, effort: float = 1.0, subjects: int = 32, teachers: int = 48) -> World:
+def world(folder: Path, seed: int = 0, effort: float = 1.0, subjects: int = 32, teachers: int = 160) -> World:
     """The world in `folder`, made where it is not there yet.
 
-    effort: of each training, 1 being four to five minutes of one core in all; subjects: of the data set; teachers:
+    effort: of each training, 1 being some ten minutes of one core in all; subjects: of the data set; teachers:
     subjects of the clips of seen classes that the models are trained on, which are others. Raises InputError where
     another process is at work in the folder, or where it holds a world that was asked for otherwise.
     """
