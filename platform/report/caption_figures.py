@@ -1,0 +1,241 @@
+"""ReGen's figures of what models say of clips, several models side by side: words a class, captions, attention."""
+
+from collections.abc import Mapping, Sequence
+from textwrap import shorten, wrap
+
+import matplotlib
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from platform.report.describing import DescribedClip
+from platform.report.style import STYLE, WIDTH, colour_of
+from platform.zeroshot.caption_attention import CaptionAttention
+
+_MORE, _FEWER = "#C0392B", "#222222"  # as the paper's Fig. 2: red, black
+_SMALL = 7  # points, of what is read beside pictures
+_LINE = 0.135  # inches of a line of such letters
+_LONGEST = 220  # letters of a caption that are shown
+_NAME = 100  # letters of a model's name
+_ACROSS = 10  # frames side by side, a word's attention over each
+_MOST_NAMED = 26  # tokens whose columns are named too
+_GAP = 0.12  # inches
+_UNBROKEN = "\N{NO-BREAK SPACE}"
+
+
+def unique_words_figure(counts: Mapping[str, Mapping[str, int]], against: str | None = None) -> Figure:
+    """Bars of the unique words in each class's captions, a colour a model, and their change (ReGen, Fig. 2).
+
+    counts: by model and class; against: the model from which the change is counted, in percent; without one it is not
+    drawn. As the paper has it, the change of a single model is red where there are more words and black where fewer.
+    """
+    names = list(dict.fromkeys(name for own in counts.values() for name in own))
+    others = [model for model in counts if model != against] if against else []
+    with matplotlib.rc_context(STYLE):
+        height = 1.2 + 0.16 * len(counts) + len(names) * max(0.25, 0.09 * len(counts))
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        sides = figure.subplots(1, 2 if others else 1, sharey=True, squeeze=False)[0]
+        for number, (model, own) in enumerate(counts.items()):
+            mean = sum(own.values()) / len(own)
+            label = f"{shorten(model, _NAME, placeholder='…')}: {mean:.1f} words a class"
+            label += ", from which the change counts" if others and model == against else ""
+            _bars(sides[0], names, own, number, len(counts), color=colour_of(number), label=label)
+        sides[0].set_yticks(range(len(names)), names)
+        sides[0].set_xlabel("unique words")
+        for number, model in enumerate(others):
+            base = counts[against]
+            change = {name: 100 * (n / base[name] - 1) for name, n in counts[model].items() if base.get(name)}
+            alone = [_MORE if value > 0 else _FEWER for name in names if (value := change.get(name)) is not None]
+            place = list(counts).index(model)
+            colours = alone if len(others) == 1 else colour_of(place)
+            _bars(sides[1], names, change, number, len(others), color=colours)
+        if others:
+            place = list(counts).index(against)
+            sides[1].axvline(0, color=colour_of(place), linewidth=0.8)
+            sides[1].set_xlabel("change, %")
+        sides[0].invert_yaxis()
+        figure.legend(loc="outside lower center", ncols=1, fontsize=_SMALL, frameon=False)
+    return figure
+
+
+def captions_figure(clips: Mapping[str, Sequence[DescribedClip]]) -> Figure:
+    """Some frames of clips, each beside its true class and what models say of it (ReGen, Fig. 4).
+
+    clips: by model, of all models the same clips in the same order. An arrow leads to the class that a caption was
+    taken for.
+    """
+    strips, rest = 2.3, WIDTH - 2.3 - 0.3  # inches
+    texts = [[_said(clip, int(rest * 18)) for clip in of_clip] for of_clip in zip(*clips.values(), strict=True)]
+    heights = []
+    for lines, clip in zip(texts, next(iter(clips.values())), strict=True):
+        heights.append(max(strips / len(clip.frames), _LINE * (1.3 + sum(map(len, lines)))) + 0.1)
+    legend = _LINE * 1.2 * len(clips) + 0.1
+    sheet = _Sheet(sum(heights) + legend)
+    with matplotlib.rc_context(STYLE):
+        sheet.names(list(clips), 0.05)
+        top = legend
+        for lines, clip, height in zip(texts, next(iter(clips.values())), heights, strict=True):
+            axes = sheet.axes(0.05, top, strips, strips / len(clip.frames))
+            axes.imshow(_side_by_side(clip.frames), interpolation="none", aspect="auto")
+            sheet.text(strips + 0.15, top, clip.true, fontsize=8, fontweight="bold")
+            below = top + 1.3 * _LINE
+            for number, own in enumerate(lines):
+                below = sheet.told(strips + 0.15, below, number, own)
+            top += height
+    return sheet.figure
+
+
+def attention_figure(clip: Mapping[str, DescribedClip]) -> Figure:
+    """What the words of models' captions of one clip attended to (ReGen, Fig. 3).
+
+    A row of a matrix is a token as it was chosen: what it took from the visual tokens, left, and from the tokens before
+    it, right; where one softmax is over both, bars tell the image's share. Below, each token's attention to the places
+    of the picture, over a frame of the clip, from its own least to its most. Colours of matrices have the same scale
+    for all models.
+
+    clip: by model, each with attention.
+    """
+    found = {model: own.attention for model, own in clip.items() if own.attention is not None}
+    told = [_said(clip[model], int(WIDTH * 18)) for model in found]
+    labels = 0.8  # inches, of the rows' tokens
+    blocks = [_block_height(attention, len(lines)) for attention, lines in zip(found.values(), told, strict=True)]
+    sheet = _Sheet(sum(blocks) + 0.55)
+    brightest = {
+        "image": max(float(own.image.max()) for own in found.values()),
+        "text": max(float(own.text.max()) for own in found.values()),
+    }
+    with matplotlib.rc_context({**STYLE, "font.size": _SMALL}):
+        top, drawn = 0.05, {}
+        for number, ((model, attention), lines, block) in enumerate(zip(found.items(), told, blocks, strict=True)):
+            sheet.text(0.05, top, f"■ {shorten(model, _NAME, placeholder='…')}", fontsize=8, color=colour_of(number))
+            below = sheet.told(0.05, top + 1.25 * _LINE, number, lines, mark=False) + 1.3 * _LINE
+            tall, share = _LINE * len(attention.chosen), attention.image_share()
+            wide_text = min(2.4, max(1.3, 0.11 * len(attention.chosen)))
+            wide_share = 0.0 if share is None else 0.6
+            wide_image = WIDTH - labels - wide_text - wide_share - _GAP * (2 if share is None else 3)
+            image = sheet.axes(labels, below, wide_image, tall)
+            text = sheet.axes(labels + wide_image + _GAP, below, wide_text, tall)
+            for axes, part, name in ((image, attention.image, "image"), (text, attention.text, "text")):
+                values = np.ma.masked_equal(part.numpy(force=True), 0.0)
+                drawn[name] = axes.imshow(
+                    values, vmin=0, vmax=brightest[name], cmap="viridis", aspect="auto", interpolation="none"
+                )
+                axes.set_axis_on()
+                axes.set(xticks=[], yticks=[])
+                axes.set_title(f"text to {name}", fontsize=_SMALL, pad=3)
+            image.set_yticks(range(len(attention.chosen)), attention.chosen)
+            image.tick_params(length=0)
+            places = attention.grid[0] * attention.grid[1]
+            beyond = attention.image.shape[1] - places
+            said = f"{beyond} of the whole, then " if beyond else ""
+            image.set_xlabel(f"visual tokens: {said}{places} places, row by row")
+            image.axvline(beyond - 0.5, color="white", linewidth=0.8)
+            if len(attention.chosen) <= _MOST_NAMED:
+                text.set_xticks(range(len(attention.chosen)), attention.tokens[:-1], rotation=90)
+                text.tick_params(length=0)
+            if share is not None:
+                _draw_shares(sheet.axes(WIDTH - wide_share - _GAP, below, wide_share, tall), share.numpy(force=True))
+            overlays = top + block - _overlay_height(attention)
+            _draw_overlays(sheet, overlays, clip[model], attention)
+            top += block
+        for name, left in (("image", labels), ("text", WIDTH / 2 + 0.3)):
+            place = sheet.axes(left, top + 0.05, 1.8, 0.09)
+            place.set_axis_on()
+            sheet.figure.colorbar(drawn[name], cax=place, orientation="horizontal", label=f"attention, text to {name}")
+    return sheet.figure
+
+
+class _Sheet:
+    """A figure on which things stand by inches from the upper left."""
+
+    def __init__(self, height: float) -> None:
+        self.height = height
+        self.figure = Figure(figsize=(WIDTH, height))
+
+    def axes(self, left: float, top: float, width: float, height: float) -> Axes:
+        """Without ticks or frame."""
+        place = left / WIDTH, 1 - (top + height) / self.height, width / WIDTH, height / self.height
+        axes = self.figure.add_axes(place)
+        axes.set_axis_off()
+        return axes
+
+    def text(self, left: float, top: float, text: str, **how: object) -> None:
+        values = {"va": "top", "fontsize": _SMALL, "parse_math": False, **how}
+        self.figure.text(left / WIDTH, 1 - top / self.height, text, **values)
+
+    def names(self, models: Sequence[str], top: float) -> None:
+        """Each model with its colour, a line each."""
+        for number, model in enumerate(models):
+            self.told(0.05, top + 1.2 * _LINE * number, number, [shorten(model, _NAME, placeholder="…")])
+
+    def told(self, left: float, top: float, number: int, lines: Sequence[str], mark: bool = True) -> float:
+        """Lines after a mark in the colour of a model; returns where the next may stand."""
+        if mark:
+            self.text(left, top, "■", color=colour_of(number))
+        for place, line in enumerate(lines):
+            self.text(left + (0.14 if mark else 0.0), top + place * _LINE, line)
+        return top + len(lines) * _LINE
+
+
+def _bars(axes: Axes, names: Sequence[str], values: Mapping[str, float], number: int, of: int, **how: object) -> None:
+    """The `number`-th of so many bars in each named row."""
+    height = 0.8 / of
+    places = [place - 0.4 + (number + 0.5) * height for place, name in enumerate(names) if name in values]
+    axes.barh(places, [values[name] for name in names if name in values], height, **how)
+
+
+def _said(clip: DescribedClip, letters: int) -> list[str]:
+    """A caption and what it was taken for, in lines of so many letters."""
+    caption = shorten(clip.caption, _LONGEST, placeholder=" …") or "(no word)"
+    decided = f"→ {clip.decided} {'✓' if clip.decided == clip.true else '✗'}".replace(" ", _UNBROKEN)
+    return [line.replace(_UNBROKEN, " ") for line in wrap(f"{caption} {decided}", letters)]
+
+
+def _side_by_side(frames: np.ndarray) -> np.ndarray:
+    """(side, width, 3) of (f, side, side, 3), white between them."""
+    gap = np.full((frames.shape[1], max(1, frames.shape[2] // 32), 3), 255, np.uint8)
+    return np.concatenate([part for frame in frames for part in (frame, gap)][:-1], axis=1)
+
+
+def _overlay_height(attention: CaptionAttention) -> float:
+    lines = -(-len(attention.chosen) // _ACROSS)
+    return lines * (WIDTH / _ACROSS + _LINE) + 0.15
+
+
+def _block_height(attention: CaptionAttention, lines: int) -> float:
+    """Inches of a model's part of an attention figure: its name, its caption, matrices, names below, overlays."""
+    named = 0.058 * max(map(len, attention.tokens)) if len(attention.chosen) <= _MOST_NAMED else 0.0
+    matrices = _LINE * len(attention.chosen) + max(named, 0.25) + 0.1
+    return (2.6 + lines) * _LINE + matrices + _overlay_height(attention)
+
+
+def _draw_shares(axes: Axes, share: np.ndarray) -> None:
+    axes.set_axis_on()
+    axes.barh(range(len(share)), 100 * share, 0.8, color="#888888")
+    axes.set(xlim=(0, 100), ylim=(len(share) - 0.5, -0.5), yticks=[], xticks=[0, 100])
+    axes.set_title(f"image: {100 * share.mean():.0f} %", fontsize=_SMALL, pad=3)
+
+
+def _draw_overlays(sheet: _Sheet, top: float, clip: DescribedClip, attention: CaptionAttention) -> None:
+    """A frame of the clip for each token, its attention over it."""
+    frame, cell = clip.frames[len(clip.frames) // 2], WIDTH / _ACROSS
+    for number, (token, places) in enumerate(zip(attention.chosen, attention.places(), strict=True)):
+        line, column = divmod(number, _ACROSS)
+        left, upper = column * cell + 0.02, top + line * (cell + _LINE)
+        axes = sheet.axes(left, upper + _LINE, cell - 0.04, cell - 0.04)
+        axes.imshow(overlaid(frame, places.numpy(force=True)), interpolation="none", aspect="auto")
+        middle = left + cell / 2 - 0.02
+        sheet.text(middle, upper + 0.01, shorten(token, 11, placeholder="…"), ha="center")
+
+
+def overlaid(frame: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """A frame (side, side, 3) uint8 in grey under a map of attention (rows, columns), from its least to its most."""
+    side = len(frame)
+    rows, columns = (np.arange(side) * count // side for count in places.shape)
+    span = places.max() - places.min()
+    heat = ((places - places.min()) / span if span > 0 else np.zeros_like(places))[rows][:, columns]
+    grey = frame.mean(axis=2, keepdims=True) / 255
+    share = 0.75 * heat[..., None]
+    shown = (1 - share) * grey + share * colormaps["plasma"](0.3 + 0.7 * heat)[..., :3]
+    return (255 * shown).round().astype(np.uint8)
