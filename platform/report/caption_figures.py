@@ -7,6 +7,8 @@ import matplotlib
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from platform.report.describing import DescribedClip
@@ -20,7 +22,8 @@ _LONGEST = 220  # letters of a caption that are shown
 _NAME = 100  # letters of a model's name
 _ACROSS = 10  # frames side by side, a word's attention over each
 _MOST_NAMED = 26  # tokens whose columns are named too
-_GAP = 0.12  # inches
+_GAP, _LABELS = 0.12, 0.8  # inches, between matrices and of their rows' tokens
+_MAP = "viridis"  # of attention
 _UNBROKEN = "\N{NO-BREAK SPACE}"
 
 
@@ -98,51 +101,24 @@ def attention_figure(clip: Mapping[str, DescribedClip]) -> Figure:
     """
     found = {model: own.attention for model, own in clip.items() if own.attention is not None}
     told = [_said(clip[model], int(WIDTH * 18)) for model in found]
-    labels = 0.8  # inches, of the rows' tokens
     blocks = [_block_height(attention, len(lines)) for attention, lines in zip(found.values(), told, strict=True)]
-    sheet = _Sheet(sum(blocks) + 0.55)
-    brightest = {
-        "image": max(float(own.image.max()) for own in found.values()),
-        "text": max(float(own.text.max()) for own in found.values()),
+    scales = {
+        part: PowerNorm(0.5, 0, max(float(getattr(own, part).max()) for own in found.values()))
+        for part in ("image", "text")
     }
+    sheet, top = _Sheet(sum(blocks) + 0.55), 0.05
     with matplotlib.rc_context({**STYLE, "font.size": _SMALL}):
-        top, drawn = 0.05, {}
         for number, ((model, attention), lines, block) in enumerate(zip(found.items(), told, blocks, strict=True)):
             sheet.text(0.05, top, f"■ {shorten(model, _NAME, placeholder='…')}", fontsize=8, color=colour_of(number))
-            below = sheet.told(0.05, top + 1.25 * _LINE, number, lines, mark=False) + 1.3 * _LINE
-            tall, share = _LINE * len(attention.chosen), attention.image_share()
-            wide_text = min(2.4, max(1.3, 0.11 * len(attention.chosen)))
-            wide_share = 0.0 if share is None else 0.6
-            wide_image = WIDTH - labels - wide_text - wide_share - _GAP * (2 if share is None else 3)
-            image = sheet.axes(labels, below, wide_image, tall)
-            text = sheet.axes(labels + wide_image + _GAP, below, wide_text, tall)
-            for axes, part, name in ((image, attention.image, "image"), (text, attention.text, "text")):
-                values = np.ma.masked_equal(part.numpy(force=True), 0.0)
-                drawn[name] = axes.imshow(
-                    values, vmin=0, vmax=brightest[name], cmap="viridis", aspect="auto", interpolation="none"
-                )
-                axes.set_axis_on()
-                axes.set(xticks=[], yticks=[])
-                axes.set_title(f"text to {name}", fontsize=_SMALL, pad=3)
-            image.set_yticks(range(len(attention.chosen)), attention.chosen)
-            image.tick_params(length=0)
-            places = attention.grid[0] * attention.grid[1]
-            beyond = attention.image.shape[1] - places
-            said = f"{beyond} of the whole, then " if beyond else ""
-            image.set_xlabel(f"visual tokens: {said}{places} places, row by row")
-            image.axvline(beyond - 0.5, color="white", linewidth=0.8)
-            if len(attention.chosen) <= _MOST_NAMED:
-                text.set_xticks(range(len(attention.chosen)), attention.tokens[:-1], rotation=90)
-                text.tick_params(length=0)
-            if share is not None:
-                _draw_shares(sheet.axes(WIDTH - wide_share - _GAP, below, wide_share, tall), share.numpy(force=True))
-            overlays = top + block - _overlay_height(attention)
-            _draw_overlays(sheet, overlays, clip[model], attention)
+            below = sheet.told(0.05, top + 1.25 * _LINE, number, lines, mark=False)
+            _draw_matrices(sheet, below + 1.3 * _LINE, attention, scales)
             top += block
-        for name, left in (("image", labels), ("text", WIDTH / 2 + 0.3)):
+            _draw_overlays(sheet, top - _overlay_height(attention), clip[model], attention)
+        for left, (part, scale) in zip((_LABELS, WIDTH / 2 + 0.3), scales.items(), strict=True):
             place = sheet.axes(left, top + 0.05, 1.8, 0.09)
             place.set_axis_on()
-            sheet.figure.colorbar(drawn[name], cax=place, orientation="horizontal", label=f"attention, text to {name}")
+            said = f"attention, text to {part}"
+            sheet.figure.colorbar(ScalarMappable(scale, _MAP), cax=place, orientation="horizontal", label=said)
     return sheet.figure
 
 
@@ -205,9 +181,35 @@ def _overlay_height(attention: CaptionAttention) -> float:
 
 def _block_height(attention: CaptionAttention, lines: int) -> float:
     """Inches of a model's part of an attention figure: its name, its caption, matrices, names below, overlays."""
-    named = 0.058 * max(map(len, attention.tokens)) if len(attention.chosen) <= _MOST_NAMED else 0.0
+    named = 0.058 * min(14, max(map(len, attention.tokens))) if len(attention.chosen) <= _MOST_NAMED else 0.0
     matrices = _LINE * len(attention.chosen) + max(named, 0.25) + 0.1
     return (2.6 + lines) * _LINE + matrices + _overlay_height(attention)
+
+
+def _draw_matrices(sheet: _Sheet, top: float, attention: CaptionAttention, scales: Mapping[str, PowerNorm]) -> None:
+    """Text to image, text to text, and the image's share, side by side: a row a token."""
+    chosen, share = len(attention.chosen), attention.image_share()
+    tall, wide_text, wide_share = _LINE * chosen, min(2.4, max(1.3, 0.11 * chosen)), 0.0 if share is None else 0.6
+    wide_image = WIDTH - _LABELS - wide_text - wide_share - _GAP * (2 if share is None else 3)
+    image = sheet.axes(_LABELS, top, wide_image, tall)
+    text = sheet.axes(_LABELS + wide_image + _GAP, top, wide_text, tall)
+    before = np.ma.masked_where(np.triu(np.ones((chosen, chosen)), 1) > 0, attention.text.numpy(force=True))
+    for axes, part, values in ((image, "image", attention.image.numpy(force=True)), (text, "text", before)):
+        axes.imshow(values, norm=scales[part], cmap=_MAP, aspect="auto", interpolation="none")
+        axes.set_axis_on()
+        axes.set(xticks=[], yticks=[])
+        axes.tick_params(length=0)
+        axes.set_title(f"text to {part}", fontsize=_SMALL, pad=3)
+    image.set_yticks(range(chosen), [shorten(token, 14, placeholder="…") for token in attention.chosen])
+    places = attention.grid[0] * attention.grid[1]
+    beyond = attention.image.shape[1] - places
+    image.set_xlabel(f"visual tokens: {f'{beyond} of the whole, ' if beyond else ''}{places} places")
+    image.axvline(beyond - 0.5, color="white", linewidth=0.8)
+    if chosen <= _MOST_NAMED:
+        named = [shorten(token, 14, placeholder="…") for token in attention.tokens[:-1]]
+        text.set_xticks(range(chosen), named, rotation=90)
+    if share is not None:
+        _draw_shares(sheet.axes(WIDTH - wide_share - _GAP, top, wide_share, tall), share.numpy(force=True))
 
 
 def _draw_shares(axes: Axes, share: np.ndarray) -> None:

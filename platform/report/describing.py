@@ -1,4 +1,4 @@
-"""What a model that describes clips said of unseen test clips: words of each class, and a few captions with attention."""
+"""What a model that describes clips said of the unseen test clips: words of each class, some captions, attention."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -40,7 +40,8 @@ def figures_of(
     """SVG by caption: each row's first seed, single models under the clean protocol, on the split that most rows have.
 
     runs: folder of the MLflow store; against: the method or row from which the change of unique words is counted, where
-    one row alone is so named; else the row whose captions have the fewest. A model that is missing, or whose data folder is, is reported and left out.
+    one row alone is so named; else the row whose captions have the fewest. A model that is missing, or whose data
+    folder is, is reported and left out.
     """
     place, chosen = _chosen(results)
     bases = [name for name, result in chosen if against in names_of(result)]

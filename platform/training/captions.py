@@ -15,7 +15,8 @@ def write_captions(path: Path, model: Model, samples: Samples) -> None:
     """Write each test sample's number, class and caption, and the class that it was taken for, as CSV.
 
     Models that are tested on the same samples number them alike. A sample of an unseen class is decided among these,
-    one of a seen class among all. Nothing is written for a model without captions. Raises NotWritable where the folder cannot be written to.
+    one of a seen class among all. Nothing is written for a model without captions. Raises NotWritable where the folder
+    cannot be written to.
     """
     samples = samples.to("cpu")
     captions = captions_of(model, samples.features)
