@@ -16,7 +16,7 @@ from platform.method import MethodConfig, Model, tensors_of
 from platform.zeroshot.caption_attention import CaptionAttention
 
 _CLIPS_AT_ONCE = 16
-_ATTENTION = "last layer, mean over its heads; visual tokens are means over the frames, so that a place is one of all"
+_ATTENTION = "last layer, mean over its heads; visual tokens are means over the frames: a map is of all of them"
 
 
 @dataclass(frozen=True)

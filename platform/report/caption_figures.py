@@ -41,7 +41,7 @@ def unique_words_figure(counts: Mapping[str, Mapping[str, int]], against: str | 
         sides = figure.subplots(1, 2 if others else 1, sharey=True, squeeze=False)[0]
         for number, (model, own) in enumerate(counts.items()):
             mean = sum(own.values()) / len(own)
-            label = f"{shorten(model, _NAME, placeholder='…')}: {mean:.1f} words a class"
+            label = f"{_short(model, _NAME)}: {mean:.1f} words a class"
             label += ", from which the change counts" if others and model == against else ""
             _bars(sides[0], names, own, number, len(counts), color=colour_of(number), label=label)
         sides[0].set_yticks(range(len(names)), names)
@@ -109,7 +109,7 @@ def attention_figure(clip: Mapping[str, DescribedClip]) -> Figure:
     sheet, top = _Sheet(sum(blocks) + 0.55), 0.05
     with matplotlib.rc_context({**STYLE, "font.size": _SMALL}):
         for number, ((model, attention), lines, block) in enumerate(zip(found.items(), told, blocks, strict=True)):
-            sheet.text(0.05, top, f"■ {shorten(model, _NAME, placeholder='…')}", fontsize=8, color=colour_of(number))
+            sheet.text(0.05, top, f"■ {_short(model, _NAME)}", fontsize=8, color=colour_of(number))
             below = sheet.told(0.05, top + 1.25 * _LINE, number, lines, mark=False)
             _draw_matrices(sheet, below + 1.3 * _LINE, attention, scales)
             top += block
@@ -143,7 +143,7 @@ class _Sheet:
     def names(self, models: Sequence[str], top: float) -> None:
         """Each model with its colour, a line each."""
         for number, model in enumerate(models):
-            self.told(0.05, top + 1.2 * _LINE * number, number, [shorten(model, _NAME, placeholder="…")])
+            self.told(0.05, top + 1.2 * _LINE * number, number, [_short(model, _NAME)])
 
     def told(self, left: float, top: float, number: int, lines: Sequence[str], mark: bool = True) -> float:
         """Lines after a mark in the colour of a model; returns where the next may stand."""
@@ -166,6 +166,10 @@ def _said(clip: DescribedClip, letters: int) -> list[str]:
     caption = shorten(clip.caption, _LONGEST, placeholder=" …") or "(no word)"
     decided = f"→ {clip.decided} {'✓' if clip.decided == clip.true else '✗'}".replace(" ", _UNBROKEN)
     return [line.replace(_UNBROKEN, " ") for line in wrap(f"{caption} {decided}", letters)]
+
+
+def _short(text: str, letters: int = 14) -> str:
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
 def _side_by_side(frames: np.ndarray) -> np.ndarray:
@@ -200,14 +204,14 @@ def _draw_matrices(sheet: _Sheet, top: float, attention: CaptionAttention, scale
         axes.set(xticks=[], yticks=[])
         axes.tick_params(length=0)
         axes.set_title(f"text to {part}", fontsize=_SMALL, pad=3)
-    image.set_yticks(range(chosen), [shorten(token, 14, placeholder="…") for token in attention.chosen])
+    image.set_yticks(range(chosen), [_short(token) for token in attention.chosen], parse_math=False)
     places = attention.grid[0] * attention.grid[1]
     beyond = attention.image.shape[1] - places
     image.set_xlabel(f"visual tokens: {f'{beyond} of the whole, ' if beyond else ''}{places} places")
     image.axvline(beyond - 0.5, color="white", linewidth=0.8)
     if chosen <= _MOST_NAMED:
-        named = [shorten(token, 14, placeholder="…") for token in attention.tokens[:-1]]
-        text.set_xticks(range(chosen), named, rotation=90)
+        named = [_short(token) for token in attention.tokens[:-1]]
+        text.set_xticks(range(chosen), named, rotation=90, parse_math=False)
     if share is not None:
         _draw_shares(sheet.axes(WIDTH - wide_share - _GAP, top, wide_share, tall), share.numpy(force=True))
 
@@ -228,7 +232,7 @@ def _draw_overlays(sheet: _Sheet, top: float, clip: DescribedClip, attention: Ca
         axes = sheet.axes(left, upper + _LINE, cell - 0.04, cell - 0.04)
         axes.imshow(overlaid(frame, places.numpy(force=True)), interpolation="none", aspect="auto")
         middle = left + cell / 2 - 0.02
-        sheet.text(middle, upper + 0.01, shorten(token, 11, placeholder="…"), ha="center")
+        sheet.text(middle, upper + 0.01, _short(token, 11), ha="center")
 
 
 def overlaid(frame: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -108,7 +108,8 @@ def _caption_figures(told: Mapping[str, Describing], against: Sequence[str]) -> 
         own = {name: clip for name, clip in zip(clips, same, strict=True) if clip.attention}
         if own:
             of = "; ".join(dict.fromkeys(clip.attention.of for clip in own.values()))
-            said = f"attention of captions of clip {number + 1} above, {same[0].true}, token by token ({of})"
+            said = f"attention of captions of clip {number + 1} above, {same[0].true}: a row for each token as it was "
+            said += f"chosen, and its map over a frame, from its least to its most ({of})"
             figures[said] = attention_figure(own)
     return figures
 

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from platform.population.draws import generator
 from platform.report.localities import LookedAt
-from platform.report.style import STYLE, WIDTH, colour_of
+from platform.report.style import STYLE, WIDTH, colour_of, legend_columns
 
 _POINTS = 1000  # of a t-SNE, at most
 _MOST_CLASSES = 30  # up to so many a confusion matrix shows all rows
@@ -66,7 +66,7 @@ def per_class_figure(accuracies: Mapping[str, Mapping[str, float]]) -> Figure:
         axes.set_yticks([place + 0.4 - height / 2 for place in range(len(names))], names)
         axes.set(xlabel="accuracy, %", xlim=(0, 100))
         axes.invert_yaxis()
-        figure.legend(loc="outside lower center", ncols=3, fontsize=7, frameon=False)
+        figure.legend(loc="outside lower center", ncols=legend_columns([*accuracies]), fontsize=7, frameon=False)
     return figure
 
 
@@ -139,7 +139,7 @@ def learning_figure(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Figu
         sides[1].set(title="pseudo-unseen classes", xlabel="epoch")
         for axes in sides:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        figure.legend(loc="outside lower center", ncols=2, fontsize=7, frameon=False)
+        figure.legend(loc="outside lower center", ncols=legend_columns([*curves], 2), fontsize=7, frameon=False)
     return figure
 
 

@@ -12,7 +12,7 @@ CAPTIONS_FILE = "captions.csv"  # in a model's folder
 
 
 def write_captions(path: Path, model: Model, samples: Samples) -> None:
-    """Write each test sample's number, class and caption, and the class that it was taken for, as CSV.
+    """Write each test sample's number, caption and class, and the class that it was taken for, as CSV.
 
     Models that are tested on the same samples number them alike. A sample of an unseen class is decided among these,
     one of a seen class among all. Nothing is written for a model without captions. Raises NotWritable where the folder
@@ -27,7 +27,7 @@ def write_captions(path: Path, model: Model, samples: Samples) -> None:
     among_unseen = (seen + model.unseen_scores(samples.features).argmax(dim=1)).tolist()
     with writing(path.parent), whole(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["sample", "class", "caption", "predicted", "seen"])
+        writer.writerow(["sample", "caption", "class", "predicted", "seen"])  # MLflow compares the second
         told = zip(samples.labels.tolist(), among_all, among_unseen, captions, strict=True)
         for number, (label, *predicted, caption) in enumerate(told):
-            writer.writerow([number, names[label], caption, names[predicted[label >= seen]], label < seen])
+            writer.writerow([number, caption, names[label], names[predicted[label >= seen]], label < seen])

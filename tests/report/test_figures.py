@@ -50,6 +50,15 @@ def test_each_class_has_a_bar_of_each_model():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["hop", "wave"]
 
 
+def test_long_names_of_models_stand_below_each_other():
+    names = ["short", "other", "third"]
+    for columns, given in ((3, names), (1, [name * 12 for name in names])):
+        (legend,) = per_class_figure({name: {"hop": 0.5} for name in given}).legends
+        assert legend._ncols == columns
+        (legend,) = learning_figure({name: {"zsl": [0.5]} for name in given}).legends
+        assert legend._ncols == min(columns, 2)
+
+
 def test_a_confusion_matrix_shows_shares_of_each_true_class():
     figure = confusion_figure(np.array([[3, 1, 0, 0], [0, 4, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0]]), NAMES, seen=2)
     shares = figure.axes[0].images[0].get_array()

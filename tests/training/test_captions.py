@@ -39,10 +39,10 @@ def test_a_sample_is_told_with_its_class_and_caption(samples, tmp_path):
     with (tmp_path / "captions.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows == [
-        ["sample", "class", "caption", "predicted", "seen"],
-        ["0", "run", "a man runs", "run", "True"],
-        ["1", "swim", 'she says "swim, now"', "fly", "False"],
-        ["2", "swim", "", "fly", "False"],
+        ["sample", "caption", "class", "predicted", "seen"],
+        ["0", "a man runs", "run", "run", "True"],
+        ["1", 'she says "swim, now"', "swim", "fly", "False"],
+        ["2", "", "swim", "fly", "False"],
     ]
 
 
