@@ -19,7 +19,7 @@ _MORE, _FEWER = "#C0392B", "#222222"  # as the paper's Fig. 2: red, black
 _SMALL = 7  # points, of what is read beside pictures
 _LINE = 0.135  # inches of a line of such letters
 _LONGEST = 220  # letters of a caption that are shown
-_NAME = 100  # letters of a model's name
+_NAME = 92  # letters of a line of a model's name
 _ACROSS = 10  # frames side by side, a word's attention over each
 _MOST_NAMED = 26  # tokens whose columns are named too
 _GAP, _LABELS = 0.12, 0.8  # inches, between matrices and of their rows' tokens
@@ -41,8 +41,9 @@ def unique_words_figure(counts: Mapping[str, Mapping[str, int]], against: str | 
         sides = figure.subplots(1, 2 if others else 1, sharey=True, squeeze=False)[0]
         for number, (model, own) in enumerate(counts.items()):
             mean = sum(own.values()) / len(own)
-            label = f"{_short(model, _NAME)}: {mean:.1f} words a class"
+            label = f"{model}: {mean:.1f} words a class"
             label += ", from which the change counts" if others and model == against else ""
+            label = "\n".join(wrap(label, _NAME))
             _bars(sides[0], names, own, number, len(counts), color=colour_of(number), label=label)
         sides[0].set_yticks(range(len(names)), names)
         sides[0].set_xlabel("unique words")
@@ -57,7 +58,7 @@ def unique_words_figure(counts: Mapping[str, Mapping[str, int]], against: str | 
             place = list(counts).index(against)
             sides[1].axvline(0, color=colour_of(place), linewidth=0.8)
             sides[1].set_xlabel("change, %")
-        sides[0].invert_yaxis()
+        sides[0].set_ylim(len(names) - 0.4, -0.6)
         figure.legend(loc="outside lower center", ncols=1, fontsize=_SMALL, frameon=False)
     return figure
 
@@ -69,19 +70,22 @@ def captions_figure(clips: Mapping[str, Sequence[DescribedClip]]) -> Figure:
     taken for.
     """
     strips, rest = 2.3, WIDTH - 2.3 - 0.3  # inches
-    texts = [[_said(clip, int(rest * 18)) for clip in of_clip] for of_clip in zip(*clips.values(), strict=True)]
+    texts = [[_said(clip, int(rest * 17)) for clip in of_clip] for of_clip in zip(*clips.values(), strict=True)]
     heights = []
     for lines, clip in zip(texts, next(iter(clips.values())), strict=True):
         heights.append(max(strips / len(clip.frames), _LINE * (1.3 + sum(map(len, lines)))) + 0.1)
-    legend = _LINE * 1.2 * len(clips) + 0.1
+    names = [wrap(model, _NAME) for model in clips]
+    legend = _LINE * (sum(map(len, names)) + 0.2 * len(names)) + 0.12
     sheet = _Sheet(sum(heights) + legend)
     with matplotlib.rc_context(STYLE):
-        sheet.names(list(clips), 0.05)
+        top = 0.05
+        for number, name in enumerate(names):
+            top = sheet.told(0.05, top, number, name) + 0.2 * _LINE
         top = legend
         for lines, clip, height in zip(texts, next(iter(clips.values())), heights, strict=True):
             axes = sheet.axes(0.05, top, strips, strips / len(clip.frames))
             axes.imshow(_side_by_side(clip.frames), interpolation="none", aspect="auto")
-            sheet.text(strips + 0.15, top, clip.true, fontsize=8, fontweight="bold")
+            sheet.text(strips + 0.15, top, _short(clip.true, 42), fontsize=8, fontweight="bold")
             below = top + 1.3 * _LINE
             for number, own in enumerate(lines):
                 below = sheet.told(strips + 0.15, below, number, own)
@@ -101,24 +105,27 @@ def attention_figure(clip: Mapping[str, DescribedClip]) -> Figure:
     """
     found = {model: own.attention for model, own in clip.items() if own.attention is not None}
     told = [_said(clip[model], int(WIDTH * 18)) for model in found]
-    blocks = [_block_height(attention, len(lines)) for attention, lines in zip(found.values(), told, strict=True)]
+    names = [wrap(model, _NAME) for model in found]
+    lines = [len(name) + len(own) for name, own in zip(names, told, strict=True)]
+    blocks = [_block_height(attention, count) for attention, count in zip(found.values(), lines, strict=True)]
     scales = {
         part: PowerNorm(0.5, 0, max(float(getattr(own, part).max()) for own in found.values()))
         for part in ("image", "text")
     }
     sheet, top = _Sheet(sum(blocks) + 0.55), 0.05
     with matplotlib.rc_context({**STYLE, "font.size": _SMALL}):
-        for number, ((model, attention), lines, block) in enumerate(zip(found.items(), told, blocks, strict=True)):
-            sheet.text(0.05, top, f"■ {_short(model, _NAME)}", fontsize=8, color=colour_of(number))
-            below = sheet.told(0.05, top + 1.25 * _LINE, number, lines, mark=False)
+        for number, (model, attention) in enumerate(found.items()):
+            below = sheet.told(0.05, top, number, names[number], weight="bold")
+            below = sheet.told(0.05, below + 0.2 * _LINE, number, told[number], mark=False)
             _draw_matrices(sheet, below + 1.3 * _LINE, attention, scales)
-            top += block
+            top += blocks[number]
             _draw_overlays(sheet, top - _overlay_height(attention), clip[model], attention)
         for left, (part, scale) in zip((_LABELS, WIDTH / 2 + 0.3), scales.items(), strict=True):
             place = sheet.axes(left, top + 0.05, 1.8, 0.09)
             place.set_axis_on()
-            said = f"attention, text to {part}"
-            sheet.figure.colorbar(ScalarMappable(scale, _MAP), cax=place, orientation="horizontal", label=said)
+            how = {"orientation": "horizontal", "label": f"attention, text to {part}", "format": "%.2g"}
+            ticks = [share * scale.vmax for share in (0, 1 / 16, 1 / 4, 9 / 16, 1)]  # as far from each other
+            sheet.figure.colorbar(ScalarMappable(scale, _MAP), cax=place, ticks=ticks, **how)
     return sheet.figure
 
 
@@ -140,17 +147,14 @@ class _Sheet:
         values = {"va": "top", "fontsize": _SMALL, "parse_math": False, **how}
         self.figure.text(left / WIDTH, 1 - top / self.height, text, **values)
 
-    def names(self, models: Sequence[str], top: float) -> None:
-        """Each model with its colour, a line each."""
-        for number, model in enumerate(models):
-            self.told(0.05, top + 1.2 * _LINE * number, number, [_short(model, _NAME)])
-
-    def told(self, left: float, top: float, number: int, lines: Sequence[str], mark: bool = True) -> float:
+    def told(
+        self, left: float, top: float, number: int, lines: Sequence[str], mark: bool = True, **how: object
+    ) -> float:
         """Lines after a mark in the colour of a model; returns where the next may stand."""
         if mark:
             self.text(left, top, "■", color=colour_of(number))
         for place, line in enumerate(lines):
-            self.text(left + (0.14 if mark else 0.0), top + place * _LINE, line)
+            self.text(left + (0.14 if mark else 0.0), top + place * _LINE, line, **how)
         return top + len(lines) * _LINE
 
 
@@ -164,7 +168,9 @@ def _bars(axes: Axes, names: Sequence[str], values: Mapping[str, float], number:
 def _said(clip: DescribedClip, letters: int) -> list[str]:
     """A caption and what it was taken for, in lines of so many letters."""
     caption = shorten(clip.caption, _LONGEST, placeholder=" …") or "(no word)"
-    decided = f"→ {clip.decided} {'✓' if clip.decided == clip.true else '✗'}".replace(" ", _UNBROKEN)
+    decided = f"→ {clip.decided} {'✓' if clip.decided == clip.true else '✗'}"
+    if len(decided) <= letters:
+        decided = decided.replace(" ", _UNBROKEN)
     return [line.replace(_UNBROKEN, " ") for line in wrap(f"{caption} {decided}", letters)]
 
 
@@ -187,7 +193,7 @@ def _block_height(attention: CaptionAttention, lines: int) -> float:
     """Inches of a model's part of an attention figure: its name, its caption, matrices, names below, overlays."""
     named = 0.058 * min(14, max(map(len, attention.tokens))) if len(attention.chosen) <= _MOST_NAMED else 0.0
     matrices = _LINE * len(attention.chosen) + max(named, 0.25) + 0.1
-    return (2.6 + lines) * _LINE + matrices + _overlay_height(attention)
+    return (1.5 + lines) * _LINE + matrices + _overlay_height(attention)
 
 
 def _draw_matrices(sheet: _Sheet, top: float, attention: CaptionAttention, scales: Mapping[str, PowerNorm]) -> None:
@@ -207,7 +213,8 @@ def _draw_matrices(sheet: _Sheet, top: float, attention: CaptionAttention, scale
     image.set_yticks(range(chosen), [_short(token) for token in attention.chosen], parse_math=False)
     places = attention.grid[0] * attention.grid[1]
     beyond = attention.image.shape[1] - places
-    image.set_xlabel(f"visual tokens: {f'{beyond} of the whole, ' if beyond else ''}{places} places")
+    grid = " × ".join(map(str, attention.grid))
+    image.set_xlabel(f"visual tokens: {f'{beyond} + ' if beyond else ''}{grid}")
     image.axvline(beyond - 0.5, color="white", linewidth=0.8)
     if chosen <= _MOST_NAMED:
         named = [_short(token) for token in attention.tokens[:-1]]
@@ -232,7 +239,7 @@ def _draw_overlays(sheet: _Sheet, top: float, clip: DescribedClip, attention: Ca
         axes = sheet.axes(left, upper + _LINE, cell - 0.04, cell - 0.04)
         axes.imshow(overlaid(frame, places.numpy(force=True)), interpolation="none", aspect="auto")
         middle = left + cell / 2 - 0.02
-        sheet.text(middle, upper + 0.01, _short(token, 11), ha="center")
+        sheet.text(middle, upper + 0.01, _short(token, 10), ha="center")
 
 
 def overlaid(frame: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -72,7 +72,9 @@ def test_a_long_caption_takes_several_lines_and_is_cut_in_the_end():
     assert max(map(len, told)) < 70
     assert "…" in " ".join(told)
     assert "long" not in " ".join(told)
-    assert told[-1].endswith("→ jump on one leg ✗")  # a class name stays in one line
+    assert told[-1].endswith("→ jump on one leg ✗")  # a class name stays in one line, where it fits
+    long = captions_figure({"regen": [clip("a man", "a very long name of " * 6)]})
+    assert max(map(len, texts(long))) < 70
 
 
 def test_attention_is_a_row_of_matrices_a_model_and_a_frame_a_token():
@@ -82,12 +84,12 @@ def test_attention_is_a_row_of_matrices_a_model_and_a_frame_a_token():
     image, text, share, *frames = found.axes[:6]
     assert image.images[0].get_array().shape == (3, 5)
     assert [label.get_text() for label in image.get_yticklabels()] == ["word0", "word1", "[SEP]"]
-    assert image.get_xlabel() == "visual tokens: 1 of the whole, 4 places"
+    assert image.get_xlabel() == "visual tokens: 1 + 2 × 2"
     assert [label.get_text() for label in text.get_xticklabels()] == ["[CLS]", "word0", "word1"]
     np.testing.assert_array_equal(text.images[0].get_array().mask, np.triu(np.ones((3, 3)), 1))
     assert [bar.get_width() for bar in share.patches] == pytest.approx([50, 50, 50])
     assert [axes.images[0].get_array().shape for axes in frames] == [(8, 8, 3)] * 3
-    assert [text for text in texts(found) if text.startswith("■")] == ["■ rest", "■ regen"]
+    assert [text for text in texts(found) if text in ("rest", "regen", "■")] == ["■", "rest", "■", "regen"]
     other = found.axes[6]
     assert other.images[0].norm is image.images[0].norm  # one scale
 
@@ -114,10 +116,14 @@ def test_they_are_well_formed_the_same_each_time_and_take_signs_as_they_are():
         assert "a $man$ <hops> & $ → hop ✓" in [own.text for own in ElementTree.fromstring(shown).iter()]
 
 
-def test_long_tokens_and_names_are_cut():
+def test_long_tokens_are_cut_and_long_names_take_several_lines():
     own = attention(2)
     long = CaptionAttention(("[CLS]", "incomprehensibilities", "[SEP]"), own.image, own.text, own.grid, own.of)
-    figure = attention_figure({"a" * 200: clip(attention=long)})
+    name = f"regen ({', '.join(f'field_{i}=value' for i in range(12))})"
+    figure = attention_figure({name: clip(attention=long)})
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["incomprehensi…", "[SEP]"]
-    assert "incomprehe…" in texts(figure)
-    assert f"■ {'a' * 99}…" in texts(figure)
+    assert "incompreh…" in texts(figure)
+    for drawn in (figure, captions_figure({name: [clip()]})):
+        lines = [text for text in texts(drawn) if "field_" in text]
+        assert " ".join(lines) == name
+        assert len(lines) == 3
