@@ -132,13 +132,12 @@ def learning_figure(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Figu
             ):
                 values = 100 * np.asarray(own.get(metric, ()))
                 label = name if metric == "zsl" else None
-                axes.plot(
-                    np.arange(1, len(values) + 1), values, line, color=colour_of(number), label=label, linewidth=1
-                )
+                how = {"linewidth": 1, "marker": "." if len(values) == 1 else None}  # of one epoch there is no line
+                axes.plot(np.arange(1, len(values) + 1), values, line, color=colour_of(number), label=label, **how)
         sides[0].set(title="seen classes: training (dashed), held out", xlabel="epoch", ylabel="accuracy, %")
         sides[1].set(title="pseudo-unseen classes", xlabel="epoch")
         for axes in sides:
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         figure.legend(loc="outside lower center", ncols=legend_columns([*curves], 2), fontsize=7, frameon=False)
     return figure
 

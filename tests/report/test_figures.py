@@ -111,6 +111,7 @@ def test_learning_curves_are_of_seen_classes_on_one_side_and_unseen_ones_on_the_
     seen, unseen = learning_figure(curves).axes
     assert [line.get_ydata().tolist() for line in seen.lines] == [[50, 90], [40, 60], [], []]
     assert [line.get_ydata().tolist() for line in unseen.lines] == [[20, 30], [10]]
+    assert [line.get_marker() for line in unseen.lines] == ["None", "."]  # a single epoch is a point
 
 
 def test_steps_are_counted_from_the_whole_picture_on():
