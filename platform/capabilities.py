@@ -5,6 +5,7 @@ from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 from torch import Tensor
 
 from platform.datasets.encoded_frames import EncodedFrames
+from platform.zeroshot.caption_attention import CaptionAttention
 from platform.zeroshot.steps import Steps
 from platform.zeroshot.task import Samples
 
@@ -44,6 +45,14 @@ class Captioning(Protocol):
 
 
 @runtime_checkable
+class Attending(Protocol):
+    """A model that tells what the words of its captions attended to (ReGen, Fig. 3)."""
+
+    def attention(self, x: EncodedFrames) -> list[CaptionAttention]:
+        """That of each clip's caption."""
+
+
+@runtime_checkable
 class Staged(Protocol):
     """A Config of a method whose first epochs prepare what the later ones train (ERPCNet)."""
 
@@ -70,6 +79,11 @@ def model_for(model: _Model, samples: Samples) -> _Model:
 def captions_of(model: Any, x: Tensor | EncodedFrames) -> list[str] | None:
     """The captions of a `Captioning` model; None for any other."""
     return model.captions(x) if isinstance(model, Captioning) else None
+
+
+def attention_of(model: Any, x: Tensor | EncodedFrames) -> list[CaptionAttention] | None:
+    """The attention of an `Attending` model's captions; None for any other."""
+    return model.attention(x) if isinstance(model, Attending) else None
 
 
 def first_epoch_of(config: Any) -> int:

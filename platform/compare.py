@@ -149,7 +149,7 @@ def compare(
         if aside:
             said = f"older runs of the same method and data are left out: {', '.join(aside)}; name them to compare them"
             tables[0] = replace(tables[0], notes=(*tables[0].notes, said))
-    drawn = figures_of(found, place.runs, cli.say, place.device) if shown.figures else {}
+    drawn = figures_of(found, place.runs, cli.say, place.device, shown.against) if shown.figures else {}
     _end(tables, found, place, title, drawn, as_json)
 
 

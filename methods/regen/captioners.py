@@ -130,6 +130,18 @@ class Captioner(nn.Module):
         image, text = (part.mean(dim=1).flatten(0, 1) for part in (found.image, found.text))
         return image * counted, text * counted
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches: a picture's visual tokens but for the class token, which comes first."""
+        side = self.network.side // self.network.pretrained.config.vision_config.patch_size
+        return side, side
+
+    def words(self, tokens: Tensor) -> list[tuple[str, ...]]:
+        """Each caption's tokens as text, from the first to the end token, without padding. tokens: (N, T)."""
+        padding = self.network.marks.padding
+        rows = [[own for own in row if own != padding] for row in tokens.tolist()]
+        return [tuple(self.tokenizer.convert_ids_to_tokens(row)) for row in rows]
+
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """(N, T) int64 of captions as text, on the captioner's device, cut off at `max_tokens` with the end token."""
         marks = self.network.marks

@@ -13,8 +13,10 @@ from methods.regen.clip_towers import ClipTowers, shared_clip
 from methods.regen.config import ReGenConfig
 from platform.datasets.encoded_frames import EncodedFrames
 from platform.method import MethodConfig, Model, tensors_of
+from platform.zeroshot.caption_attention import CaptionAttention
 
 _CLIPS_AT_ONCE = 16
+_ATTENTION = "last layer, mean over its heads; visual tokens are means over the frames: a map is of all of them"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,19 @@ class ReGenModel(Model):
                 found = self._captioner.generate(visual, Decoding(self.config.decoding, self._beams))
             kept |= {keys[row]: texts[0] for row, texts in zip(rows.tolist(), found.texts, strict=True)}
         return [kept[key] for key in keys]
+
+    @torch.no_grad()
+    def attention(self, x: EncodedFrames) -> list[CaptionAttention]:
+        """What the tokens of each clip's caption attended to in the last layer, mean over its heads (Fig. 3)."""
+        captioner, found = self._captioner, []
+        for rows in torch.arange(len(x)).split(_CLIPS_AT_ONCE):
+            visual = captioner.visual(x.decoded(rows).to(self.semantics.device))
+            tokens = captioner.generate(visual, Decoding(self.config.decoding, self._beams)).tokens[:, 0]
+            for words, image, text in zip(captioner.words(tokens), *captioner.attention(visual, tokens), strict=True):
+                last = len(words) - 1
+                parts = image[:last].cpu(), text[:last, :last].cpu()
+                found.append(CaptionAttention(words, *parts, captioner.grid, _ATTENTION))
+        return found
 
     def unseen_scores(self, x: EncodedFrames) -> Tensor:
         return self._scores(x, self.unseen)

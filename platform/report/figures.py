@@ -16,13 +16,11 @@ from threadpoolctl import threadpool_limits
 
 from platform.population.draws import generator
 from platform.report.localities import LookedAt
+from platform.report.style import STYLE, WIDTH, colour_of, legend_columns
 
-_WIDTH = 6.0  # inches
 _POINTS = 1000  # of a t-SNE, at most
 _MOST_CLASSES = 30  # up to so many a confusion matrix shows all rows
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")  # Okabe and Ito's
 _RIGHT, _WRONG = "#0072B2", "#F0E442"  # as ERPCNet's: blue, yellow
-_STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none"}
 
 
 def latents_figure(
@@ -36,8 +34,8 @@ def latents_figure(
     draw = generator(seed, "t-SNE")
     rows = torch.randperm(len(labels), generator=draw)[:_POINTS].numpy()
     shown = labels[rows]
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, 0.6 * _WIDTH if len(latents) > 1 else 0.9 * _WIDTH), layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.6 * WIDTH if len(latents) > 1 else 0.9 * WIDTH), layout="constrained")
         for place, (axes, (name, values)) in enumerate(
             zip(np.atleast_1d(figure.subplots(1, len(latents))), latents.items(), strict=True)
         ):
@@ -48,7 +46,7 @@ def latents_figure(
             axes.scatter(*points[shown < seen].T, s=4, color="#cccccc", label="seen" if place == 0 else None)
             for number, label in enumerate(sorted(set(shown[shown >= seen].tolist()))):
                 own = points[shown == label]
-                axes.scatter(*own.T, s=8, color=_colour(number), label=class_names[label] if place == 0 else None)
+                axes.scatter(*own.T, s=8, color=colour_of(number), label=class_names[label] if place == 0 else None)
             axes.set(title=name, xticks=[], yticks=[])
         figure.legend(loc="outside lower center", ncols=3, fontsize=7, markerscale=2, frameon=False)
     return figure
@@ -58,17 +56,17 @@ def per_class_figure(accuracies: Mapping[str, Mapping[str, float]]) -> Figure:
     """Bars of each class's accuracy, a group a class, a colour a model (SA-DVAE, Fig. 5). accuracies: in [0, 1]."""
     names = list(dict.fromkeys(name for own in accuracies.values() for name in own))
     height = 0.8 / len(accuracies)
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, 1.2 + len(names) * max(0.25, 0.09 * len(accuracies))), layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 1.2 + len(names) * max(0.25, 0.09 * len(accuracies))), layout="constrained")
         axes = figure.subplots()
         for number, (model, own) in enumerate(accuracies.items()):
             places = [place + number * height for place, name in enumerate(names) if name in own]
             values = [100 * own[name] for name in names if name in own]
-            axes.barh(places, values, height, color=_colour(number), label=model)
+            axes.barh(places, values, height, color=colour_of(number), label=model)
         axes.set_yticks([place + 0.4 - height / 2 for place in range(len(names))], names)
         axes.set(xlabel="accuracy, %", xlim=(0, 100))
         axes.invert_yaxis()
-        figure.legend(loc="outside lower center", ncols=3, fontsize=7, frameon=False)
+        figure.legend(loc="outside lower center", ncols=legend_columns([*accuracies]), fontsize=7, frameon=False)
     return figure
 
 
@@ -79,8 +77,8 @@ def confusion_figure(counts: np.ndarray, class_names: Sequence[str], seen: int) 
     """
     first = seen if len(class_names) > _MOST_CLASSES else 0
     shares = counts[first:] / np.maximum(counts[first:].sum(axis=1, keepdims=True), 1)
-    with matplotlib.rc_context({**_STYLE, "font.size": 7}):
-        figure = Figure(figsize=(_WIDTH, _WIDTH * max(0.4, len(shares) / len(class_names))), layout="constrained")
+    with matplotlib.rc_context({**STYLE, "font.size": 7}):
+        figure = Figure(figsize=(WIDTH, WIDTH * max(0.4, len(shares) / len(class_names))), layout="constrained")
         axes = figure.subplots()
         image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")
         axes.set_xticks(range(len(class_names)), class_names, rotation=90)
@@ -102,8 +100,8 @@ def clusters_figure(
     """
     width = 1 + max(int(chosen.max()) for chosen in clusters.values())
     rows = sorted(set(labels.tolist()))
-    with matplotlib.rc_context({**_STYLE, "font.size": 7}):
-        figure = Figure(figsize=(_WIDTH, 0.9 + 0.13 * len(rows)), layout="constrained")
+    with matplotlib.rc_context({**STYLE, "font.size": 7}):
+        figure = Figure(figsize=(WIDTH, 0.9 + 0.13 * len(rows)), layout="constrained")
         all_axes = np.atleast_1d(figure.subplots(1, len(clusters), sharey=True))
         for axes, (name, chosen) in zip(all_axes, clusters.items(), strict=True):
             counts = np.zeros((len(class_names), width))
@@ -123,8 +121,8 @@ def learning_figure(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Figu
 
     curves: by model, `accuracy` of training samples, `seen_alone` and `zsl` of held-out ones, in [0, 1].
     """
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, 0.55 * _WIDTH), layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.55 * WIDTH), layout="constrained")
         sides = figure.subplots(1, 2)
         for number, (name, own) in enumerate(curves.items()):
             for axes, metric, line in (
@@ -134,12 +132,13 @@ def learning_figure(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Figu
             ):
                 values = 100 * np.asarray(own.get(metric, ()))
                 label = name if metric == "zsl" else None
-                axes.plot(np.arange(1, len(values) + 1), values, line, color=_colour(number), label=label, linewidth=1)
+                how = {"linewidth": 1, "marker": "." if len(values) == 1 else None}  # of one epoch there is no line
+                axes.plot(np.arange(1, len(values) + 1), values, line, color=colour_of(number), label=label, **how)
         sides[0].set(title="seen classes: training (dashed), held out", xlabel="epoch", ylabel="accuracy, %")
         sides[1].set(title="pseudo-unseen classes", xlabel="epoch")
         for axes in sides:
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        figure.legend(loc="outside lower center", ncols=2, fontsize=7, frameon=False)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        figure.legend(loc="outside lower center", ncols=legend_columns([*curves], 2), fontsize=7, frameon=False)
     return figure
 
 
@@ -148,12 +147,12 @@ def seen_unseen_figure(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], area
 
     curves: seen and unseen accuracies in [0, 1]; areas: AUSUC in [0, 1].
     """
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, 0.75 * _WIDTH), layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.75 * WIDTH), layout="constrained")
         axes = figure.subplots()
         for number, (name, (seen, unseen)) in enumerate(curves.items()):
             label = f"{name}: AUSUC {100 * areas[name]:.1f}"
-            axes.plot(100 * np.asarray(seen), 100 * np.asarray(unseen), color=_colour(number), label=label)
+            axes.plot(100 * np.asarray(seen), 100 * np.asarray(unseen), color=colour_of(number), label=label)
         axes.set(xlabel="seen accuracy, %", ylabel="unseen accuracy, %", xlim=(0, 100), ylim=(0, 100))
         axes.legend(fontsize=7, frameon=False)
     return figure
@@ -161,11 +160,11 @@ def seen_unseen_figure(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], area
 
 def step_accuracy_figure(curves: Mapping[str, np.ndarray]) -> Figure:
     """Accuracy with at most 0 … T looks, a line a model (ERPCNet, Fig. 5(b)). curves: (T + 1,) in [0, 1] by model."""
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, 0.6 * _WIDTH), layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.6 * WIDTH), layout="constrained")
         axes = figure.subplots()
         for number, (name, values) in enumerate(curves.items()):
-            axes.plot(range(len(values)), 100 * np.asarray(values), "o-", color=_colour(number), label=name, ms=3)
+            axes.plot(range(len(values)), 100 * np.asarray(values), "o-", color=colour_of(number), label=name, ms=3)
         axes.set_xticks(range(max(len(values) for values in curves.values())))
         axes.set(xlabel="looks at most", ylabel="accuracy, %")
         axes.legend(fontsize=7, frameon=False)
@@ -175,12 +174,12 @@ def step_accuracy_figure(curves: Mapping[str, np.ndarray]) -> Figure:
 def failures_figure(failures: Mapping[str, np.ndarray]) -> Figure:
     """Bars of the samples that each look made a failure, a colour a model (ERPCNet, Table 3). failures: (T,) counts."""
     width = 0.8 / len(failures)
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, 0.5 * _WIDTH), layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.5 * WIDTH), layout="constrained")
         axes = figure.subplots()
         for number, (name, counts) in enumerate(failures.items()):
             places = np.arange(1, len(counts) + 1) - 0.4 + (number + 0.5) * width
-            axes.bar(places, counts, width, color=_colour(number), label=f"{name}: {int(np.sum(counts))}")
+            axes.bar(places, counts, width, color=colour_of(number), label=f"{name}: {int(np.sum(counts))}")
         axes.set_xticks(range(1, 1 + max(len(counts) for counts in failures.values())))
         axes.yaxis.get_major_locator().set_params(integer=True)
         axes.set(xlabel="look", ylabel="samples")
@@ -194,8 +193,8 @@ def looks_figure(pictures: Sequence[LookedAt]) -> Figure:
     Blue where the prediction is right after that look, yellow where it is wrong; look 0 is the picture as a whole.
     """
     rows = -(-len(pictures) // 2)
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, 0.56 * _WIDTH * rows), layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.56 * WIDTH * rows), layout="constrained")
         for axes, shown in zip(figure.subplots(rows, 2, squeeze=False).flat, pictures, strict=False):
             # without resampling, which would blow up the SVG
             axes.imshow(shown.picture, extent=(0, shown.stored, shown.stored, 0), interpolation="none")
@@ -224,8 +223,8 @@ def looks_figure(pictures: Sequence[LookedAt]) -> Figure:
 
 def sensitivity_figure(points: Sequence[tuple[float, float, float]], metric: str) -> Figure:
     """A metric over both betas (SA-DVAE, Table B). points: beta_x, beta_y and the metric in percent."""
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, 0.6 * _WIDTH), layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.6 * WIDTH), layout="constrained")
         axes = figure.subplots()
         beta_x, beta_y, values = np.array(points, dtype=float).T
         drawn = axes.scatter(beta_x, beta_y, c=values, cmap=colormaps["viridis"], s=60)
@@ -249,7 +248,3 @@ def svg(figure: Figure, name: str) -> str:
     prefix = re.sub(r"\W+", "-", name)
     shown = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', shown)
     return re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", shown)
-
-
-def _colour(number: int) -> str:
-    return _COLOURS[number % len(_COLOURS)]

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from platform.capabilities import clusters_of, model_for
 from platform.method import Model
+from platform.report.describing import Describing, describing
 from platform.report.figures import clusters_figure, confusion_figure, latents_figure, looks_figure
 from platform.report.localities import Looking, looking
 from platform.zeroshot.metrics import area_under_seen_unseen_curve, seen_unseen_curve
@@ -21,7 +22,7 @@ class Inspection:
 
     unseen_accuracies: among the unseen classes alone, in [0, 1]; confusion: (C, C) counts over all classes, true by
     predicted; curve: seen and unseen accuracies (K,) each; latents: (N, width) by name; clusters: (N,) by name;
-    looking: of a model that looks step by step.
+    looking: of a model that looks step by step; describing: of one that describes clips.
     """
 
     class_names: tuple[str, ...]
@@ -34,6 +35,7 @@ class Inspection:
     latents: Mapping[str, np.ndarray]
     clusters: Mapping[str, np.ndarray]
     looking: Looking | None
+    describing: Describing | None = None
 
     def figures(self) -> dict[str, Figure]:
         """Figures by caption."""
@@ -73,4 +75,5 @@ def inspect(model: Model, samples: Samples) -> Inspection:
         latents={name: values.numpy(force=True) for name, values in model.latents(samples.features).items()},
         clusters={name: chosen.numpy(force=True) for name, chosen in clusters_of(model, samples.features).items()},
         looking=looks,
+        describing=describing(model, unseen),
     )

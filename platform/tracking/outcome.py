@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from platform.tracking.record import RunRecord
+from platform.training.captions import CAPTIONS_FILE
 from platform.training.trainable import Outcome
 
 COUNTS = "counts."  # prefix of the tags with the numbers of classes and samples behind a run's accuracies
@@ -29,6 +30,8 @@ def record_of(key: str, outcome: Outcome, folder: Path | None) -> RunRecord:
         "notes": "; ".join(outcome.notes),
     }
     tags |= {f"{COUNTS}{name}": str(count) for name, count in outcome.counts.items()}
+    models = {protocol: folder / path for protocol, path in outcome.models.items()} if folder else {}
+    captions = {f"captions-{protocol}": path / CAPTIONS_FILE for protocol, path in models.items()}
     return RunRecord(
         key=key,
         name=key,
@@ -37,7 +40,8 @@ def record_of(key: str, outcome: Outcome, folder: Path | None) -> RunRecord:
         metrics=metrics,
         status="FAILED" if outcome.status == "failed" else "FINISHED",
         tags={name: value for name, value in tags.items() if value},
-        artifacts=[folder / path for path in outcome.models.values()] if folder else (),
+        artifacts=list(models.values()),
+        tables={name: path for name, path in captions.items() if path.exists()},
     )
 
 

@@ -4,9 +4,11 @@ Every call is idempotent: repeated after a kill, it completes what is there. A r
 then filled with what it lacks, and ended last.
 """
 
+import csv
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 KEY_TAG = "unseen.key"
 PARENT_TAG = "mlflow.parentRunId"  # MLflow's UI nests runs by it
+_TABLES_TAG = "mlflow.loggedArtifacts"  # MLflow's UI shows, and compares, what it names
 SEARCH_TAG = "unseen.search"  # on every run below the search's: the id of the search's run
 _LARGEST = 1.7976931348623157e308  # MLflow stores infinity as this
 
@@ -37,7 +40,8 @@ class RunRecord:
     """The record of a configuration that has ended.
 
     key: unique within the search, the same after a restart; epochs: each with its number under "epoch"; metrics: the
-    final ones, stored at the last epoch's step; artifacts: files and folders; members: runs below this one.
+    final ones, stored at the last epoch's step; artifacts: files and folders; members: runs below this one; tables: CSV
+    files with a heading, by name, that MLflow's UI shows as tables, beside those of other runs with the same name.
     """
 
     key: str
@@ -49,6 +53,7 @@ class RunRecord:
     tags: Mapping[str, str]
     artifacts: Sequence[Path] = ()
     members: "Sequence[RunRecord]" = ()
+    tables: Mapping[str, Path] = field(default_factory=dict)
 
 
 class Tracker:
@@ -122,6 +127,7 @@ class Tracker:
         for member in record.members:  # before the run ends, since an ended run counts as complete
             self._below(run.info.run_id, member)
         self._write(run, record.params, _points(record.epochs, record.metrics), record.tags, record.artifacts)
+        self._write_tables(run.info.run_id, record.tables)
         self._client.set_terminated(run.info.run_id, record.status)
 
     def _parent_id(self) -> str:
@@ -179,6 +185,16 @@ class Tracker:
                 self._client.log_artifacts(run_id, str(path), artifact_path=path.name)
             else:
                 self._client.log_artifact(run_id, str(path))
+
+    def _write_tables(self, run_id: str, tables: Mapping[str, Path]) -> None:
+        """As MLflow's own log_table does, which would add the rows again where it is repeated."""
+        for name, path in tables.items():
+            with path.open(newline="", encoding="utf-8") as file:
+                columns, *rows = csv.reader(file)
+            self._client.log_dict(run_id, {"columns": columns, "data": rows}, f"{name}.json")
+        if tables:
+            said = [{"path": f"{name}.json", "type": "table"} for name in tables]
+            self._client.set_tag(run_id, _TABLES_TAG, json.dumps(said))
 
 
 def _points(epochs: Sequence[Mapping[str, float]], metrics: Mapping[str, float]) -> "list[Metric]":

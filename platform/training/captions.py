@@ -8,12 +8,15 @@ from platform.files import whole, writing
 from platform.method import Model
 from platform.zeroshot.task import Samples
 
+CAPTIONS_FILE = "captions.csv"  # in a model's folder
+
 
 def write_captions(path: Path, model: Model, samples: Samples) -> None:
-    """Write each test sample's class, the class that it was taken for, and its caption, as CSV.
+    """Write each test sample's number, caption and class, and the class that it was taken for, as CSV.
 
-    A sample of an unseen class is decided among these, one of a seen class among all. Nothing is written for a model
-    without captions. Raises NotWritable where the folder cannot be written to.
+    Models that are tested on the same samples number them alike. A sample of an unseen class is decided among these,
+    one of a seen class among all. Nothing is written for a model without captions. Raises NotWritable where the folder
+    cannot be written to.
     """
     samples = samples.to("cpu")
     captions = captions_of(model, samples.features)
@@ -24,6 +27,7 @@ def write_captions(path: Path, model: Model, samples: Samples) -> None:
     among_unseen = (seen + model.unseen_scores(samples.features).argmax(dim=1)).tolist()
     with writing(path.parent), whole(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["class", "seen", "predicted", "caption"])
-        for label, *predicted, caption in zip(samples.labels.tolist(), among_all, among_unseen, captions, strict=True):
-            writer.writerow([names[label], label < seen, names[predicted[label >= seen]], caption])
+        writer.writerow(["sample", "caption", "class", "predicted", "seen"])  # MLflow compares the second
+        told = zip(samples.labels.tolist(), among_all, among_unseen, captions, strict=True)
+        for number, (label, *predicted, caption) in enumerate(told):
+            writer.writerow([number, caption, names[label], names[predicted[label >= seen]], label < seen])

@@ -12,6 +12,7 @@ from platform.zeroshot.metrics import (
     per_class_accuracy,
     per_sample_accuracy,
     purity,
+    unique_words,
 )
 from platform.zeroshot.task import Samples
 
@@ -75,12 +76,10 @@ def caption_metrics(model: Model, samples: Samples) -> dict[str, float]:
     captions = captions_of(model, samples.features)
     if captions is None:
         return {}
-    words: dict[int, list[str]] = {}
-    for label, caption in zip(samples.labels.tolist(), captions, strict=True):
-        words.setdefault(label, []).extend(caption.lower().split())
+    unique = unique_words(captions, samples.labels)
     return {
-        "caption_words": sum(map(len, words.values())) / len(captions),
-        "caption_unique_words": sum(len(set(own)) for own in words.values()) / len(words),
+        "caption_words": sum(len(caption.split()) for caption in captions) / len(captions),
+        "caption_unique_words": sum(unique.values()) / len(unique),
     }
 
 

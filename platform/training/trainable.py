@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from platform.errors import InputError, Unavailable
 from platform.files import write_json, writing
 from platform.method import Method, ScoringConfig, load_method
-from platform.training.captions import write_captions
+from platform.training.captions import CAPTIONS_FILE, write_captions
 from platform.training.checkpoints import read_checkpoint, write_checkpoint
 from platform.training.devices import device_of
 from platform.training.protocols import (
@@ -290,7 +290,7 @@ def _save(
             for protocol, model in tested.models.items():
                 place = context.folder / places[protocol]
                 save_model(experiment.method, model, place, {"protocol": protocol, **record})
-                write_captions(place / "captions.csv", model, fold.samples)
+                write_captions(place / CAPTIONS_FILE, model, fold.samples)
             _write_held_out(context.folder / held_out, validation, tested)
         reached = {"test": dict(tested.metrics), "test_epochs": list(tested.epochs), "models": places}
         found.append(outcome.model_copy(update={**reached, "held_out": held_out}))

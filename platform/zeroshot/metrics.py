@@ -1,5 +1,7 @@
 """Zero-shot metrics. Scores are log-probabilities over classes numbered seen first, then unseen."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -81,3 +83,14 @@ def purity(clusters: Tensor, labels: Tensor) -> tuple[float, float]:
     counts = torch.zeros(int(clusters.max()) + 1, int(labels.max()) + 1, dtype=torch.long, device=clusters.device)
     counts.index_put_((clusters, labels), torch.ones_like(labels), accumulate=True)
     return tuple((counts.amax(dim=axis).sum() / len(labels)).item() for axis in (1, 0))
+
+
+def unique_words(captions: Sequence[str], labels: Tensor) -> dict[int, int]:
+    """By label, how many different words, whatever their case, its captions have together (ReGen, Fig. 2).
+
+    captions, labels: (N,).
+    """
+    words: dict[int, set[str]] = {}
+    for label, caption in zip(labels.tolist(), captions, strict=True):
+        words.setdefault(label, set()).update(caption.lower().split())
+    return {label: len(own) for label, own in words.items()}

@@ -1,4 +1,7 @@
+import pytest
 import torch
+from describes import SEEN, UNSEEN, Describes
+from made_frames import write_frames
 from made_up import result
 from test_looks_figure import Looks
 
@@ -44,4 +47,58 @@ def test_models_that_look_step_by_step_share_the_figures_of_their_steps(tmp_path
         ": unseen samples no longer recognised from a look on",
         f", a, shiftgcn: {looks}",
         f", b, shiftgcn: {looks}",
+    ]
+
+
+@pytest.fixture
+def described(tmp_path, monkeypatch):
+    """A function to the captions of the figures of two models that describe clips, `a` and `b`.
+
+    others: whether `b` is tested on other clips than `a`.
+    """
+
+    def samples(name, greys):
+        return Samples(write_frames(tmp_path / name, greys), torch.tensor([0, 2, 2, 3]))
+
+    def figures(others=False, against=None):
+        own = samples("own.arrow", [[10, 20], [40, 50], [40, 50], [120, 130]])
+        other = samples("other.arrow", [[10, 20], [44, 50], [90, 90], [120, 130]]) if others else own
+        found = {"a": (Describes(SEEN, UNSEEN, None), own), "b": (Describes(SEEN, UNSEEN, None, word="a shade"), other)}
+        monkeypatch.setattr(
+            "platform.report.drawing.model_and_samples", lambda folder, device: (*found[folder.name], {})
+        )
+        results = [result(name, 0.5, model=str(tmp_path / name)) for name in found]
+        drawn = figures_of(results, tmp_path, print, against=against)
+        return [caption for caption in drawn if "caption" in caption]
+
+    return figures
+
+
+CAPTIONS = "captions of clips of unseen classes, drawn at random, and the unseen class that each was taken for"
+
+
+def test_models_that_describe_the_same_clips_share_their_figures(described):
+    words, captions, *attention = described()
+    assert words == "clips ru5: unique words in the captions of each unseen class; change against a, shiftgcn"
+    assert captions == f"clips ru5: {CAPTIONS}"
+    assert [said.partition(": a row")[0] for said in attention] == [
+        "clips ru5: attention of captions of clip 1 above, hop",
+        "clips ru5: attention of captions of clip 2 above, hop",
+    ]
+    assert attention[0].endswith("(of 40)")
+
+
+def test_words_change_from_the_fewest_or_from_what_is_asked_for(described):
+    assert described()[0].endswith("change against a, shiftgcn")
+    assert described(against="b")[0].endswith("change against b, shiftgcn")
+
+
+def test_models_of_other_clips_have_figures_of_their_own(described):
+    found = described(others=True)
+    words = "unique words in the captions of each unseen class"
+    assert [said for said in found if "attention" not in said] == [
+        f"clips ru5: {words}",
+        f"clips ru5: {CAPTIONS}",
+        f"clips ru5 (2): {words}",
+        f"clips ru5 (2): {CAPTIONS}",
     ]

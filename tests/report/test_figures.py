@@ -50,6 +50,15 @@ def test_each_class_has_a_bar_of_each_model():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["hop", "wave"]
 
 
+def test_long_names_of_models_stand_below_each_other():
+    names = ["short", "other", "third"]
+    for columns, given in ((3, names), (1, [name * 12 for name in names])):
+        (legend,) = per_class_figure({name: {"hop": 0.5} for name in given}).legends
+        assert legend._ncols == columns
+        (legend,) = learning_figure({name: {"zsl": [0.5]} for name in given}).legends
+        assert legend._ncols == min(columns, 2)
+
+
 def test_a_confusion_matrix_shows_shares_of_each_true_class():
     figure = confusion_figure(np.array([[3, 1, 0, 0], [0, 4, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0]]), NAMES, seen=2)
     shares = figure.axes[0].images[0].get_array()
@@ -102,6 +111,7 @@ def test_learning_curves_are_of_seen_classes_on_one_side_and_unseen_ones_on_the_
     seen, unseen = learning_figure(curves).axes
     assert [line.get_ydata().tolist() for line in seen.lines] == [[50, 90], [40, 60], [], []]
     assert [line.get_ydata().tolist() for line in unseen.lines] == [[20, 30], [10]]
+    assert [line.get_marker() for line in unseen.lines] == ["None", "."]  # a single epoch is a point
 
 
 def test_steps_are_counted_from_the_whole_picture_on():

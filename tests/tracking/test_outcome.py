@@ -47,6 +47,15 @@ def test_an_outcome_is_a_run_with_each_metric_under_its_protocol(tmp_path):
     assert record.artifacts == [tmp_path / "models/0-clean", tmp_path / "models/0-released"]
 
 
+def test_captions_beside_a_model_are_a_table(tmp_path):
+    models = {"clean": "models/0-clean", "released": "models/0-released"}
+    (tmp_path / "models/0-clean").mkdir(parents=True)
+    (tmp_path / "models/0-clean/captions.csv").write_text("sample,caption\n")
+    record = record_of("best-seed-0", outcome(models=models), tmp_path)
+    assert record.tables == {"captions-clean": tmp_path / "models/0-clean/captions.csv"}
+    assert record_of("best-seed-0", outcome(models=models), None).tables == {}
+
+
 def test_an_ensemble_says_what_predicts_together():
     assert record_of("best", outcome(ensemble="2 seeds"), None).tags == {"outcome": "finished", "ensemble": "2 seeds"}
 

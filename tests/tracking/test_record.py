@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import math
 from collections import Counter
 from pathlib import Path
@@ -102,6 +103,19 @@ def test_a_child_is_written_once(tracker, artifact):
     (run,) = children(tracker)
     assert_complete(tracker, run, expected)
     assert tracker.child_keys() == {"trial-1"}
+
+
+def test_a_table_is_written_once_as_mlflow_reads_tables(tracker, tmp_path):
+    (tmp_path / "said.csv").write_text('sample,caption\n0,"a man, running"\n1,\n')
+    begin(tracker)
+    expected = record(status="FAILED", tables={"captions-clean": tmp_path / "said.csv"})
+    for _ in range(2):  # a run that has not FINISHED is completed
+        tracker.child(expected)
+    (run,) = children(tracker)
+    (table,) = json.loads(run.data.tags["mlflow.loggedArtifacts"])
+    assert table == {"path": "captions-clean.json", "type": "table"}
+    written = json.loads(Path(tracker._client.download_artifacts(run.info.run_id, table["path"])).read_text())
+    assert written == {"columns": ["sample", "caption"], "data": [["0", "a man, running"], ["1", ""]]}
 
 
 @pytest.mark.parametrize("step", ["create_run", "log_batch", "log_artifact", "log_artifacts", "set_terminated"])

@@ -39,10 +39,10 @@ def test_a_sample_is_told_with_its_class_and_caption(samples, tmp_path):
     with (tmp_path / "captions.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows == [
-        ["class", "seen", "predicted", "caption"],
-        ["run", "True", "run", "a man runs"],
-        ["swim", "False", "fly", 'she says "swim, now"'],
-        ["swim", "False", "fly", ""],
+        ["sample", "caption", "class", "predicted", "seen"],
+        ["0", "a man runs", "run", "run", "True"],
+        ["1", 'she says "swim, now"', "swim", "fly", "False"],
+        ["2", "", "swim", "fly", "False"],
     ]
 
 
