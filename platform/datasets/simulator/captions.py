@@ -76,7 +76,7 @@ STILL_TEMPLATES = (
     "{where}, {figure} moves {part}",
     "{view}, {figure} moves {limb}",
 )
-_GUESSED, _RIGHT = 0.25, 0.5  # how often a still picture's sentence tells an action, and how often the right one
+_GUESSED, _RIGHT = 0.75, 0.5  # how often a still picture's sentence tells an action, and how often the right one
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ def captions(factors: Factors, count: int, rng: np.random.Generator, templates: 
 
 
 def still_caption(factors: Factors, rng: np.random.Generator) -> str:
-    """A sentence as an image model's training data have it: hardly ever with an action, and then half the time with a
-    wrong one, guessed from the body part."""
+    """A sentence as an image model's training data have it: mostly with an action, half the time a wrong one, which
+    was guessed from the body part."""
     if rng.random() >= _GUESSED:
         return sentence(factors, STILL_TEMPLATES[rng.integers(len(STILL_TEMPLATES))], rng)
     others = [v.name for v in VERBS if factors.part in v.parts and v.name != factors.verb]
