@@ -126,7 +126,7 @@ def trained_rows(made: World) -> dict[str, Mapping[str, float]]:
 def _learner(
     made: World, problem: Problem, values: Mapping[str, Any], state: Mapping[str, Any] | None = None
 ) -> ReGenLearner:
-    models = {"captioner": made.captioner, "clip": made.clip, "language_model": made.language, "corpus": made.corpus}
+    models = {"captioner": made.captioner, "clip": made.clip, "language_model": made.language, "corpus": made.actions}
     config = ReGenConfig(**{**SETTING, **{name: str(path) for name, path in models.items()}, **values})
     return method.learner(Member(problem.task, config, made.seed, state), Workers(_CPU))
 

@@ -23,7 +23,7 @@ from benchmarks.regen_world.language import trained_language_model
 from benchmarks.regen_world.measure import measured
 from benchmarks.regen_world.tokens import image_processor, trained_tokenizer
 from platform.datasets.simulator.captioned_clips import CaptionedClips, captioned_clips
-from platform.datasets.simulator.captions import corpus
+from platform.datasets.simulator.captions import corpus, named
 from platform.errors import InputError
 from platform.files import held, write_json, writing
 from platform.population.draws import generator, named_draws
@@ -41,7 +41,8 @@ them alone. Numbers tell how a method behaves here, and nothing of real videos.
 @dataclass(frozen=True)
 class World:
     """A world's folder. `clip`, `language` and `captioner` are Hugging Face folders, each with the tokenizer, the first
-    and the last with the image processor; `corpus` has a sentence a line; `report` holds what the models reach."""
+    and the last with the image processor; `corpus` has a sentence a line, `actions` those of them that name an action;
+    `report` holds what the models reach."""
 
     folder: Path
     seed: int
@@ -62,6 +63,10 @@ class World:
     @property
     def corpus(self) -> Path:
         return self.folder / "corpus.txt"
+
+    @property
+    def actions(self) -> Path:
+        return self.folder / "actions.txt"
 
     @property
     def report(self) -> Path:
@@ -111,7 +116,9 @@ def _agree(path: Path, asked: dict[str, float]) -> None:
 def _make(made: World, effort: float, teachers: int) -> None:
     seconds: dict[str, float] = {}
     lessons = Lessons(made.seed, teachers)
-    _part(made.corpus, seconds, lambda path: path.write_text("\n".join(lessons.sentences) + "\n"))
+    telling = [s for s in lessons.sentences if "verb" in named(s)]
+    for path, sentences in ((made.corpus, lessons.sentences), (made.actions, telling)):
+        _part(path, seconds, lambda partial, lines=sentences: partial.write_text("\n".join(lines) + "\n"))
     (made.folder / "README.md").write_text(_CARD)
 
     def clip(path: Path) -> None:
