@@ -12,6 +12,7 @@ from platform.zeroshot.metrics import (
     per_class_accuracy,
     per_sample_accuracy,
     purity,
+    top5_accuracies,
 )
 from platform.zeroshot.task import Samples
 
@@ -85,10 +86,25 @@ def caption_metrics(model: Model, samples: Samples) -> dict[str, float]:
 
 
 def all_metrics(model: Model, samples: Samples) -> dict[str, float]:
-    """Zero-shot metrics; seen, unseen and harmonic mean over all classes, per class and per sample; and the AUSUC."""
-    given = model_for(model, samples)
+    """Zero-shot metrics; seen, unseen and harmonic mean over all classes, per class and per sample; and the AUSUC.
+
+    Also the top-5 accuracies `zsl_top5`, `seen_top5` and `unseen_top5`, per class and per sample, where more than five
+    classes are to choose among. They are of the test alone: no epoch and no configuration is chosen by them.
+    """
+    given, labels, first = model_for(model, samples), samples.labels, len(model.seen)
     scores, curve = given.scores(samples.features), given.curve_scores(samples.features)
-    return {**zero_shot_metrics(model, samples), **joint_metrics(scores, curve, samples.labels, len(model.seen))}
+    is_unseen = labels >= first
+    unseen = model.unseen_scores(samples.features[is_unseen])
+    top5 = {
+        "zsl": top5_accuracies(unseen, labels[is_unseen] - first),
+        "seen": top5_accuracies(scores[~is_unseen], labels[~is_unseen]),
+        "unseen": top5_accuracies(scores[is_unseen], labels[is_unseen]),
+    }
+    return {
+        **zero_shot_from_scores(unseen, labels[is_unseen], first),
+        **joint_metrics(scores, curve, labels, first),
+        **{f"{side}_{name}": value for side, found in top5.items() for name, value in found.items()},
+    }
 
 
 def joint_metrics(scores: Tensor, curve: Tensor, labels: Tensor, seen_classes: int) -> dict[str, float]:
