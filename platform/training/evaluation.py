@@ -5,6 +5,7 @@ from torch import Tensor
 
 from platform.capabilities import captions_of, clusters_of, model_for, steps_of
 from platform.method import Model
+from platform.zeroshot.cider import cider
 from platform.zeroshot.metrics import (
     accuracy_by_class,
     area_under_seen_unseen_curve,
@@ -72,16 +73,23 @@ def step_metrics(model: Model, samples: Samples) -> dict[str, float]:
 
 def caption_metrics(model: Model, samples: Samples) -> dict[str, float]:
     """`caption_words` and `caption_unique_words` of a model that describes samples: means of a caption's words, and of
-    the different words in all captions of a class (ReGen, Fig. 2)."""
+    the different words in all captions of a class (ReGen, Fig. 2).
+
+    Also `cider`, where samples of unseen classes have references: CIDEr-D of their captions (ReGen, Table 9), over
+    those that have some; the papers print it times 100.
+    """
     captions = captions_of(model, samples.features)
     if captions is None:
         return {}
     words: dict[int, list[str]] = {}
     for label, caption in zip(samples.labels.tolist(), captions, strict=True):
         words.setdefault(label, []).extend(caption.lower().split())
+    told = zip(samples.labels.tolist(), captions, samples.references or (), strict=False)
+    described = [(caption, own) for label, caption, own in told if own and label >= len(model.seen)]
     return {
         "caption_words": sum(map(len, words.values())) / len(captions),
         "caption_unique_words": sum(len(set(own)) for own in words.values()) / len(words),
+        **({"cider": cider(*zip(*described, strict=True))} if described else {}),
     }
 
 

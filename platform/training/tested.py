@@ -11,7 +11,7 @@ from platform.method import Model
 from platform.training.devices import device_of
 from platform.training.saved_models import load_model
 from platform.zeroshot.normaliser import Normaliser
-from platform.zeroshot.problem import ProblemOptions, class_semantics_of, rows_of
+from platform.zeroshot.problem import ProblemOptions, class_semantics_of, references_of, rows_of
 from platform.zeroshot.task import Samples
 
 
@@ -54,5 +54,5 @@ def model_and_samples(
     if opened.logits is not None:
         columns = [opened.class_names.index(name) for name in model.seen if name in opened.class_names]
         logits = torch.from_numpy(opened.logits[rows][:, columns])
-    samples = Samples(normaliser(features), torch.from_numpy(labels[rows]), logits)
+    samples = Samples(normaliser(features), torch.from_numpy(labels[rows]), logits, references_of(opened, rows))
     return model, samples.to(place), {**record, "problem": asked.model_dump(mode="json")}
