@@ -56,6 +56,11 @@ class Ablation(BaseModel):
     over: tuple[Literal["features", "text"], ...] = ()
     rows: tuple[AblationRow, ...]
 
+    @property
+    def few_shot(self) -> bool:
+        """Whether its numbers are those of `platform.few_shot`, and no test's of `train`."""
+        return any(metric.startswith("few_shot") for metric in self.metrics)
+
 
 @dataclass(frozen=True)
 class Planned:

@@ -57,11 +57,11 @@ def test_regens_rows_switch_its_rewards_off_and_keep_the_bases_other_values():
 @pytest.mark.parametrize("number", range(1, 10))
 def test_regens_tables_show_our_rows_under_the_papers_names(number):
     named = {f"{r.name} ({r.variant})" if r.variant else r.name for r in find_published(f"regen-{number}").rows}
-    plan = ablations().get(f"regen-{number}")
-    assert plan is None or {row.name for row in plan.rows} <= named
-    assert plan is not None or number == 6  # few-shot is no configuration
-    if plan:  # every column that is shown of the paper is measured by us as well
-        assert {metric for r in find_published(plan.table).rows for metric in r.values} == set(plan.metrics)
+    plan = ablation(f"regen-{number}")
+    assert {row.name for row in plan.rows} <= named
+    # every column that is shown of the paper is measured by us as well
+    assert {metric for r in find_published(plan.table).rows for metric in r.values} == set(plan.metrics)
+    assert plan.few_shot == (number == 6)
 
 
 def test_sadvaes_betas_are_tied_as_its_search_ties_them():
