@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 app = cli.application(__doc__)
 _SHOTS = (2, 4, 8, 16)  # of ReGen's Table 6
-_METRICS = {"zsl": "ZSL", "zsl_per_sample": "ZSL per sample"}
 
 
 @app.command(no_args_is_help=True)
@@ -79,15 +79,16 @@ def few_shot(
         about = {"model": str(model), "protocol": problem.record["protocol"], "split": data.problem.split, **counts}
         cli.event("zero_shot", {**about, **zero_shot})
         for test in tests:
-            cli.event("few_shot", {**about, "shots": test.shots, "draw": test.draw, **test.metrics})
+            cli.event("few_shot", {**about, **asdict(test)})
         return
     marks = extractor_check.marks(data.extractor_kinds())
     title = f"{data.dataset.card.name}, split {data.problem.split}, protocol {problem.record['protocol']} {marks}"
-    table = Table("shots", *(f"{heading} (%)" for heading in _METRICS.values()), "n", title=title.rstrip())
-    table.add_row("none: zero-shot", *(f"{100 * zero_shot[name]:.1f}" for name in _METRICS), "1")
+    table = Table("shots", "accuracy, %", "per sample, %", "n", title=f"few-shot: {title.rstrip()}")
+    table.add_row("none: zero-shot", *(f"{100 * zero_shot[name]:.1f}" for name in ("zsl", "zsl_per_sample")), "1")
     for number in wanted:
-        own = [test.metrics for test in tests if test.shots == number]
-        table.add_row(str(number), *(_mean_and_spread([m[name] for m in own]) for name in _METRICS), str(len(own)))
+        own = [test for test in tests if test.shots == number]
+        per_class, per_sample = [t.accuracy for t in own], [t.accuracy_per_sample for t in own]
+        table.add_row(str(number), _mean_and_spread(per_class), _mean_and_spread(per_sample), str(len(own)))
     cli.console.print(table)
     cli.line(
         f"mean ± standard deviation over {draws} draws of the samples; among {chance_of(counts['classes'])}; "
@@ -137,11 +138,12 @@ class _Record:
         from platform.zeroshot.counts import counts_of
 
         protocol, split = self.problem.record["protocol"], self.data.problem.split
-        named = {0: zero_shot} | {test.shots: test.metrics for test in tests}
+        found = {0: (zero_shot["zsl"], zero_shot["zsl_per_sample"])}
+        found |= {test.shots: (test.accuracy, test.accuracy_per_sample) for test in tests}
         metrics = {
-            f"{protocol}/{name.replace('zsl', f'few_shot_{shots}')}": value
-            for shots, own in named.items()
-            for name, value in own.items()
+            f"{protocol}/few_shot_{shots}{kind}": value
+            for shots, pair in found.items()
+            for kind, value in zip(("", "_per_sample"), pair, strict=True)
         }
         params = {**configuration_of(self.model), "seed": draw, "split": split}
         said = ", ".join(f"{name}={value}" for name, value in self.values.items())

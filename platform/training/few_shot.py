@@ -20,11 +20,15 @@ from platform.zeroshot.task import Samples, Task
 
 @dataclass(frozen=True)
 class FewShotTest:
-    """A model's accuracies, `zsl` and `zsl_per_sample`, after `shots` samples of each class, drawn by a seed."""
+    """A model's accuracy among its unseen classes after `shots` samples of each, drawn by the seed `draw`.
+
+    accuracy: the mean over classes; accuracy_per_sample: over samples.
+    """
 
     shots: int
     draw: int
-    metrics: Mapping[str, float]
+    accuracy: float
+    accuracy_per_sample: float
 
 
 @dataclass(frozen=True)
@@ -92,4 +96,5 @@ class FewShotProblem:
             for number in shots:
                 task = self.drawn(number, draw)
                 adapted = self.method.adapted(self.model, task, values, draw, Workers(device))
-                yield FewShotTest(number, draw, zero_shot_metrics(adapted, self.test))
+                found = zero_shot_metrics(adapted, self.test)
+                yield FewShotTest(number, draw, found["zsl"], found["zsl_per_sample"])
