@@ -168,14 +168,14 @@ def _few_shot(
     """A table of few-shot tests, which are runs of `platform.few_shot`."""
     from platform.report.ablations import ablation_table, tests_of
     from platform.report.published import find_published
-    from platform.report.results import results_of_store
+    from platform.report.results import latest, results_of_store
 
     if ablation.run:
         raise InputError(f"--run: python -m platform.few_shot MODEL tests what --table {ablation.table} shows")
     rows, found = _rows(ablation, asked.splits), []
     if sources or (place.runs / "mlflow.db").exists():
         found = results_of_store(place.runs, sources, few_shot=True)
-    found = [r for r in found if asked.protocol in ("both", r.protocol)]
+    found, aside = latest([r for r in found if asked.protocol in ("both", r.protocol)])
     wanted = rows.wanted()
     for one in wanted:
         if lacking := set(rows.splits) - {r.data.split for r in tests_of(one, found)}:
@@ -184,6 +184,10 @@ def _few_shot(
     published = find_published(rows.plan.table)
     table = ablation_table(rows.plan, wanted, found, rows.splits, published, shown.per_sample, shown.averaged)
     own = [replace(r, row=one.row.name) for one in wanted for r in tests_of(one, found) if r.data.split in rows.splits]
+    said = [f"runs: {', '.join(sorted({r.run for r in own}))}; the fields that they set stand in MLflow"] if own else []
+    # they may have gone on with other fields
+    said += [f"older few-shot runs are left out: {', '.join(aside)}; name them to see them"] if aside else []
+    table = replace(table, notes=(*table.notes, *said))
     _end([table], own, place, f"compare {rows.plan.table}", {}, as_json)
 
 

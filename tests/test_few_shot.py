@@ -6,10 +6,15 @@ from verbs import CLASSES, UNSEEN, events, invoked, tracked_runs, write_small_da
 
 from platform.datasets.contents import ClassInfo, ClassSplit, Contents, FeatureArray
 from platform.datasets.folder import write_dataset
+from platform.datasets.text import ClassText
 from platform.datasets.trained_on import NOT_TRAINED
 from platform.errors import InputError
-from platform.report.results import results_of_store
+from platform.method import load_method
+from platform.report.results import FEW_SHOT_TAG, results_of_store
+from platform.setup import ProblemData
+from platform.tracking.record import RunRecord, Tracker
 from platform.training.few_shot import FewShotProblem
+from platform.zeroshot.problem import ProblemOptions
 
 TEST_SAMPLES = 20  # of the two unseen classes, in the test partition
 
@@ -102,6 +107,39 @@ def test_draws_are_nested_and_balanced(trained):
     assert {tuple(row) for row in problem.drawn(4, 1).features.tolist()} != rows
     tested = {tuple(row) for row in problem.test.features.tolist()}
     assert not tested & {tuple(row) for row in problem.pool.features.tolist()}
+
+
+def record_regens(runs, dataset, name, values):
+    """A run of few-shot tests of ReGen in the store, as the verb writes it: a draw's accuracy after two shots each."""
+    text = ClassText(encoder="attributes")
+    data = ProblemData.of(ProblemOptions(dataset=dataset, split="two", features="random", text=text))
+    tracker = Tracker(runs, "unseen")
+    tags = {**data.tags(), **data.extractor_tags(), "method": "methods.regen"}
+    tracker.parent(name, name, {"method": "methods.regen"}, tags)
+    for draw, value in enumerate(values):
+        params = {**load_method("methods.regen").configure({}).model_dump(), "seed": draw, "split": "two"}
+        metrics = {"clean/few_shot_2": value, "clean/few_shot_2_per_sample": value}
+        tracker.child(RunRecord(f"{draw}", f"{draw}", params, (), metrics, "FINISHED", {FEW_SHOT_TAG: "epochs=3"}))
+    tracker.finish("FINISHED")
+
+
+def test_compare_shows_the_latest_few_shot_tests_beside_the_papers(tmp_path):
+    dataset, runs = far_off(tmp_path / "far"), tmp_path / "runs"
+    asked = ("--table", "regen-6", "--dataset", dataset, "--encoder", "attributes", "--splits", "two", "--runs", runs)
+    code, output, errors = invoked("compare", *asked)
+    assert code == 0, errors
+    assert "61.8‡" in output
+    assert "missing: ReGen on two: train it, then python -m platform.few_shot RUN/models/0-clean" in errors
+    record_regens(runs, dataset, "older", [0.9, 0.9])
+    record_regens(runs, dataset, "newer", [0.4, 0.6])
+    code, output, errors = invoked("compare", *asked)
+    assert (code, "missing" in errors) == (0, False)
+    assert "50.0 ± 14.1" in output
+    assert "runs: newer; " in output
+    assert "older few-shot runs are left out: older; name them to see them" in output
+    assert "90.0 ± 0.0" in invoked("compare", "older", *asked)[1]
+    code, _, errors = invoked("compare", *asked, "--run")
+    assert (code, errors) == (2, "error: --run: python -m platform.few_shot MODEL tests what --table regen-6 shows\n")
 
 
 @pytest.mark.parametrize(

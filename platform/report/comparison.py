@@ -37,6 +37,7 @@ LEGEND = {
     "mean": "H: mean over the H of each seed and split",
     "of-means": "H: of the mean s and the mean u; ± is the deviation of the H of each seed and split",
     "top5": "top-5: the share of samples whose class is among the five likeliest",
+    "few_shot": "K shots: among the unseen classes, after K training samples of each; n counts draws of the samples",
     "cider": "CIDEr: CIDEr-D of captions against references, times 100; ours on the test samples of unseen classes",
 }
 ALL_SPLITS = "all splits"
@@ -181,8 +182,7 @@ def marked(protocol: str, results: Iterable[Result]) -> str:
 def metric_notes(metrics: Iterable[str]) -> list[str]:
     """What metrics mean that are no plain accuracies, where some are shown."""
     metrics = list(metrics)
-    told = {"top5": any("top5" in metric for metric in metrics), "cider": "cider" in metrics}
-    return [LEGEND[name] for name, shown in told.items() if shown]
+    return [LEGEND[name] for name in ("top5", "few_shot", "cider") if any(name in metric for metric in metrics)]
 
 
 def extractors_of(results: Iterable[Result]) -> tuple[str, ...]:
