@@ -83,7 +83,8 @@ def few_shot(
         return
     marks = extractor_check.marks(data.extractor_kinds())
     title = f"{data.dataset.card.name}, split {data.problem.split}, protocol {problem.record['protocol']} {marks}"
-    table = Table("shots", "accuracy, %", "per sample, %", "n", title=f"few-shot: {title.rstrip()}")
+    cli.line(title.rstrip())  # not the table's own title, which is as narrow as the table
+    table = Table("shots", "accuracy, %", "per sample, %", "n")
     table.add_row("none: zero-shot", *(f"{100 * zero_shot[name]:.1f}" for name in ("zsl", "zsl_per_sample")), "1")
     for number in wanted:
         own = [test for test in tests if test.shots == number]
@@ -91,7 +92,7 @@ def few_shot(
         table.add_row(str(number), _mean_and_spread(per_class), _mean_and_spread(per_sample), str(len(own)))
     cli.console.print(table)
     cli.line(
-        f"mean ± standard deviation over {draws} draws of the samples; among {chance_of(counts['classes'])}; "
+        f"n: draws of the samples, mean ± standard deviation; among {chance_of(counts['classes'])}; "
         f"{counts['test_samples']} test samples of the test partition"
     )
     cli.line(f"recorded in MLflow as {folder.name}")

@@ -152,6 +152,7 @@ def test_references_are_put_into_a_folder_and_shown(source, tmp_path):
     table.write_text(f'sample,caption\n{ids[0]},"she waves, twice"\n{ids[0]},a wave\n')
     said = CliRunner().invoke(app, ["references", str(folder), str(table)])
     assert f"2 captions of 1 samples stand in {folder}" in said.stdout
+    assert f"{len(ids) - 1} samples have no caption and do not count in CIDEr: {ids[1]}" in said.stderr
     assert Dataset(folder).references == [["she waves, twice", "a wave"], *[[]] * (len(ids) - 1)]
     assert "2 captions of 1 samples" in invoke("info", folder)
     table.write_text("sample,caption\nelsewhere,a wave\n")

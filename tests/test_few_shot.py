@@ -73,7 +73,7 @@ def test_a_table_tells_means_and_spread_beside_zero_shot_and_chance(trained):
     assert "far, split two, protocol clean" in said
     assert "none: zero-shot" in said
     assert "± 0.0" in said  # nothing was learned
-    assert "over 2 draws of the samples; among 2 classes, chance 50.0 %; 20 test samples of the test partition" in said
+    assert "n: draws of the samples, mean ± standard deviation; among 2 classes, chance 50.0 %; 20 test samples" in said
     assert not [line for line in output.splitlines() if "\\x1b" in line]
 
 
