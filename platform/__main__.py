@@ -9,6 +9,7 @@ VERBS = {
     "tune": "search a method's hyperparameters, then test the best configuration",
     "compare": "tables of what was tested beside the papers', tests of significance, ablations, one HTML page",
     "evaluate": "test a trained model on a data folder",
+    "few_shot": "let a trained model learn from a few samples of each unseen class, and test it on them",
     "check": "check a method of your own against the contract",
     "predict": "classify samples among class names that the model was never trained on",
 }

@@ -1,13 +1,15 @@
 """Optional capabilities of methods, as Protocols that their users check for."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 from torch import Tensor
 
 from platform.datasets.encoded_frames import EncodedFrames
+from platform.workers import Workers
 from platform.zeroshot.caption_attention import CaptionAttention
 from platform.zeroshot.steps import Steps
-from platform.zeroshot.task import Samples
+from platform.zeroshot.task import Samples, Task
 
 _Model = TypeVar("_Model")
 
@@ -59,6 +61,19 @@ class Staged(Protocol):
     @property
     def first_epoch(self) -> int:
         """The first epoch, from 0, whose model is that of the complete method and may be chosen."""
+
+
+@runtime_checkable
+class FewShot(Protocol):
+    """A method whose trained models can go on from a few samples of their unseen classes (ReGen, Table 6)."""
+
+    def adapted(self, model: Any, shots: Task, values: Mapping[str, Any], seed: int, workers: Workers) -> Any:
+        """The model after it has learned from `shots`: the same classes, other weights; `model` stays as it is.
+
+        shots: a task whose seen classes are the model's unseen ones, in their order, and that has no unseen ones;
+        values: fields of the method's Config that differ from the trained configuration's. Raises InputError where one
+        is wrong, or the training diverges.
+        """
 
 
 def clusters_of(model: Any, x: Tensor) -> dict[str, Tensor]:

@@ -125,11 +125,15 @@ def compare(
     as_json: options.Json = False,
 ) -> None:
     """Compare what was tested: tables, tests of significance, figures, one HTML page."""
+    from platform.report.ablations import ablation as plan_of
     from platform.report.drawing import figures_of
     from platform.report.results import latest
 
     if ablation.table == "list":
         _list_tables()
+        return
+    if ablation.table is not None and plan_of(ablation.table).few_shot:
+        _few_shot(ablation, asked, shown, place, sources or [], as_json)
         return
     results = _results(sources or [], place.runs, ablation=ablation.table is not None)
     if ablation.table is not None:
@@ -151,6 +155,40 @@ def compare(
             tables[0] = replace(tables[0], notes=(*tables[0].notes, said))
     drawn = figures_of(found, place.runs, cli.say, place.device, shown.against) if shown.figures else {}
     _end(tables, found, place, title, drawn, as_json)
+
+
+def _few_shot(
+    ablation: AblationOptions,
+    asked: ResultOptions,
+    shown: TableOptions,
+    place: options.PlaceOptions,
+    sources: Sequence[str],
+    as_json: bool,
+) -> None:
+    """A table of few-shot tests, which are runs of `platform.few_shot`."""
+    from platform.report.ablations import ablation_table, tests_of
+    from platform.report.published import find_published
+    from platform.report.results import latest, results_of_store
+
+    if ablation.run:
+        raise InputError(f"--run: python -m platform.few_shot MODEL tests what --table {ablation.table} shows")
+    rows, found = _rows(ablation, asked.splits), []
+    if sources or (place.runs / "mlflow.db").exists():
+        found = results_of_store(place.runs, sources, few_shot=True)
+    found, aside = latest([r for r in found if asked.protocol in ("both", r.protocol)])
+    wanted = rows.wanted()
+    for one in wanted:
+        if lacking := set(rows.splits) - {r.data.split for r in tests_of(one, found)}:
+            said = ", ".join(sorted(lacking))
+            cli.say(f"missing: {one.row.name} on {said}: train it, then python -m platform.few_shot RUN/models/0-clean")
+    published = find_published(rows.plan.table)
+    table = ablation_table(rows.plan, wanted, found, rows.splits, published, shown.per_sample, shown.averaged)
+    own = [replace(r, row=one.row.name) for one in wanted for r in tests_of(one, found) if r.data.split in rows.splits]
+    said = [f"runs: {', '.join(sorted({r.run for r in own}))}; the fields that they set stand in MLflow"] if own else []
+    # they may have gone on with other fields
+    said += [f"older few-shot runs are left out: {', '.join(aside)}; name them to see them"] if aside else []
+    table = replace(table, notes=(*table.notes, *said))
+    _end([table], own, place, f"compare {rows.plan.table}", {}, as_json)
 
 
 def _list_tables() -> None:

@@ -16,6 +16,7 @@ from platform.datasets.contents import ClassSplit, Contents
 from platform.datasets.extractor_check import MARKS, Finding, findings
 from platform.datasets.folder import Dataset, FeatureSet, write_dataset
 from platform.datasets.readers import LAYOUTS, ImportOptions, read
+from platform.datasets.readers.odd_files import OddFiles
 from platform.errors import InputError
 from platform.groups import grouped
 from platform.next_step import next_step
@@ -60,6 +61,28 @@ def info(
         raise InputError(f"{folder}: damaged: {', '.join(damaged)}; import the data again")
     if verify and not as_json:
         cli.console.print(f"All {len(dataset.card.checksums)} files are as they were written.")
+
+
+@app.command()
+def references(
+    folder: Annotated[Path, typer.Argument(help="A data folder.")],
+    file: Annotated[Path, typer.Argument(help="CSV with the header sample,caption, or JSON: {sample: [captions]}.")],
+) -> None:
+    """Put reference captions of samples into a data folder, in place of former ones, to measure CIDEr against."""
+    from platform.datasets.references import read_references
+    from platform.datasets.revision import revised
+
+    dataset = Dataset(folder)
+    ids = dataset.ids.to_pylist()
+    found = read_references(file, ids)
+    revised(dataset, {}, references=found)
+    cli.line(f"{sum(map(len, found)):,} captions of {sum(map(bool, found)):,} samples stand in {folder}")
+    odd = OddFiles("samples")
+    odd.add(
+        "have no caption and do not count in CIDEr", *(name for name, own in zip(ids, found, strict=True) if not own)
+    )
+    for note in odd.notes():
+        cli.say(note)
 
 
 @app.command()
@@ -125,6 +148,7 @@ def _print_info(dataset: Dataset) -> None:
         if card.logits_trained_on
         else ("of a seen-class classifier" if card.logits else "none"),
         "skeletons": card.skeletons or "none",
+        "references": _references(dataset),
         "validation": "features of its own" if dataset.validation else "none",
     }
     for what, value in rows.items():
@@ -142,6 +166,12 @@ def _print_info(dataset: Dataset) -> None:
     for name, found in _findings(dataset).items():
         for finding in found:
             cli.console.print(f"{MARKS[finding.kind]} {name}: {finding.said}", markup=False, highlight=False)
+
+
+def _references(dataset: Dataset) -> str:
+    if (captions := dataset.references) is None:
+        return "none"
+    return f"{sum(map(len, captions)):,} captions of {sum(map(bool, captions)):,} samples"
 
 
 def _findings(dataset: Dataset) -> dict[str, list[Finding]]:

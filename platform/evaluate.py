@@ -27,7 +27,7 @@ def evaluate(
     With another split, the model is given that split's unseen classes; none of them may be one that it was trained on.
     """
     from platform.report.counts import measured_on
-    from platform.training.evaluation import all_metrics
+    from platform.training.evaluation import all_metrics, caption_metrics, step_metrics
     from platform.training.tested import model_and_samples
     from platform.zeroshot.counts import counts_of
     from platform.zeroshot.problem import ProblemOptions
@@ -38,17 +38,21 @@ def evaluate(
     own = dataset is None and split is None  # the model's own data were checked when it was trained
     data.check_extractor(allow_seen_extractor or own)
     data.say_extractor(as_json)
-    metrics, counts = all_metrics(trained, samples), counts_of(trained.seen, trained.unseen, samples)
+    shares, counts = all_metrics(trained, samples), counts_of(trained.seen, trained.unseen, samples)
+    numbers = step_metrics(trained, samples) | caption_metrics(trained, samples)
+    shares |= {name: numbers.pop(name) for name in ("cider",) if name in numbers}  # printed times 100 as well
     if as_json:
         about = {"model": str(model), "protocol": record["protocol"], "split": asked["split"], "counts": counts}
-        cli.event("metrics", {**about, **metrics})
+        cli.event("metrics", {**about, **shares, **numbers})
         return
     named = f"{Path(asked['dataset']).name}, split {asked['split']}"
     marks = extractor_check.marks(data.extractor_kinds())
     table = Table("metric", "%", title=f"{named}, protocol {record['protocol']} {marks}".rstrip())
-    for name, value in metrics.items():
+    for name, value in shares.items():
         table.add_row(name.replace("_", " "), f"{100 * value:.1f}")
     cli.console.print(table)
+    for name, value in numbers.items():
+        cli.line(f"{name.replace('_', ' ')}: {value:.1f}")
     cli.console.print(measured_on([counts]), soft_wrap=True, highlight=False)
 
 

@@ -145,6 +145,22 @@ def test_info_as_json_is_one_object(source, tmp_path):
     assert facts["simulated"] is False
 
 
+def test_references_are_put_into_a_folder_and_shown(source, tmp_path):
+    folder, table = tmp_path / "data", tmp_path / "captions.csv"
+    invoke("import", "npz", source, folder)
+    ids = Dataset(folder).ids.to_pylist()
+    table.write_text(f'sample,caption\n{ids[0]},"she waves, twice"\n{ids[0]},a wave\n')
+    said = CliRunner().invoke(app, ["references", str(folder), str(table)])
+    assert f"2 captions of 1 samples stand in {folder}" in said.stdout
+    assert f"{len(ids) - 1} samples have no caption and do not count in CIDEr: {ids[1]}" in said.stderr
+    assert Dataset(folder).references == [["she waves, twice", "a wave"], *[[]] * (len(ids) - 1)]
+    assert "2 captions of 1 samples" in invoke("info", folder)
+    table.write_text("sample,caption\nelsewhere,a wave\n")
+    with pytest.raises(InputError, match=f"no sample `elsewhere` in the data folder; samples are named as `{ids[0]}`"):
+        invoke("references", folder, table)
+    assert Dataset(folder).references[0] == ["she waves, twice", "a wave"]
+
+
 def test_verify_names_a_changed_file(source, tmp_path):
     invoke("import", "npz", source, tmp_path / "out")
     (tmp_path / "out" / "classes.json").write_text((tmp_path / "out" / "classes.json").read_text() + " ")

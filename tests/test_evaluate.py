@@ -1,14 +1,17 @@
+import shutil
+
 import numpy as np
 import pytest
 from verbs import CLASSES, DIMENSION, SMALL_FIELDS, UNSEEN, events, invoked, write_small_dataset
 
 from platform.datasets.contents import ClassInfo, ClassSplit, Contents, FeatureArray
-from platform.datasets.folder import write_dataset
+from platform.datasets.folder import Dataset, write_dataset
+from platform.datasets.revision import revised
 from platform.datasets.text import ClassText
 from platform.training.tested import model_and_samples
 from platform.training.together import seeds_together
 from platform.training.trainable import Experiment, train
-from platform.zeroshot.problem import ProblemOptions
+from platform.zeroshot.problem import ProblemOptions, load_problem
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +81,18 @@ def test_a_split_with_fewer_classes_is_answered_by_them_alone(together):
     code, _, errors = invoked("evaluate", model, "--split", "one")
     assert code == 2
     assert errors == "error: split `one`: class `kick` is unseen there, but the model was trained on it\n"
+
+
+def test_samples_bring_their_references(trained, small_dataset, tmp_path):
+    outcome, folder = trained
+    dataset = Dataset(shutil.copytree(small_dataset, tmp_path / "told"))
+    dataset = revised(dataset, {}, references=[[f"{CLASSES[label]} {i}"] for i, label in enumerate(dataset.labels)])
+    model, samples, _ = model_and_samples(folder / outcome.models["clean"], dataset.folder)
+    names = [(*model.seen, *model.unseen)[label] for label in samples.labels.tolist()]
+    assert [told.split()[0] for (told,) in samples.references] == names
+    assert len(samples.references) < len(dataset.labels)
+    problem = ProblemOptions(dataset=dataset.folder, split="two", text=ClassText(encoder="attributes"))
+    assert load_problem(problem).test.references == samples.references
 
 
 def test_as_a_table_it_names_data_split_and_protocol(trained):

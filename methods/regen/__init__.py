@@ -17,6 +17,7 @@ name is the clip's class. Captions become discriminative by self-critical REINFO
     policy_gradient.py  self-critical REINFORCE (Eq. 3)
     learner.py          a member in training: REST's stage, the rewards, the class-name baseline
     model.py            captions, and the nearest class name
+    few_shot.py         a trained model goes on from a few clips of its unseen classes (Table 6)
 
 No code was released, for ReGen or for REST, whose models it starts from. Where the paper is silent or says two things,
 this is our choice, and why:
@@ -35,6 +36,8 @@ this is our choice, and why:
   of captions, one drawn at each step, and the language model's loss. A model that went through REST elsewhere is given
   as `captioner`, with rest_epochs=0, as the paper has it.
 - Class semantics of the data folder are not read: classes are compared by CLIP's embeddings of their names.
+- For few shots the paper refers to REST's hyperparameters, of which there is no code: the trained configuration's hold,
+  without its REST epochs, with the few-shot classes as those of CLS-R, and with a new optimiser.
 
 Members are trained one after the other: one network fills a device. Data-parallel workers share each batch.
 """
@@ -43,11 +46,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from methods.regen.config import ReGenConfig
+from methods.regen.few_shot import going_on
 from methods.regen.learner import ReGenLearner
 from methods.regen.model import ReGenModel
 from platform.errors import InputError
 from platform.method import Learner, LearnerMethod, Member
 from platform.workers import Workers
+from platform.zeroshot.task import Task
 
 __all__ = ["ReGen", "ReGenConfig", "ReGenModel", "method"]
 
@@ -95,6 +100,13 @@ class ReGen(LearnerMethod):
         if config.dense_grammar and not (config.lambda_grammar and config.grammar == "lm"):
             raise InputError("dense_grammar=true: needs grammar=lm and a lambda_grammar above 0, whose tokens it takes")
         return ReGenLearner(member, workers)
+
+    def adapted(
+        self, model: ReGenModel, shots: Task, values: Mapping[str, Any], seed: int, workers: Workers
+    ) -> ReGenModel:
+        """A trained model that goes on from a few clips of its unseen classes (Table 6). Raises InputError."""
+        config = self.configure({**model.config.model_dump(), "rest_epochs": 0, **values})
+        return going_on(model, config, lambda state: self.learner(Member(shots, config, seed, state), workers))
 
 
 method = ReGen()

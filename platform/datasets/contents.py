@@ -129,7 +129,8 @@ class Contents:
     performer or scene, −1 where unknown; logits: (N, C) of a classifier trained on the seen classes, a row of NaN where
     a sample has none, and what that classifier was trained on; embeddings: name to (C, T); unseen_test: whether all
     samples of unseen classes are tested, since none was trained on (Xian et al., 2018; Xu et al., 2017), or only those
-    of the test partition, as the published protocols of a data set have it (None: as its class list says); notes: what
+    of the test partition, as the published protocols of a data set have it (None: as its class list says); references:
+    captions of each sample, against which a model's are measured, an empty list where it has none; notes: what
     the reader found odd or left out, a line each. Raw skeletons may come without features, for an extractor to make
     them.
     """
@@ -151,6 +152,7 @@ class Contents:
     logits: np.ndarray | None = None
     logits_trained_on: TrainedOn = UNKNOWN
     skeletons: Skeletons | None = None
+    references: Sequence[Sequence[str]] | None = None
     notes: Sequence[str] = ()
     simulated: bool = False
     validation: "Contents | None" = None  # the same data through an extractor that never saw the pseudo-unseen classes
@@ -172,7 +174,13 @@ class Contents:
         if self.labels.min() < 0 or self.labels.max() >= len(names):
             bad = self.labels[(self.labels < 0) | (self.labels >= len(names))][0]
             raise InputError(f"{where}: label {bad} is outside the {len(names)} classes (0 to {len(names) - 1})")
-        for what, values in (("ids", self.ids), ("groups", self.groups), ("partition", self.train)):
+        numbered = {
+            "ids": self.ids,
+            "groups": self.groups,
+            "partition": self.train,
+            "lists of references": self.references,
+        }
+        for what, values in numbered.items():
             if values is not None and len(values) != count:
                 raise InputError(f"{where}: {len(values)} {what} for {count} labels; the counts must agree")
         if self.ids is not None and len(set(self.ids)) != count:

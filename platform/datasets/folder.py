@@ -10,6 +10,7 @@ NAME/
                            `frames` list<binary>: as many JPEG files a sample, S·S pixels each, in several batches
   logits.arrow             of a seen-class classifier, where there is one; a row of NaN where a sample has none
   skeletons.arrow          raw clips, where there are any
+  references.arrow         list<string>, captions of each sample to measure a model's against, where there are any
   embeddings/NAME.arrow    class embeddings, one row a class
   validation/              the same data through an extractor that never saw the pseudo-unseen classes, if given
 """
@@ -18,7 +19,7 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -53,6 +54,7 @@ from platform.datasets.trained_on import UNKNOWN, TrainedOn
 from platform.errors import InputError
 
 FORMAT_VERSION = 1
+REFERENCES = "references.arrow"  # captions of each sample; its checksum on the card says that there are some
 
 
 class FeatureSet(BaseModel):
@@ -184,6 +186,13 @@ class Dataset:
         return np.array(row["values"], dtype=np.float32).reshape(row["shape"])
 
     @cached_property
+    def references(self) -> list[list[str]] | None:
+        """Captions of each sample, against which a model's are measured; None where the folder has none."""
+        if REFERENCES not in self.card.checksums:
+            return None
+        return _read_table(self.folder / REFERENCES).column("captions").to_pylist()
+
+    @cached_property
     def _skeletons(self) -> pa.RecordBatch:
         if self.card.skeletons is None:
             raise InputError(f"{self.folder}: holds no raw skeletons")
@@ -302,6 +311,8 @@ def _write_contents(contents: Contents, folder: Path) -> None:
         values = pa.array([np.asarray(c, np.float32).ravel() for c in clips], pa.large_list(pa.float32()))
         shapes = pa.array([list(c.shape) for c in clips], pa.list_(pa.int32(), 4))
         _write_batch(folder / "skeletons.arrow", pa.record_batch({"values": values, "shape": shapes}))
+    if contents.references is not None:
+        _write_references(folder / REFERENCES, contents.references)
     _write_json(folder / "classes.json", [c.model_dump() for c in contents.classes])
     _write_json(folder / "splits.json", {name: s.model_dump() for name, s in contents.splits.items()})
     if contents.validation is not None:
@@ -365,6 +376,11 @@ def _write_features(path: Path, feature_set: FeatureArray) -> None:
 def _write_matrix(path: Path, values: np.ndarray, dtype: type[np.generic] = np.float32) -> None:
     flat = np.ascontiguousarray(values, dtype=dtype).reshape(-1)  # a memory map of that type passes through uncopied
     _write_batch(path, pa.record_batch({"values": pa.FixedSizeListArray.from_arrays(pa.array(flat), values.shape[1])}))
+
+
+def _write_references(path: Path, references: Sequence[Sequence[str]]) -> None:
+    captions = pa.array([list(own) for own in references], pa.list_(pa.string()))
+    _write_batch(path, pa.record_batch({"captions": captions}))
 
 
 def _write_batch(path: Path, batch: pa.RecordBatch) -> None:

@@ -5,7 +5,7 @@ import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from platform.datasets.contents import ClassSplit, Contents, FeatureArray
 from platform.datasets.folder import (
+    REFERENCES,
     Card,
     Dataset,
     FeatureSet,
@@ -21,6 +22,7 @@ from platform.datasets.folder import (
     _write_features,
     _write_json,
     _write_matrix,
+    _write_references,
 )
 from platform.datasets.trained_on import UNKNOWN, TrainedOn
 from platform.errors import InputError
@@ -36,8 +38,10 @@ def revised(
     only: tuple[str, ClassSplit] | None = None,
     to: Path | None = None,
     logits_trained_on: TrainedOn | None = None,
+    references: Sequence[Sequence[str]] | None = None,
 ) -> Dataset:
-    """Add feature sets to a data folder, and replace its logits (N, C) and its validation folder where they are given.
+    """Add feature sets to a data folder, and replace what is given: its logits (N, C), its validation folder, and the
+    references, a list of captions for each sample.
 
     only: a name and a class split, where the folder shall have no other, the published ones included. to: a new folder
     in place of the old one, which then stays as it is; the new feature sets are its first. logits_trained_on: of the
@@ -58,7 +62,8 @@ def revised(
                 shutil.rmtree(left, ignore_errors=True)
         partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
         try:
-            _write(dataset, partial, features, logits, validation, only, logits_trained_on, first=to is not None)
+            first = to is not None
+            _write(dataset, partial, features, logits, validation, only, logits_trained_on, references, first)
             if to is None:
                 _exchange(partial, dataset.folder)
             else:
@@ -84,11 +89,13 @@ def _write(
     validation: Contents | None,
     only: tuple[str, ClassSplit] | None,
     logits_trained_on: TrainedOn | None,
+    references: Sequence[Sequence[str]] | None,
     first: bool,
 ) -> None:
     new = {"dataset.json", *(f"features/{name}.arrow" for name in features)}
     new |= {"logits.arrow"} if logits is not None else set()
     new |= {"splits.json"} if only is not None else set()
+    new |= {REFERENCES} if references is not None else set()
     for path in sorted(dataset.folder.rglob("*")):
         name = path.relative_to(dataset.folder)
         replaced = name.as_posix() in new or (validation is not None and name.parts[0] == "validation")
@@ -100,6 +107,8 @@ def _write(
         _write_features(partial / "features" / f"{name}.arrow", feature_set)
     if logits is not None:
         _write_matrix(partial / "logits.arrow", logits)
+    if references is not None:
+        _write_references(partial / REFERENCES, references)
     if only is not None:
         _write_json(partial / "splits.json", {only[0]: only[1].model_dump()})
     if validation is not None:

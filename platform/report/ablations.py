@@ -23,6 +23,7 @@ from platform.report.comparison import (
     marked,
     measured_cell,
     measured_notes,
+    metric_notes,
     published_cell,
     result_notes,
 )
@@ -54,6 +55,11 @@ class Ablation(BaseModel):
     metrics: tuple[str, ...]
     over: tuple[Literal["features", "text"], ...] = ()
     rows: tuple[AblationRow, ...]
+
+    @property
+    def few_shot(self) -> bool:
+        """Whether its numbers are those of `platform.few_shot`, and no test's of `train`."""
+        return any(metric.startswith("few_shot") for metric in self.metrics)
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,7 @@ def ablation_table(
     groups = [*splits, *([ALL_SPLITS] if len(splits) > 1 else [])]
     ours = [(group, HEADINGS[metric]) for group in groups for metric in plan.metrics]
     theirs = [
-        (f"{row.dataset} {row.split}", HEADINGS[metric])
+        (row.place, HEADINGS[metric])
         for row in (published.rows if published else ())
         for metric in plan.metrics
         if metric in row.values
@@ -172,10 +178,11 @@ def ablation_table(
         rows += _rows_of(published, plan, theirs, len(ours))
     notes = ["%, mean ± standard deviation over seeds and splits", LEGEND["released"], *result_notes(tested)]
     notes += [LEGEND[averaged]] if "harmonic_mean" in plan.metrics else []
-    notes += measured
+    notes += [*metric_notes(plan.metrics), *measured]
     if published is not None:
         notes.append(f"{LEGEND['published']} ({published.reference})")
         notes += [LEGEND["unstated"]] if published.protocol == "unstated" else []
+        notes += [published.note] if published.note else []
     title = f"{published.reference}: {published.title}" if published else plan.title
     return Table(plan.table, title, ("row", "data", "protocol"), (*ours, *theirs), tuple(rows), tuple(notes))
 
@@ -187,8 +194,7 @@ def _rows_of(published: PublishedTable, plan: Ablation, columns: Sequence[tuple[
         own = rows.setdefault((name, ", ".join(filter(None, (row.features, row.text))), published.protocol), {})
         for metric in plan.metrics:
             if metric in row.values:
-                place = f"{row.dataset} {row.split}", HEADINGS[metric]
-                own[place] = published_cell(row, metric, published)
+                own[row.place, HEADINGS[metric]] = published_cell(row, metric, published)
     return [Row(label, (*[None] * before, *(own.get(c) for c in columns))) for label, own in rows.items() if own]
 
 

@@ -17,7 +17,17 @@ from platform.report.selection import MARK
 from platform.zeroshot.metrics import harmonic_mean
 
 HarmonicMean = Literal["mean", "of-means"]  # over several tests: the mean of H, or H of the mean s and the mean u
-HEADINGS = {"zsl": "ZSL", "seen": "s", "unseen": "u", "harmonic_mean": "H", "ausuc": "AUSUC"}
+HEADINGS = {
+    "zsl": "ZSL",
+    "zsl_top5": "ZSL top-5",
+    "seen": "s",
+    "unseen": "u",
+    "unseen_top5": "u top-5",
+    "harmonic_mean": "H",
+    "ausuc": "AUSUC",
+    "cider": "CIDEr",
+    **{f"few_shot_{shots}": f"{shots} shots" for shots in (2, 4, 8, 16)},
+}
 PUBLISHED_HEADINGS = {**HEADINGS, **{name: name for name in ("difference", "t", "count", "probability")}}
 PROTOCOL_MARKS = {"clean": "", "released": "†", "unstated": "‡"}
 LEGEND = {
@@ -26,6 +36,9 @@ LEGEND = {
     "published": "italic: published by the paper named, under its own protocol",
     "mean": "H: mean over the H of each seed and split",
     "of-means": "H: of the mean s and the mean u; ± is the deviation of the H of each seed and split",
+    "top5": "top-5: the share of samples whose class is among the five likeliest",
+    "few_shot": "K shots: among the unseen classes, after K training samples of each; n counts draws of the samples",
+    "cider": "CIDEr: CIDEr-D of captions against references, times 100; ours on the test samples of unseen classes",
 }
 ALL_SPLITS = "all splits"
 _MOST_PLACES = 6  # up to so many data sets and splits have a note each; beyond, each data set has one
@@ -166,6 +179,12 @@ def marked(protocol: str, results: Iterable[Result]) -> str:
     return f"{protocol} {extractor_check.marks(extractors_of(results))}".rstrip()
 
 
+def metric_notes(metrics: Iterable[str]) -> list[str]:
+    """What metrics mean that are no plain accuracies, where some are shown."""
+    metrics = list(metrics)
+    return [LEGEND[name] for name in ("top5", "few_shot", "cider") if any(name in metric for metric in metrics)]
+
+
 def extractors_of(results: Iterable[Result]) -> tuple[str, ...]:
     """Why their features are not clean: all kinds of findings."""
     return tuple(dict.fromkeys(kind for r in results for kind in r.data.extractor))
@@ -192,13 +211,13 @@ def published_comparison(table: PublishedTable, methods: Iterable[str]) -> Table
     """A paper's table, with the rows of the compared methods and of methods that the platform does not have."""
     methods = set(methods)
     rows = [row for row in table.rows if row.method is None or row.method in methods]
-    groups = list(dict.fromkeys(f"{row.dataset} {row.split}" for row in rows))
+    groups = list(dict.fromkeys(row.place for row in rows))
     metrics = [m for m in PUBLISHED_HEADINGS if any(m in row.values for row in rows)]
     shown: dict[tuple[str, str, str], dict[tuple[str, str], Cell]] = {}
     for row in rows:
         own = shown.setdefault((row.name, row.variant, row.text), {})
         for metric in row.values:
-            own[f"{row.dataset} {row.split}", metric] = published_cell(row, metric, table)
+            own[row.place, metric] = published_cell(row, metric, table)
     columns = [(group, metric) for group in groups for metric in metrics]
     return Table(
         table.key,
@@ -206,7 +225,18 @@ def published_comparison(table: PublishedTable, methods: Iterable[str]) -> Table
         ("method", "variant", "class text"),
         tuple((group, PUBLISHED_HEADINGS[metric]) for group, metric in columns),
         tuple(Row(label, tuple(own.get(c) for c in columns)) for label, own in shown.items()),
-        tuple(filter(None, (LEGEND["published"], LEGEND[table.protocol], *_said_of(table, rows), table.note))),
+        tuple(
+            filter(
+                None,
+                (
+                    LEGEND["published"],
+                    LEGEND[table.protocol],
+                    *_said_of(table, rows),
+                    *metric_notes(metrics),
+                    table.note,
+                ),
+            )
+        ),
     )
 
 
@@ -436,7 +466,7 @@ def _published_rows(
 
 
 def _metric(metric: str, per_sample: bool) -> str:
-    return f"{metric}_per_sample" if per_sample and metric != "ausuc" else metric
+    return f"{metric}_per_sample" if per_sample and metric not in ("ausuc", "cider") else metric
 
 
 def _plain(name: str) -> str:

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from rich.markup import escape
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from platform.report.comparison import Cell, Table
 
@@ -25,8 +26,8 @@ _IN_MATH = {
 }
 
 
-def terminal(table: Table, width: int) -> list[RichTable]:
-    """For Rich's console of a width in characters: several tables where one is too wide."""
+def terminal(table: Table, width: int) -> list[RichTable | Text]:
+    """For Rich's console of a width in characters: several tables where one is too wide, and the notes below."""
     lines = _lines(table, lambda text, bold, italic: _marked(escape(text), "[bold]", "[/]", bold))
     texts = [_text(cell) for row in table.rows for cell in row.cells if cell]
     widest = max(map(len, [*texts, *(group for group, _ in table.columns if len(group) < width // 4)]), default=0)
@@ -39,7 +40,7 @@ def terminal(table: Table, width: int) -> list[RichTable]:
         parts[-1] += group
     tables = []
     for part in parts:
-        shown = RichTable(title=table.title if part is parts[0] else None, title_justify="left", caption_justify="left")
+        shown = RichTable(title=table.title if part is parts[0] else None, title_justify="left")
         for heading in table.label_headings:
             shown.add_column(heading)
         for group, heading in (table.columns[place] for place in part):
@@ -48,8 +49,8 @@ def terminal(table: Table, width: int) -> list[RichTable]:
             if any(cells[place] for place in part):
                 shown.add_row(*map(escape, label), *(cells[place] for place in part))
         tables.append(shown)
-    tables[-1].caption = "\n".join(table.notes)
-    return tables
+    # not a caption, which is as narrow as its table
+    return [*tables, Text("\n".join(table.notes), style="dim italic")]
 
 
 def markdown(table: Table) -> str:

@@ -14,8 +14,12 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from platform.configuration import nearest
 from platform.errors import InputError
 
-# difference and t are of pairs of methods; count (of samples) and probability (of a class) are not accuracies
-Metric = Literal["zsl", "seen", "unseen", "harmonic_mean", "difference", "t", "count", "probability"]
+# difference and t are of pairs of methods; count (of samples), probability (of a class) and cider (of captions) are not
+# accuracies; few_shot_K: accuracy after K samples of each unseen class
+Metric = Literal[
+    "zsl", "zsl_top5", "seen", "unseen", "unseen_top5", "harmonic_mean", "difference", "t", "count", "probability",
+    "cider", "few_shot_2", "few_shot_4", "few_shot_8", "few_shot_16",
+]  # fmt: skip
 
 _TABLES = Path(__file__).with_name("published.json")
 
@@ -24,8 +28,8 @@ class PublishedRow(BaseModel):
     """A row's numbers on one data set and split, in percent.
 
     method: the platform's module, None where it has none; variant: what was changed of the method, empty for the
-    method as its paper has it; split: counts of seen and unseen classes, as in 55/5; features and text: empty where
-    the source does not say; spreads: standard deviations over runs, where they are printed.
+    method as its paper has it; split: counts of seen and unseen classes, as in 55/5, empty for captions alone; features
+    and text: empty where the source does not say; spreads: standard deviations over runs, where they are printed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +43,11 @@ class PublishedRow(BaseModel):
     text: str
     values: dict[Metric, float]
     spreads: dict[Metric, float] = {}
+
+    @property
+    def place(self) -> str:
+        """Data set and split, as in `NTU-60 55/5`."""
+        return f"{self.dataset} {self.split}".rstrip()
 
 
 class PublishedTable(BaseModel):

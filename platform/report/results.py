@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PROTOCOLS = ("clean", "released")
+FEW_SHOT_TAG = "few_shot"  # on the runs of `platform.few_shot`: with which fields the models went on
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,10 @@ def results_of_folders(paths: Iterable[Path]) -> list[Result]:
     return found
 
 
-def results_of_store(home: Path, names: Sequence[str] = ()) -> list[Result]:
+def results_of_store(home: Path, names: Sequence[str] = (), few_shot: bool = False) -> list[Result]:
     """The tests in the MLflow store of `home` (or MLFLOW_TRACKING_URI): of runs or experiments of these names, or all.
 
+    few_shot: those of `platform.few_shot`, which are of models after a few samples, in place of all others.
     Raises InputError where the store cannot be opened or a name is not there.
     """
     client = open_store(home)
@@ -101,6 +103,8 @@ def results_of_store(home: Path, names: Sequence[str] = ()) -> list[Result]:
     for run in runs:
         parent = parents.get(run.data.tags.get(SEARCH_TAG, ""))
         if parent is None or run.info.status != "FINISHED":
+            continue
+        if (FEW_SHOT_TAG in run.data.tags) != few_shot:
             continue
         if names and not {parent.info.run_name, experiments[run.info.experiment_id]} & set(names):
             continue

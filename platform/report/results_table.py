@@ -32,7 +32,12 @@ def results_table(
         "unseen": "u",
         "harmonic_mean": "H",
         "ausuc": "AUSUC",
+        "zsl_top5": "ZSL top-5",
+        "unseen_top5": "u top-5",
+        "cider": "CIDEr",
     }
+    tested = [metrics for protocols in tests.values() for metrics in protocols.values()]
+    columns = {name: heading for name, heading in columns.items() if any(name in metrics for metrics in tested)}
     table = Table(title="test, %, mean ± standard deviation over seeds and splits", title_justify="left")
     table.add_column("protocol")
     table.add_column("model")
@@ -41,13 +46,19 @@ def results_table(
     notes = [*([said] if (said := measured_on(counts)) else []), *legend(extractor)]
     for protocol in dict.fromkeys(protocol for kind in tests.values() for protocol in kind):
         for kind, protocols in tests.items():
-            shown = [[100 * value for value in protocols[protocol][name]] for name in columns]
-            cells = [f"{statistics.mean(v):.1f}" + (f" ± {statistics.stdev(v):.1f}" if v[1:] else "") for v in shown]
+            shown = [[100 * value for value in protocols[protocol].get(name, ())] for name in columns]
+            cells = [_cell(values) for values in shown]
             table.add_row(f"{protocol} {marks(extractor)}".rstrip(), kind, *cells)
             if protocol == "released" and _LEAKS not in notes:
                 notes.append(_LEAKS)
     table.caption, table.caption_justify = "\n".join(notes) or None, "left"
     return table
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return ""  # an ensemble describes nothing
+    return f"{statistics.mean(values):.1f}" + (f" ± {statistics.stdev(values):.1f}" if values[1:] else "")
 
 
 def by_kind(outcomes: Sequence[Outcome]) -> dict[str, dict[str, dict[str, list[float]]]]:

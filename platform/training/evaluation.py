@@ -5,6 +5,7 @@ from torch import Tensor
 
 from platform.capabilities import captions_of, clusters_of, model_for, steps_of
 from platform.method import Model
+from platform.zeroshot.cider import cider
 from platform.zeroshot.metrics import (
     accuracy_by_class,
     area_under_seen_unseen_curve,
@@ -12,6 +13,7 @@ from platform.zeroshot.metrics import (
     per_class_accuracy,
     per_sample_accuracy,
     purity,
+    top5_accuracies,
     unique_words,
 )
 from platform.zeroshot.task import Samples
@@ -72,22 +74,44 @@ def step_metrics(model: Model, samples: Samples) -> dict[str, float]:
 
 def caption_metrics(model: Model, samples: Samples) -> dict[str, float]:
     """`caption_words` and `caption_unique_words` of a model that describes samples: means of a caption's words, and of
-    the different words in all captions of a class (ReGen, Fig. 2)."""
+    the different words in all captions of a class (ReGen, Fig. 2).
+
+    Also `cider`, where samples of unseen classes have references: CIDEr-D of their captions (ReGen, Table 9), over
+    those that have some; the papers print it times 100.
+    """
     captions = captions_of(model, samples.features)
     if captions is None:
         return {}
     unique = unique_words(captions, samples.labels)
+    told = zip(samples.labels.tolist(), captions, samples.references or (), strict=False)
+    described = [(caption, own) for label, caption, own in told if own and label >= len(model.seen)]
     return {
         "caption_words": sum(len(caption.split()) for caption in captions) / len(captions),
         "caption_unique_words": sum(unique.values()) / len(unique),
+        **({"cider": cider(*zip(*described, strict=True))} if described else {}),
     }
 
 
 def all_metrics(model: Model, samples: Samples) -> dict[str, float]:
-    """Zero-shot metrics; seen, unseen and harmonic mean over all classes, per class and per sample; and the AUSUC."""
-    given = model_for(model, samples)
+    """Zero-shot metrics; seen, unseen and harmonic mean over all classes, per class and per sample; and the AUSUC.
+
+    Also the top-5 accuracies `zsl_top5`, `seen_top5` and `unseen_top5`, per class and per sample, where more than five
+    classes are to choose among. They are of the test alone: no epoch and no configuration is chosen by them.
+    """
+    given, labels, first = model_for(model, samples), samples.labels, len(model.seen)
     scores, curve = given.scores(samples.features), given.curve_scores(samples.features)
-    return {**zero_shot_metrics(model, samples), **joint_metrics(scores, curve, samples.labels, len(model.seen))}
+    is_unseen = labels >= first
+    unseen = model.unseen_scores(samples.features[is_unseen])
+    top5 = {
+        "zsl": top5_accuracies(unseen, labels[is_unseen] - first),
+        "seen": top5_accuracies(scores[~is_unseen], labels[~is_unseen]),
+        "unseen": top5_accuracies(scores[is_unseen], labels[is_unseen]),
+    }
+    return {
+        **zero_shot_from_scores(unseen, labels[is_unseen], first),
+        **joint_metrics(scores, curve, labels, first),
+        **{f"{side}_{name}": value for side, found in top5.items() for name, value in found.items()},
+    }
 
 
 def joint_metrics(scores: Tensor, curve: Tensor, labels: Tensor, seen_classes: int) -> dict[str, float]:

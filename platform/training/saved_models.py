@@ -43,9 +43,7 @@ def save_model(method_name: str, model: Model, folder: Path, record: Mapping[str
 
 def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Model, dict[str, Any]]:
     """The model of a folder, on a device, and the record saved with it. Raises InputError where there is none."""
-    if not (folder / "model.json").exists():
-        raise InputError(f"{folder} holds no model: it has no model.json")
-    saved = json.loads((folder / "model.json").read_text())
+    saved = _saved(folder)
     values = saved["values"]
     if values["combination"] is not None:
         fields = dict(values["combination"])
@@ -63,3 +61,17 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[Model,
             f"{folder}: saved by another version of its method, which names tensors or fields otherwise ({said}); "
             "train it again, or load it with that version"
         ) from error
+
+
+def method_of(folder: Path) -> str:
+    """The method's name of a folder's single model. Raises InputError where there is none, or an ensemble."""
+    saved = _saved(folder)
+    if saved["kind"] == "ensemble":
+        raise InputError(f"{folder}: an ensemble; give the folder of a single model, such as RUN/models/0-clean")
+    return saved["method"]
+
+
+def _saved(folder: Path) -> dict[str, Any]:
+    if not (folder / "model.json").exists():
+        raise InputError(f"{folder} holds no model: it has no model.json")
+    return json.loads((folder / "model.json").read_text())

@@ -1,18 +1,20 @@
-"""A saved model with test samples prepared as its training samples were."""
+"""A saved model with samples prepared as its training samples were: those to test on, and a few to learn from."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from platform.datasets.encoded_frames import EncodedFrames
 from platform.datasets.folder import Dataset
 from platform.errors import InputError
 from platform.method import Model
 from platform.training.devices import device_of
 from platform.training.saved_models import load_model
 from platform.zeroshot.normaliser import Normaliser
-from platform.zeroshot.problem import ProblemOptions, class_semantics_of, rows_of
-from platform.zeroshot.task import Samples
+from platform.zeroshot.problem import ProblemOptions, class_semantics_of, references_of, rows_of
+from platform.zeroshot.task import Samples, Task
 
 
 def model_and_samples(
@@ -24,35 +26,84 @@ def model_and_samples(
     device: of the model and the samples, as for `device_of`. Raises InputError where one of those classes was trained
     on, or the samples do not fit.
     """
-    place = device_of(device)
-    model, record = load_model(folder, place)
-    asked = ProblemOptions.of_record(record["problem"])
-    asked = asked.model_copy(update={"dataset": dataset or asked.dataset, "split": split or asked.split})
-    opened = Dataset(asked.dataset)
-    unseen = opened.split(asked.split).unseen
-    if trained_on := sorted(set(unseen) & set(model.seen)):
-        raise InputError(
-            f"split `{asked.split}`: class `{trained_on[0]}` is unseen there, but the model was trained on it"
-        )
-    if set(unseen) != set(model.unseen):
-        model = model.with_classes(unseen, class_semantics_of(opened, asked, unseen))
-    number = {name: i for i, name in enumerate([*model.seen, *model.unseen])}
-    labels = np.array([number.get(name, -1) for name in opened.class_names])[opened.labels]
-    rows = opened.test_rows(labels, len(model.seen), asked.unseen_test)
-    dimension = opened.card.features[opened.feature_set(asked.features)].dimension
-    normaliser = Normaliser.from_record(record["normaliser"])
-    if dimension != len(normaliser.shift):
-        raise InputError(f"{asked.dataset}: features have {dimension} dimensions, the model {len(normaliser.shift)}")
-    features = rows_of(opened.features(asked.features), rows)
+    opened = _Opened.of(folder, dataset, split, device)
+    model, data, labels = opened.model, opened.data, opened.labels
+    rows = data.test_rows(labels, len(model.seen), opened.problem.unseen_test)
+    features = opened.features(rows)
     for side, count in (
         ("seen", (labels[rows] < len(model.seen)).sum()),
         ("unseen", (labels[rows] >= len(model.seen)).sum()),
     ):
         if not count:
-            raise InputError(f"{asked.dataset}: no test sample of a class that is {side} for this model")
+            raise InputError(f"{data.folder}: no test sample of a class that is {side} for this model")
     logits = None
-    if opened.logits is not None:
-        columns = [opened.class_names.index(name) for name in model.seen if name in opened.class_names]
-        logits = torch.from_numpy(opened.logits[rows][:, columns])
-    samples = Samples(normaliser(features), torch.from_numpy(labels[rows]), logits)
-    return model, samples.to(place), {**record, "problem": asked.model_dump(mode="json")}
+    if data.logits is not None:
+        columns = [data.class_names.index(name) for name in model.seen if name in data.class_names]
+        logits = torch.from_numpy(data.logits[rows][:, columns])
+    samples = Samples(features, torch.from_numpy(labels[rows]), logits, references_of(data, rows))
+    return model, samples.to(device_of(device)), opened.record
+
+
+def model_and_unseen(
+    folder: Path, dataset: Path | None = None, split: str | None = None, device: str = "auto"
+) -> tuple[Model, Task, Samples, dict]:
+    """The model of a folder, the training samples of its unseen classes, their samples of the test partition alone, and
+    the record.
+
+    The training samples are a task whose seen classes are the model's unseen ones; on the CPU, while the test samples
+    are on the device. Arguments and errors as `model_and_samples` has them; a class without test samples is one.
+    """
+    opened = _Opened.of(folder, dataset, split, device)
+    model, data, first = opened.model, opened.data, len(opened.model.seen)
+    of_unseen, labels = opened.labels >= first, opened.labels
+    training, testing = np.flatnonzero(of_unseen & data.train), np.flatnonzero(of_unseen & ~data.train)
+    for number, name in enumerate(model.unseen):
+        if not (labels[testing] == first + number).any():
+            raise InputError(f"{data.folder}: class `{name}` has no sample in the test partition")
+    pool = Task(
+        seen=model.unseen,
+        unseen=(),
+        features=opened.features(training),
+        labels=torch.from_numpy(labels[training] - first),
+        semantics=class_semantics_of(data, opened.problem, model.unseen),
+    )
+    samples = Samples(opened.features(testing), torch.from_numpy(labels[testing]))
+    return model, pool, samples.to(device_of(device)), opened.record
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A model, the data folder that it is tested on, and (N,) labels by its classes' numbers, −1 of other classes."""
+
+    model: Model
+    data: Dataset
+    problem: ProblemOptions
+    labels: np.ndarray
+    normaliser: Normaliser
+    record: dict
+
+    @classmethod
+    def of(cls, folder: Path, dataset: Path | None, split: str | None, device: str) -> "_Opened":
+        model, record = load_model(folder, device_of(device))
+        asked = ProblemOptions.of_record(record["problem"])
+        asked = asked.model_copy(update={"dataset": dataset or asked.dataset, "split": split or asked.split})
+        data = Dataset(asked.dataset)
+        unseen = data.split(asked.split).unseen
+        if trained_on := sorted(set(unseen) & set(model.seen)):
+            raise InputError(
+                f"split `{asked.split}`: class `{trained_on[0]}` is unseen there, but the model was trained on it"
+            )
+        if set(unseen) != set(model.unseen):
+            model = model.with_classes(unseen, class_semantics_of(data, asked, unseen))
+        number = {name: i for i, name in enumerate([*model.seen, *model.unseen])}
+        labels = np.array([number.get(name, -1) for name in data.class_names])[data.labels]
+        dimension = data.card.features[data.feature_set(asked.features)].dimension
+        normaliser = Normaliser.from_record(record["normaliser"])
+        if dimension != len(normaliser.shift):
+            have = f"features have {dimension} dimensions, the model {len(normaliser.shift)}"
+            raise InputError(f"{asked.dataset}: {have}")
+        return cls(model, data, asked, labels, normaliser, {**record, "problem": asked.model_dump(mode="json")})
+
+    def features(self, rows: np.ndarray) -> torch.Tensor | EncodedFrames:
+        """Of some samples, normalised as the model's training samples were."""
+        return self.normaliser(rows_of(self.data.features(self.problem.features), rows))

@@ -214,6 +214,13 @@ def read_outcomes(folder: Path) -> list[Outcome] | None:
     return TypeAdapter(list[Outcome]).validate_json(path.read_bytes()) if path.exists() else None
 
 
+def configuration_of(model: Path) -> dict[str, Any]:
+    """The fields that a model in a run's folder `models` was trained with; empty where no run stands around it."""
+    place = f"{model.resolve().parent.name}/{model.resolve().name}"
+    outcomes = read_outcomes(model.resolve().parent.parent) or ()
+    return next((dict(o.config) for o in outcomes if place in o.models.values()), {})
+
+
 def write_outcomes(folder: Path, outcomes: Sequence[Outcome]) -> None:
     with writing(folder.parent):
         folder.mkdir(parents=True, exist_ok=True)

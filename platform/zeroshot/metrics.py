@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+_TOP = 5  # of top-5 accuracy (ReGen, Tables 7 and 8)
+
 
 def per_sample_accuracy(predicted: Tensor, labels: Tensor) -> float:
     """Share of samples predicted right. predicted, labels: (N,)."""
@@ -26,6 +28,24 @@ def accuracy_by_class(predicted: Tensor, labels: Tensor) -> Tensor:
     right = torch.bincount(labels[predicted == labels], minlength=len(counts))
     occurs = counts > 0
     return right[occurs].double() / counts[occurs].double()
+
+
+def among_first(scores: Tensor, labels: Tensor, count: int) -> Tensor:
+    """(N,) whether a sample's class is among its `count` largest scores; of equal ones the first class counts first, as
+    in an argmax. A class whose score is −∞ or NaN is never among them. scores: (N, C), labels: (N,)."""
+    own = scores.gather(1, labels[:, None])
+    earlier = torch.arange(scores.shape[1], device=scores.device) < labels[:, None]
+    before = (scores > own) | ((scores == own) & earlier)
+    return (before.sum(1) < count) & (own[:, 0] > -torch.inf)
+
+
+def top5_accuracies(scores: Tensor, labels: Tensor) -> dict[str, float]:
+    """`top5` and `top5_per_sample`: the share of samples whose class is among the five likeliest, mean over the classes
+    that occur and over samples. Empty among five classes and fewer, where it says nothing. As `among_first` takes."""
+    if scores.shape[1] <= _TOP:
+        return {}
+    found = torch.where(among_first(scores, labels, _TOP), labels, -1)
+    return {"top5": per_class_accuracy(found, labels), "top5_per_sample": per_sample_accuracy(found, labels)}
 
 
 def harmonic_mean(seen: Tensor, unseen: Tensor) -> Tensor:

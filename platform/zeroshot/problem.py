@@ -161,8 +161,15 @@ def _task(dataset: Dataset, split: ClassSplit, options: ProblemOptions) -> tuple
         features=rows_of(features, testing),
         labels=torch.from_numpy(labels[testing]),
         logits=None if logits is None else torch.from_numpy(logits[testing]),
+        references=references_of(dataset, testing),
     )
     return task, test
+
+
+def references_of(dataset: Dataset, rows: np.ndarray) -> list[list[str]] | None:
+    """Captions of some samples that a model's are measured against; None where the folder has none."""
+    references = dataset.references
+    return None if references is None else [references[row] for row in rows]
 
 
 def _masked(dataset: Dataset, options: ProblemOptions, rows: np.ndarray) -> torch.Tensor | EncodedFrames | None:

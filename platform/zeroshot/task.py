@@ -52,7 +52,8 @@ class Task:
 
 @dataclass(frozen=True)
 class Samples:
-    """Labelled samples to score: features as a task's, labels (N,) in 0 … C − 1, logits (N, S) or None.
+    """Labelled samples to score: features as a task's, labels (N,) in 0 … C − 1, logits (N, S) or None, and references:
+    captions of each sample to measure a model's against, an empty list where it has none; None where no sample has.
 
     `platform.capabilities.model_for` gives the logits to a model of the capability `TakesLogits`.
     """
@@ -60,14 +61,18 @@ class Samples:
     features: Tensor | EncodedFrames
     labels: Tensor
     logits: Tensor | None = None
+    references: Sequence[Sequence[str]] | None = None
 
     def to(self, device: torch.device) -> "Samples":
         logits = None if self.logits is None else self.logits.to(device)
-        return Samples(self.features.to(device), self.labels.to(device), logits)
+        return replace(self, features=self.features.to(device), labels=self.labels.to(device), logits=logits)
 
     def where(self, mask: Tensor) -> "Samples":
         """The samples at which mask (N,) is true."""
-        return Samples(self.features[mask], self.labels[mask], None if self.logits is None else self.logits[mask])
+        logits, references = None if self.logits is None else self.logits[mask], self.references
+        if references is not None:
+            references = [own for own, chosen in zip(references, mask.tolist(), strict=True) if chosen]
+        return Samples(self.features[mask], self.labels[mask], logits, references)
 
 
 def pictures_of(features: Tensor | EncodedFrames) -> Tensor | None:

@@ -15,4 +15,5 @@ def test_a_worlds_clips_are_a_data_folder_that_says_that_they_are_simulated(tmp_
     assert tuple(frames.shape) == made.clips.frames.shape
     difference = np.abs(frames.decoded().numpy().astype(int) - made.clips.frames.astype(int))
     assert difference.mean() < 5  # JPEG
+    assert dataset.references == [list(own) for own in made.clips.captions]
     assert data_folder(made) == tmp_path / "data"  # written once

@@ -40,6 +40,17 @@ def dataset(tmp_path):
     return write_dataset(contents(), tmp_path / "data")
 
 
+def test_references_replace_former_ones_and_stay_when_a_set_is_added(dataset):
+    assert dataset.references is None
+    told = [[f"a caption of {i}"] for i in range(7)] + [[]]
+    assert revised(dataset, {}, references=[["other"]] * 8).references == [["other"]] * 8
+    found = revised(dataset, {}, references=told)
+    assert found.references == told
+    assert found.damaged() == []
+    assert found.card.checksum != dataset.card.checksum
+    assert revised(found, {"new": NEW}).references == told
+
+
 def left_over(folder):
     return sorted(path.name for path in folder.parent.iterdir() if path.name != folder.name)
 

@@ -37,6 +37,33 @@ def test_erpcnets_rows_differ_in_what_the_paper_leaves_out():
     assert all(row.fields["entropy"] and row.fields["crops"] == "maps" for row in thresholds)
 
 
+def test_regens_rows_switch_its_rewards_off_and_keep_the_bases_other_values():
+    rows = {row.name: row.fields for row in ablation("regen-1").rows}
+    off = {name: {f for f in ("lambda_clip", "lambda_grammar") if own.get(f) == 0} for name, own in rows.items()}
+    assert off == {
+        "REST (no rewards)": set(),
+        "ReGen (CLS-R)": {"lambda_clip", "lambda_grammar"},
+        "ReGen (CLS-R + CLIP-R)": {"lambda_grammar"},
+        "ReGen (CLS-R + GRAMMAR-R)": {"lambda_clip"},
+        "ReGen": set(),
+    }
+    assert [own["objective"] for own in rows.values()] == ["none", *["rewards"] * 4]
+    based = {"methods.regen": {"lambda_clip": 2.0, "captioner": "made/captioner"}}
+    wanted = planned(ablation("regen-1"), [ProblemOptions(dataset=Path("data"), split="ru5")], based)
+    assert [one.config["lambda_clip"] for one in wanted] == [2.0, 0.0, 2.0, 0.0, 2.0]
+    assert {one.config["captioner"] for one in wanted} == {"made/captioner"}
+
+
+@pytest.mark.parametrize("number", range(1, 10))
+def test_regens_tables_show_our_rows_under_the_papers_names(number):
+    named = {f"{r.name} ({r.variant})" if r.variant else r.name for r in find_published(f"regen-{number}").rows}
+    plan = ablation(f"regen-{number}")
+    assert {row.name for row in plan.rows} <= named
+    # every column that is shown of the paper is measured by us as well
+    assert {metric for r in find_published(plan.table).rows for metric in r.values} == set(plan.metrics)
+    assert plan.few_shot == (number == 6)
+
+
 def test_sadvaes_betas_are_tied_as_its_search_ties_them():
     space = yaml.safe_load((Path(__file__).parents[2] / "search_spaces" / "sadvae.yaml").read_text())
     assert space["stages"][0]["sampled"]["lambda_2"] == {"same_as": "beta_y"}

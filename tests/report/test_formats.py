@@ -32,13 +32,13 @@ def test_the_terminal_shows_means_and_marks(table):
 def test_many_columns_are_shown_in_several_tables_whose_groups_stay_whole():
     columns = tuple((group, metric) for group in "abc" for metric in ("ZSL", "s", "u"))
     cells = (*[Cell((1.0,), "clean")] * 6, None, None, None)
-    shown = terminal(Table("name", "title", ("method",), columns, (Row(("x",), cells),), ("note",)), 90)
+    *shown, notes = terminal(Table("name", "title", ("method",), columns, (Row(("x",), cells),), ("note",)), 90)
     assert [[c.header for c in part.columns] for part in shown] == [
         ["method", "a\nZSL", "a\ns", "a\nu", "b\nZSL", "b\ns", "b\nu"],
         ["method", "c\nZSL", "c\ns", "c\nu"],
     ]
     assert [part.row_count for part in shown] == [1, 0]  # nothing was measured there
-    assert [part.caption for part in shown] == [None, "note"]
+    assert notes.plain == "note"
 
 
 def test_markdown_is_a_table_with_the_best_bold_and_the_papers_italic(table):

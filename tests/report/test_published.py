@@ -33,6 +33,15 @@ COUNTS = {
     "erpcnet-2": 16,
     "erpcnet-3": 6,
     "erpcnet-4": 7,
+    "regen-1": 20,
+    "regen-2": 8,
+    "regen-3": 16,
+    "regen-4": 12,
+    "regen-5": 40,
+    "regen-6": 14,
+    "regen-7": 9,
+    "regen-8": 3,
+    "regen-9": 6,
 }
 MISPRINTED = {
     ("synse-2", "ReViSE", "NTU-60", "55/5"),  # as SA-DVAE, Table 4, says
@@ -96,6 +105,17 @@ def test_averaged_tables_say_which_h_they_have(table):
         ("erpcnet-2", "ERPCNet", "AWA2", "40/10", "GlobalNet", (66.9,)),
         ("erpcnet-3", "ERPCNet", "CUB", "150/50", "Step 5", (17,)),
         ("erpcnet-4", "ERPCNet", "CUB", "150/50", "Global", (48.7,)),
+        ("regen-1", "ReGen", "VaTeX", "", "CLS-R + GRAMMAR-R", (33.4,)),
+        ("regen-1", "REST", "Kinetics-220", "400/220", "no rewards", (29.6,)),
+        ("regen-2", "ReGen", "UCF101", "400/101", "discriminator", (75.0,)),
+        ("regen-3", "ReGen", "HMDB51", "400/51", "DeBERTa-B", (55.3,)),
+        ("regen-4", "REST", "Kinetics-220", "400/220", "BLIP", (29.51,)),
+        ("regen-5", "ResT_101", "UCF101", "400/101", "", (58.7,)),
+        ("regen-6", "TSM", "HMDB51", "400/51", "", (17.5, 20.9, 18.4, 31.0)),
+        ("regen-6", "ReGen", "UCF101", "400/101", "", (88.5, 91.4, 93.9, 94.9)),
+        ("regen-7", "X-Florence", "Kinetics-220", "400/160", "", (68.8, 88.4)),
+        ("regen-8", "REST", "Kinetics-220", "400/220", "", (29.51, 56.12)),
+        ("regen-9", "Flamingo-80B", "VaTeX", "", "", (46.7,)),
         ("sadvae-3", "SMIE", "NTU-60", "48/12", "", (40.18,)),
         ("sadvae-3", "SA-DVAE", "NTU-120", "96/24", "", (46.12,)),
         ("sadvae-4", "SA-DVAE", "NTU-60", "55/5", "", (62.28, 70.80, 66.27)),
@@ -144,6 +164,29 @@ def test_erpcnets_gains_and_failures_are_those_its_text_speaks_of():
         own = column.pop("ERPCNet")
         assert own - max(column.values()) == pytest.approx(gain, abs=0.005)
     assert sum(row.values["count"] for row in published_table("erpcnet-3").rows) == 57
+
+
+def test_regens_gains_are_those_its_text_speaks_of():
+    five, seven, eight = (
+        {(row.name, row.dataset): row.values for row in published_table(f"regen-{number}").rows} for number in (5, 7, 8)
+    )
+    assert five["ReGen", "HMDB51"]["zsl"] - five["REST", "HMDB51"]["zsl"] == pytest.approx(5.4)
+    k220 = "Kinetics-220"
+    assert seven["ReGen", k220]["zsl"] - seven["REST", k220]["zsl"] > 10
+    assert eight["ReGen", k220]["unseen"] - eight["X-CLIP", k220]["unseen"] > 20
+
+
+def test_regens_complete_configuration_has_the_same_numbers_in_every_table():
+    complete = [
+        {
+            row.place: row.values
+            for row in published_table(f"regen-{number}").rows
+            if (row.name, row.variant) == ("ReGen", "")
+        }
+        for number in (1, 2, 3, 4)
+    ]
+    assert all(values == complete[0][place] for table in complete for place, values in table.items())
+    assert sorted(complete[0]) == ["HMDB51 400/51", "Kinetics-220 400/220", "UCF101 400/101", "VaTeX"]
 
 
 def test_the_same_numbers_stand_in_every_table_that_repeats_them():

@@ -37,6 +37,15 @@ def test_single_models_and_each_ensemble_have_a_value_a_seed_and_split():
     }
 
 
+def test_top_5_and_cider_have_columns_where_they_were_measured():
+    plain, other = outcome(0, 0.5), outcome(0, 0.6, ensemble="2 seeds")
+    measured = {"clean": {**plain.test["clean"], "zsl_top5": 0.875, "cider": 0.405}}
+    lines = shown(by_kind([plain.model_copy(update={"test": measured}), other]))
+    assert any("87.5" in line and "40.5" in line for line in lines)
+    assert any("ZSL top-5" in line and "CIDEr" in line for line in lines)
+    assert not any("top-5" in line for line in shown(by_kind([plain])))
+
+
 def test_a_seed_that_failed_counts_nowhere():
     failed = Outcome(config={}, seed=1, split="two", status="failed")
     assert by_kind([failed, outcome(0, 0.5)])["single"]["clean"]["zsl"] == [0.5]

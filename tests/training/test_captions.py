@@ -1,5 +1,5 @@
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -7,6 +7,7 @@ from torch.nn.functional import log_softmax, one_hot
 
 from platform.training.captions import write_captions
 from platform.training.evaluation import caption_metrics
+from platform.zeroshot.cider import cider
 from platform.zeroshot.task import Samples
 
 
@@ -49,6 +50,21 @@ def test_a_sample_is_told_with_its_class_and_caption(samples, tmp_path):
 def test_words_are_counted_a_caption_and_a_class(samples):
     model = Describing(("a man runs", "A woman swims", "a man swims"))
     assert caption_metrics(model, samples) == {"caption_words": 3.0, "caption_unique_words": (3 + 4) / 2}
+
+
+def test_cider_is_of_the_unseen_classes_samples_that_have_references(samples):
+    model = Describing(("a man runs", "a woman swims in the sea", "a man swims"))
+    references = [["nothing of this"], ["a woman swims in the sea"], ["a man swims", "he swims"]]
+    found = caption_metrics(model, replace(samples, references=references))["cider"]
+    assert found == pytest.approx(cider(model.said[1:], references[1:]))
+    assert found > 1
+    without = caption_metrics(model, replace(samples, references=[["a man runs"], [], []]))
+    assert "cider" not in without  # a seen class's is no zero-shot caption
+
+
+def test_references_go_with_their_samples(samples):
+    told = replace(samples, references=[["a"], [], ["c", "d"]])
+    assert told.where(samples.labels == 2).to("cpu").references == [[], ["c", "d"]]
 
 
 def test_a_model_without_captions_writes_nothing(samples, tmp_path):

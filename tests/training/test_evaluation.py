@@ -89,6 +89,20 @@ def test_all_metrics_join_both_sides():
     assert metrics["ausuc"] == pytest.approx(0.5)  # a margin of zero at every sample: nothing told apart
 
 
+def test_top_5_is_measured_where_more_than_five_classes_are_to_choose_among():
+    names = tuple("abcdefg")
+    six_unseen = Columns(names[:1], names[1:], Stacking(0.0))
+    scores = torch.tensor([[0.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]] * 4)
+    tested = Samples(torch.log_softmax(scores, 1), torch.tensor([0, 1, 5, 6]))
+    metrics = all_metrics(six_unseen, tested)
+    assert (metrics["zsl_top5"], metrics["zsl_top5_per_sample"]) == pytest.approx((2 / 3, 2 / 3))
+    assert (metrics["unseen_top5"], metrics["seen_top5"]) == (pytest.approx(2 / 3), 0)
+    four_unseen = all_metrics(Columns(names[:3], names[3:], Stacking(0.0)), tested)
+    assert {name for name in four_unseen if "top5" in name} == {
+        *("seen_top5", "unseen_top5", "seen_top5_per_sample", "unseen_top5_per_sample")
+    }
+
+
 def test_given_logits_reach_the_seen_side():
     given = samples([1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1])
     right = Samples(given.features, LABELS, torch.log_softmax(9.0 * torch.eye(2)[[0, 1, 0, 0, 0, 0]], 1))

@@ -3,6 +3,7 @@ import torch
 
 from platform.population.draws import generator
 from platform.zeroshot.metrics import (
+    among_first,
     area_under_seen_unseen_curve,
     generalised_metrics,
     harmonic_mean,
@@ -10,6 +11,7 @@ from platform.zeroshot.metrics import (
     per_sample_accuracy,
     purity,
     seen_unseen_curve,
+    top5_accuracies,
 )
 
 
@@ -102,6 +104,31 @@ def test_the_decision_without_a_bias_is_a_point_of_the_curve():
     points = torch.stack(seen_unseen_curve(scores, labels, 3), dim=1)
     distance = (points - torch.tensor([metrics["seen"], metrics["unseen"]])).abs().amax(1).min()
     assert distance < 1e-6
+
+
+def test_top_5_counts_a_class_among_the_five_largest_scores():
+    scores = torch.tensor([[6.0, 5.0, 4.0, 3.0, 2.0, 1.0]] * 4)
+    labels = torch.tensor([0, 4, 4, 5])
+    assert among_first(scores, labels, 5).tolist() == [True, True, True, False]
+    assert top5_accuracies(scores, labels) == pytest.approx({"top5": 2 / 3, "top5_per_sample": 3 / 4})
+
+
+def test_top_5_is_nothing_among_five_classes():
+    assert top5_accuracies(torch.eye(5), torch.arange(5)) == {}
+
+
+def test_the_first_of_one_is_the_argmax_and_ties_go_to_the_earlier_class():
+    scores = torch.randint(4, (500, 7), generator=generator(0, "ties")).double()
+    labels = torch.randint(7, (500,), generator=generator(0, "labels"))
+    assert torch.equal(among_first(scores, labels, 1), scores.argmax(1) == labels)
+    assert among_first(torch.zeros(7, 7), torch.arange(7), 5).tolist() == [True] * 5 + [False] * 2
+
+
+def test_a_class_that_a_gate_shut_out_is_not_among_the_first():
+    scores = torch.full((2, 7), -torch.inf)
+    scores[:, 0] = 0.0
+    scores[1, 3] = torch.nan
+    assert among_first(scores, torch.tensor([2, 3]), 5).tolist() == [False, False]
 
 
 def test_purity_of_clusters_and_of_classes():

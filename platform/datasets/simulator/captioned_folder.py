@@ -14,7 +14,10 @@ def contents_of(
     name: str = "captioned_clips",
     licence: str = _LICENCE,
 ) -> Contents:
-    """What `write_dataset` takes. features: what stands for the pictures, a row a clip. Captions are not written."""
+    """What `write_dataset` takes; a clip's captions are its references.
+
+    features: what stands for the pictures, a row a clip.
+    """
     return Contents(
         name=name,
         modality="video",
@@ -27,5 +30,6 @@ def contents_of(
         ids=[f"{i:06}" for i in range(len(clips.labels))],
         groups=clips.groups,
         splits=clips.splits,
+        references=clips.captions,
         simulated=True,
     )

@@ -1,5 +1,6 @@
 import io
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -143,3 +144,43 @@ def test_what_cannot_be_trained_is_refused(task, configured, fields, message):
     config = configured().model_copy(update=fields)
     with pytest.raises(InputError, match=message):
         method.learner(Member(task, config, 0), ALONE)
+
+
+def few(task):
+    """The same clips as samples of the unseen classes."""
+    return replace(task, seen=UNSEEN, unseen=(), semantics=task.semantics[len(SEEN) :])
+
+
+def test_a_trained_model_goes_on_from_a_few_clips_of_its_unseen_classes(task, configured):
+    model = trained(task, configured(rest_epochs=1))[0].model()
+    before = {name: tensor.clone() for name, tensor in model.weights.items()}
+    adapted = method.adapted(
+        model, few(task), {"objective": "class_names", "learning_rate": 1e-2, "epochs": 30}, 0, ALONE
+    )
+    assert (adapted.seen, adapted.unseen) == (SEEN, UNSEEN)
+    assert adapted.config == model.config
+    assert any(not torch.equal(adapted.weights[name], tensor) for name, tensor in before.items())
+    assert all(torch.equal(model.weights[name], tensor) for name, tensor in before.items())  # the model itself stays
+    assert all(caption.endswith("in snow") for caption in adapted.captions(task.features))  # as both names end
+    assert not any(caption.endswith("in snow") for caption in model.captions(task.features))
+    again = method.adapted(model, few(task), {"epochs": 1}, 0, ALONE)
+    same = method.adapted(model, few(task), {"epochs": 1}, 0, ALONE)
+    assert all(torch.equal(again.weights[name], same.weights[name]) for name in before)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"objective": "none"}, "objective=none learns nothing from a few samples"),
+        ({"captioner": "elsewhere"}, "captioner=elsewhere: the model's is "),
+        (
+            {"learning_rate": 1e30, "gradient_cut": 0.0, "objective": "class_names"},
+            "are not finite; give a smaller one",
+        ),
+        ({"beams": 0}, "beams"),
+    ],
+)
+def test_what_cannot_go_on_is_one_line(task, configured, values, message):
+    model = trained(task, configured(), epochs=0)[0].model()
+    with pytest.raises(InputError, match=message):
+        method.adapted(model, few(task), values, 0, ALONE)
