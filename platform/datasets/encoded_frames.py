@@ -1,4 +1,4 @@
-"""Samples that are JPEG-encoded frames in a memory-mapped file: nothing is decoded before it is asked for."""
+"""Samples that are encoded frames in a memory-mapped file: nothing is decoded before it is asked for."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from multiprocessing import current_process, get_context
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from platform.datasets.frames_file import FramesFile
 
+_FORMATS = ("JPEG", "PNG")  # PIL's other decoders are never reached
 _LONGEST_WAIT = 300  # seconds for a batch, in which its worker may have to start
 _LOOK_AFTER = 5  # seconds of waiting, after which it is looked whether the workers are alive
 
@@ -36,6 +37,8 @@ class EncodedFrames:
     (n,), or a slice, makes a view of those rows: it decodes and copies nothing. A copy in another process opens the
     file again. Raises InputError where the file is missing, damaged or holds something else.
     """
+
+    kind: ClassVar[Literal["frames", "pictures"]] = "frames"  # of features
 
     def __init__(self, path: Path) -> None:
         file = _opened(path)
@@ -111,7 +114,7 @@ class EncodedFrames:
         return [self[start : start + size] for start in range(0, len(self), size)]
 
     def encoded(self, row: int) -> list[bytes]:
-        """The frames of a sample as they are stored, JPEG files."""
+        """The frames of a sample as they are stored, JPEG or PNG files."""
         return [frame.to_pybytes() for frame in self._file.sample(int(self._rows[row]))]
 
     def digest(self, row: int) -> bytes:
@@ -191,17 +194,17 @@ class EncodedFrames:
         import torch
         from PIL import Image
 
-        pictures = np.empty(tuple(self.shape), np.uint8)
+        pictures = np.empty((len(self), self.frames, 3, self.side, self.side), np.uint8)
         for place in range(len(self)):
             for number, content in enumerate(self.encoded(place)):
                 try:
-                    with Image.open(BytesIO(content), formats=("JPEG",)) as image:
+                    with Image.open(BytesIO(content), formats=_FORMATS) as image:
                         pictures[place, number] = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
                 except Exception as error:  # a damaged file may fail anywhere in a decoder, with any exception
                     where = f"{self._path}: row {int(self._rows[place])}, frame {number}"
                     said = str(error).splitlines()[0]
                     raise InputError(
-                        f"{where} is no JPEG of {self.side} x {self.side} ({said}); import the data again"
+                        f"{where} is no JPEG or PNG of {self.side} x {self.side} ({said}); import the data again"
                     ) from error
         return torch.from_numpy(pictures)
 
