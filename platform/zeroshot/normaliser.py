@@ -90,7 +90,10 @@ class Normaliser:
             raise InputError(f"the model was trained on {_EXPECTED[self.kind]}; it is given {said}")
         if isinstance(features, EncodedFrames):
             if self.shape != (given := (features.frames, features.side)):
-                expected, found = (f"{n} frames of {s} x {s}" for n, s in (self.shape, given))
+                parts = [f"{n} frames" if self.kind == "frames" else "a picture" for n, _ in (self.shape, given)]
+                expected, found = (
+                    f"{part} of {s} x {s}" for part, (_, s) in zip(parts, (self.shape, given), strict=True)
+                )
                 raise InputError(f"the model was trained on {expected} a sample; it is given {found}")
             return features
         if self.pixels or self._changes_nothing():

@@ -46,7 +46,7 @@ def task(tmp_path):
             for name in [name for name in names if name.startswith(f"{folder}/")][:EACH]:
                 few.writestr(name, pictures.read(name))
     dataset = write_dataset(read("images", tmp_path / "few.zip", ImportOptions(size=128)), tmp_path / "few")
-    features, labels = torch.tensor(dataset.features("pixels")), torch.tensor(dataset.labels)
+    features, labels = dataset.features("pictures"), torch.tensor(dataset.labels)
     seen = tuple(info.name for info in dataset.classes)
     return Task(seen, ("another",), features, labels.long(), torch.eye(CLASSES + 1))
 

@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from made_erpcnet import SEEN, UNSEEN, VARIANTS, config, fitted, make_task
+from made_erpcnet import SEEN, STORED, UNSEEN, VARIANTS, config, fitted, make_task
+from made_frames import write_pictures
 
 from methods import erpcnet
 from platform.errors import InputError
@@ -56,6 +57,24 @@ def test_what_cannot_be_is_refused(values, message):
     with pytest.raises(InputError, match=message) as caught:
         fitted([Member(task, config(**values), 0)])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["ERPCNet", "GlobalNet"])
+def test_pictures_of_a_file_train_and_test_the_model_that_pixels_in_memory_do(kind, tmp_path):
+    task, x = make_task()
+    own = config(**VARIANTS[kind], epochs=2)
+    encoded = replace(task, features=write_pictures(tmp_path / "p.arrow", task.features.view(-1, 3, STORED, STORED)))
+    tested = write_pictures(tmp_path / "x.arrow", x.view(-1, 3, STORED, STORED))
+    (run, (model,)), (theirs, (other,)) = (fitted([Member(t, own, 0)], 2) for t in (task, encoded))
+    assert run.losses == theirs.losses
+    for name, tensor in (model.weights | model.policy).items():
+        assert torch.equal((other.weights | other.policy)[name], tensor), name
+    assert torch.equal(other.unseen_scores(tested), model.unseen_scores(x))
+    assert torch.equal(other.seen_scores(encoded.features), model.seen_scores(task.features))
+    assert torch.equal(other.latents(tested)["global"], model.latents(x)["global"])
+    if kind == "ERPCNet":
+        assert torch.equal(other.steps(tested).boxes, model.steps(x).boxes)
+    assert other.unseen_scores(tested[:0]).shape == (0, UNSEEN)
 
 
 def test_features_that_are_no_pictures_are_refused():
