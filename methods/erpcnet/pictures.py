@@ -15,6 +15,8 @@ _MEAN, _DEVIATION = (
     (0.229, 0.224, 0.225),
 )  # of ImageNet's pictures, as torchvision's weights want
 
+_DECODERS = 2  # processes
+
 
 def normalised(pictures: Tensor) -> Tensor:
     """(N, 3, H, W) float of uint8 pictures, as torchvision's weights want them."""
@@ -35,10 +37,10 @@ def stored_side(features: Tensor | EncodedFrames, side: int) -> int:
 def in_batches(features: Tensor | EncodedPictures, rows: Sequence[Tensor]) -> Iterator[Tensor]:
     """The stored pictures of each batch of rows in turn, (n, 3, S, S) uint8, where the features are.
 
-    Encoded ones are decoded ahead, by worker processes.
+    Encoded ones are decoded ahead, by worker processes; a single batch here, since it has nothing to be ahead of.
     """
     if isinstance(features, EncodedPictures):
-        yield from features.batches(rows)
+        yield from features.batches(rows, _DECODERS if len(rows) > 1 else 0)
         return
     for batch in rows:
         yield pictures_of(features, batch.to(features.device))

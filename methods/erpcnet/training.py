@@ -107,7 +107,7 @@ class LocalityLearner(Learner):
         totals = torch.zeros(len(names) + 1, device=workers.device)
         network.train()
         with torch.enable_grad(), named_draws(workers.device, self.seed, "epoch", self.epoch, workers.rank):
-            for batch, stored in zip(rows, in_batches(self.task.features, rows), strict=True):
+            for batch, stored in zip(rows, in_batches(self.task.features, list(rows)), strict=True):
                 pictures = augmented(stored, config.side, config.smallest_crop)
                 labels = self.task.labels[batch].to(workers.device)
                 chosen = None
