@@ -55,6 +55,7 @@ from platform.datasets.trained_on import UNKNOWN, TrainedOn
 from platform.errors import InputError
 
 FORMAT_VERSION = 1
+_ENCODED = {"pictures": EncodedPictures, "frames": EncodedFrames}  # by kind; other features are matrices
 
 
 class FeatureSet(BaseModel):
@@ -143,7 +144,7 @@ class Dataset:
         """
         name = self.feature_set(name)
         path = self.folder / "features" / f"{name}.arrow"
-        return _OPENED.get(self.card.features[name].kind, _read_matrix)(path)
+        return _ENCODED.get(self.card.features[name].kind, _read_matrix)(path)
 
     def feature_set(self, name: str | None) -> str:
         """The name of a feature set, checked; the card's first where none is given."""
@@ -384,9 +385,6 @@ def _read_table(path: Path) -> pa.RecordBatch:
 def _read_matrix(path: Path) -> np.ndarray:
     column = _read_table(path).column(0)
     return column.values.to_numpy(zero_copy_only=True).reshape(len(column), column.type.list_size)
-
-
-_OPENED = {"pictures": EncodedPictures, "frames": EncodedFrames}  # by kind; other features are matrices
 
 
 def _checksum(path: Path) -> str:
