@@ -1,11 +1,13 @@
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 import torch
 from made_erpcnet import SEEN, STORED, UNSEEN, VARIANTS, config, fitted, make_task
 from made_frames import write_pictures
 
 from methods import erpcnet
+from platform.datasets.encoded_pictures import EncodedPictures
 from platform.errors import InputError
 from platform.method import Member
 from platform.zeroshot.gate import Stacking
@@ -75,6 +77,24 @@ def test_pictures_of_a_file_train_and_test_the_model_that_pixels_in_memory_do(ki
     if kind == "ERPCNet":
         assert torch.equal(other.steps(tested).boxes, model.steps(x).boxes)
     assert other.unseen_scores(tested[:0]).shape == (0, UNSEEN)
+
+
+def test_no_more_pictures_are_decoded_at_once_than_are_looked_at(tmp_path, monkeypatch):
+    task, _ = make_task(samples=80)
+    path, taken, decoded = tmp_path / "p.arrow", [], EncodedPictures._decoded
+    write_pictures(path, task.features.view(-1, 3, STORED, STORED))
+    pictures = EncodedPictures.of_buffer(pa.py_buffer(path.read_bytes()))  # without a name: decoded in this process
+
+    def noted(self):
+        taken.append(len(self))
+        return decoded(self)
+
+    monkeypatch.setattr(EncodedPictures, "_decoded", noted)
+    _, (model,) = fitted([Member(replace(task, features=pictures), config(epochs=2), 0)], 2)
+    assert taken == [8] * 10 + [64, 16]  # stage I by batches of 8, then all cells once
+    taken.clear()
+    model.seen_scores(pictures)
+    assert taken == [64, 16]
 
 
 def test_features_that_are_no_pictures_are_refused():
