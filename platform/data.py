@@ -189,8 +189,8 @@ def _findings(dataset: Dataset) -> dict[str, list[Finding]]:
 
 
 def _size(feature_set: FeatureSet) -> str:
-    if feature_set.kind == "pixels":
-        return f"pixels, 3 x {feature_set.side} x {feature_set.side}"
+    if feature_set.kind in ("pixels", "pictures"):
+        return f"{feature_set.kind}, 3 x {feature_set.side} x {feature_set.side}"
     if feature_set.kind == "frames":
         return f"{feature_set.frames} frames, 3 x {feature_set.side} x {feature_set.side}"
     return str(feature_set.dimension)

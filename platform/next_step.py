@@ -35,7 +35,7 @@ def next_step(dataset: Dataset, preferred: Iterable[str] = (), features: str | N
         f" --features {shlex.quote(features)}" if features else ""
     )
     if dataset.card.features[dataset.feature_set(features)].kind != "numbers":
-        # the user must name a method that learns from pixels or frames: the platform does not list methods
+        # the user must name a method that learns from pictures or frames: the platform does not list methods
         return [f"Next: python -m platform.train METHOD {chosen}"]
     count = training_samples(dataset, dataset.split(split))
     if count >= _FEW:

@@ -1,7 +1,7 @@
 """Classify samples, also among class names that the model was never trained on.
 
 `python -m platform.predict MODEL FEATURES.npy --classes "wave with both hands, jump on one leg"`
-`python -m platform.predict MODEL PICTURE.jpg`, or a folder of pictures, for a model that was trained on pixels
+`python -m platform.predict MODEL PICTURE.jpg`, or a folder of pictures, for a model that was trained on pictures
 `python -m platform.predict MODEL VIDEO.mp4`, or a folder of videos, for one that was trained on encoded frames
 """
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from platform.datasets.encoded_frames import EncodedFrames
+    from platform.datasets.encoded_pictures import EncodedPictures
     from platform.zeroshot.normaliser import Normaliser
 
 app = cli.application(__doc__)
@@ -88,6 +89,8 @@ def _samples(samples: Path, normaliser: "Normaliser") -> "tuple[Tensor | Encoded
 
     if normaliser.kind == "frames":
         return _frames(samples, *normaliser.shape)
+    if normaliser.kind == "pictures":
+        return _pictures(samples, normaliser.shape[1], normaliser.exact)
     values, pictures = _values(samples, normaliser)
     x = torch.from_numpy(np.array(values, dtype=np.uint8 if normaliser.pixels else np.float32))
     if not normaliser.pixels and not (finite := x.isfinite().all(dim=1)).all():
@@ -116,14 +119,15 @@ def _frames(source: Path, frames: int, side: int) -> "tuple[EncodedFrames, Seque
 
 
 def _values(samples: Path, normaliser: "Normaliser") -> tuple[np.ndarray, Sequence[str]]:
-    """(N, D) features or pixels, and the pictures' names where they are pictures."""
+    """(N, D) features or pixels, and the names of files where they are pictures."""
     from platform.datasets.readers.arrays import load_npy
 
     width = len(normaliser.shift)
     if samples.suffix.lower() != ".npy":
         if not normaliser.pixels:
             raise InputError(f"{samples}: the model was trained on features; give them as a .npy file")
-        return _pixels(samples, math.isqrt(width // 3))
+        pictures, names = _pictures(samples, math.isqrt(width // 3), exact=True)
+        return pictures.decoded().flatten(1).numpy(), names
     values = load_npy(samples)
     if values.ndim != 2 or values.shape[1] != width:
         raise InputError(f"{samples}: shape {values.shape}, expected (samples, {width})")
@@ -134,23 +138,23 @@ def _values(samples: Path, normaliser: "Normaliser") -> tuple[np.ndarray, Sequen
     return values, ()
 
 
-def _pixels(source: Path, side: int) -> tuple[np.ndarray, Sequence[str]]:
+def _pictures(source: Path, side: int, exact: bool) -> "tuple[EncodedPictures, Sequence[str]]":
     """Pictures, prepared as for training; unreadable ones are reported and left out."""
     from platform.datasets.readers.odd_files import OddFiles
     from platform.datasets.readers.picture_files import SUFFIXES, list_pictures
-    from platform.datasets.readers.pixels import read_pixels
+    from platform.datasets.readers.pictures import read_pictures
 
     odd = OddFiles("pictures")
     if source.is_file() and source.suffix.lower() != ".zip":
         if source.suffix.lower() not in SUFFIXES:
-            raise InputError(f"{source}: expected .npy, .zip, a folder, or a picture: {', '.join(SUFFIXES)}")
+            raise InputError(f"{source}: expected .zip, a folder, or a picture: {', '.join(SUFFIXES)}")
         source, names = source.parent, [source.name]
     else:
         names = list_pictures(source).names
-    pixels = read_pixels(source, names, side, 0, odd)
+    pictures = read_pictures(source, names, side, exact, 0, odd)
     for note in odd.notes():
         cli.say(note)
-    return pixels.pictures.values, [name for name, kept in zip(names, pixels.kept, strict=True) if kept]
+    return pictures.encoded.values, [name for name, kept in zip(names, pictures.kept, strict=True) if kept]
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ if TYPE_CHECKING:  # PyTorch stands behind them, and a verb's help should not wa
     from platform.method import Method, ScoringConfig
     from platform.zeroshot.problem import Problem, ProblemOptions
 
-# of the kinds that a method learns from: the layout to import, and what it makes a folder of
-_IMPORTED = {("pixels",): "images makes one of pictures", ("frames",): "videos makes one of videos"}
+# of the first kind that a method learns from: the layout to import, and what it makes a folder of
+_IMPORTED = {"pictures": "images makes one of pictures", "frames": "videos makes one of videos"}
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Setup:
         if sets[name].kind not in kinds:
             others = [other for other, facts in sets.items() if facts.kind in kinds]
             folder = f"give --dataset a folder with {' or '.join(kinds)}" + (
-                f" (python -m platform.data import {_IMPORTED[kinds]})" if kinds in _IMPORTED else ""
+                f" (python -m platform.data import {_IMPORTED[kinds[0]]})" if kinds[0] in _IMPORTED else ""
             )
             mended = f"choose --features {' or '.join(others)}" if others else folder
             raise InputError(

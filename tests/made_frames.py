@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from platform.datasets.encoded_frames import EncodedFrames
+from platform.datasets.encoded_pictures import EncodedPictures
 from platform.datasets.frames_file import writing_frames
 
 SIDE = 16
@@ -23,6 +24,16 @@ def write_frames(path, colours, side=SIDE):
         for sample in colours:
             writer.add([jpeg(colour, side) for colour in sample])
     return EncodedFrames(path)
+
+
+def write_pictures(path, pictures):
+    """An opened file of exact pictures (N, 3, side, side) uint8."""
+    with writing_frames(path, 1, pictures.shape[-1]) as writer:
+        for picture in pictures:
+            file = BytesIO()
+            Image.fromarray(np.ascontiguousarray(np.asarray(picture).transpose(1, 2, 0))).save(file, "PNG")
+            writer.add([file.getvalue()])
+    return EncodedPictures(path)
 
 
 def greys(samples, frames=2):

@@ -108,7 +108,7 @@ def test_options_that_cannot_be_are_refused(source, tmp_path, options, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_pictures_are_imported_as_pixels_and_info_says_so(tmp_path):
+def test_pictures_are_imported_and_info_says_so(tmp_path):
     for name in ("bow", "clap", "drop", "wave"):
         (tmp_path / "pictures" / name).mkdir(parents=True)
         for i in range(5):
@@ -117,10 +117,10 @@ def test_pictures_are_imported_as_pixels_and_info_says_so(tmp_path):
     command = f"Next: python -m platform.train METHOD --dataset {tmp_path / 'out'} --split random:2:0"
     assert output.rstrip().splitlines()[-1] == command
     output = invoke("info", tmp_path / "out", "--verify")
-    for words in ("pictures (image)", "pixels, 3 x 16 x 16", "shorter edge resized to 16", "as they were written"):
+    for words in ("pictures (image)", "pictures, 3 x 16 x 16", "shorter edge resized to 16", "as they were written"):
         assert words in output
-    facts = json.loads(invoke("info", tmp_path / "out", "--json"))["features"]["pixels"]
-    assert (facts["kind"], facts["side"], facts["dimension"]) == ("pixels", 16, 768)
+    facts = json.loads(invoke("info", tmp_path / "out", "--json"))["features"]["pictures"]
+    assert (facts["kind"], facts["side"], facts["dimension"]) == ("pictures", 16, 768)
 
 
 def test_an_existing_folder_is_refused_before_the_source_is_read(tmp_path):

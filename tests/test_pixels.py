@@ -93,7 +93,7 @@ def test_pictures_are_given_a_class_wherever_they_stand(model, pictures, tmp_pat
     ("name", "message"),
     [
         ("torn.png", "no readable picture; 1 pictures left out (no pictures, whatever their suffix): torn.png"),
-        ("notes.txt", "notes.txt: expected .npy, .zip, a folder, or a picture: .jpg"),
+        ("notes.txt", "notes.txt: expected .zip, a folder, or a picture: .jpg"),
         ("gone", "gone: no such file or folder"),
     ],
 )

@@ -128,8 +128,8 @@ def without_split(arguments):
     [
         (
             "methods.erpcnet",
-            "methods.erpcnet learns from pixels, but `random` is numbers; give --dataset a folder with pixels "
-            "(python -m platform.data import images makes one of pictures)",
+            "methods.erpcnet learns from pictures or pixels, but `random` is numbers; give --dataset a folder with "
+            "pictures or pixels (python -m platform.data import images makes one of pictures)",
         ),
         (
             "linear_pixels",

@@ -67,8 +67,8 @@ def test_a_method_of_pictures_says_what_to_give_and_is_tuned_on_pictures(place):
     code, output, errors = tuned(place, "methods.erpcnet")
     assert (code, output) == (2, "")
     assert errors == (
-        "error: methods.erpcnet learns from pixels, but `pose` is numbers; give --dataset a folder with pixels "
-        "(python -m platform.data import images makes one of pictures)\n"
+        "error: methods.erpcnet learns from pictures or pixels, but `pose` is numbers; give --dataset a folder with "
+        "pictures or pixels (python -m platform.data import images makes one of pictures)\n"
     )
     data = ["--dataset", write_pictures(place / "pictures"), "--encoder", "attributes"]
     fields = [part for field in ERPCNET for part in ("--set", field)]

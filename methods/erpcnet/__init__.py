@@ -4,7 +4,8 @@ A picture is recognised by its embedding as a whole and by those of a few region
 policy visits one after the other until the prediction is sure enough. All of it is trained from the pixels: stage I
 learns the networks with regions drawn at random, stage II the policy alone.
 
-The features are pictures: uint8, channel first, decoded and square. Where the paper's parts are:
+The features are square pictures, encoded and read batch by batch, or uint8, channel first, as earlier imports have
+them. Where the paper's parts are:
 
     config.py           every hyperparameter, with its place in the paper; PPO's constants: environments.locality_ppo
     losses.py           stage I: L_g, L_l, L_j, L_m (Eq. 1, 3, 4, 5)
@@ -83,7 +84,7 @@ class ERPCNet(LearnerMethod):
     Model = ERPCNetModel
     data_parallel = "shares"
     pack_by = ("batch_size",)
-    learns_from = ("pixels",)
+    learns_from = ("pictures", "pixels")
     citation = """@article{li2022erpcnet,
   title = {Entropy-guided Reinforced Partial Convolutional Network for Zero-Shot Learning},
   author = {Li, Yun and Liu, Zhe and Yao, Lina and Wang, Xianzhi and McAuley, Julian and Chang, Xiaojun},

@@ -11,11 +11,14 @@ from torch import Tensor
 
 from methods.erpcnet.config import ERPCNetConfig
 from methods.erpcnet.network import LocalityNetwork, network_of
-from methods.erpcnet.pictures import centred, normalised, offset_of_centre, squares
+from methods.erpcnet.pictures import centred, in_batches, normalised, offset_of_centre, stored_side
 from methods.erpcnet.policy import LocalityPolicy
 from methods.erpcnet.walks import Trace, Walk, by_policy, drawn_cells, in_turn, walked
+from platform.datasets.encoded_pictures import EncodedPictures
 from platform.method import MethodConfig, Model, tensors_of
 from platform.zeroshot.steps import Steps
+
+Pictures = Tensor | EncodedPictures  # (N, 3 · S · S) uint8, or what stands where (N, 3, S, S) would
 
 _SCORED_AT_ONCE = 64  # pictures
 
@@ -40,19 +43,19 @@ class ERPCNetModel(Model):
     def learns_seen_classes(self) -> bool:
         return True
 
-    def unseen_scores(self, x: Tensor) -> Tensor:
+    def unseen_scores(self, x: Pictures) -> Tensor:
         return self._scores(x, self.semantics[len(self.seen) :])
 
-    def seen_scores(self, x: Tensor) -> Tensor:
+    def seen_scores(self, x: Pictures) -> Tensor:
         return self._scores(x, self.semantics[: len(self.seen)])
 
-    def sides(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def sides(self, x: Pictures) -> tuple[Tensor, Tensor]:
         if self.config.combination not in ("stacking", "joint"):
             return super().sides(x)
         scores = self._scores(x, self.semantics)
         return scores[:, : len(self.seen)], scores[:, len(self.seen) :]
 
-    def latents(self, x: Tensor) -> dict[str, Tensor]:
+    def latents(self, x: Pictures) -> dict[str, Tensor]:
         """ē_g, and ē_u = ē_g + e_j as the walk among all classes ends (Fig. 9)."""
         walk = self._walks(x, keep_embeddings=True)
         if not walk.cells.shape[1]:
@@ -62,8 +65,8 @@ class ERPCNetModel(Model):
         same = joint.shape[1] == walk.whole.shape[1]
         return {"global": walk.whole, "union": walk.whole + joint if same else torch.cat([walk.whole, joint], dim=1)}
 
-    def trace(self, x: Tensor, classes: Literal["unseen", "seen", "all"] = "unseen") -> Trace:
-        """How samples (N, D) are recognised among some classes, step by step."""
+    def trace(self, x: Pictures, classes: Literal["unseen", "seen", "all"] = "unseen") -> Trace:
+        """How samples are recognised among some classes, step by step."""
         walk, seen = self.walk(x), len(self.seen)
         semantics = {"unseen": self.semantics[seen:], "seen": self.semantics[:seen], "all": self.semantics}[classes]
         entropy = self.config.entropy
@@ -75,21 +78,21 @@ class ERPCNetModel(Model):
             walk.predictions(semantics),
         )
 
-    def steps(self, x: Tensor) -> Steps | None:
+    def steps(self, x: Pictures) -> Steps | None:
         """What was predicted after each locality (Fig. 4 – 6 and 10, Table 3); None where there is no local subnet."""
         trace = self.trace(x)
         if not trace.cells.shape[1]:
             return None
         side = self.config.side
-        return trace.as_steps(offset_of_centre(squares(x, side).shape[-1], side))
+        return trace.as_steps(offset_of_centre(stored_side(x, side), side))
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what scoring keeps."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
-    def walk(self, x: Tensor) -> Walk:
-        """The walks of samples (N, D), all T steps of them; the last x's are kept, since several scores read them."""
-        kept, version = self._kept, None if x.is_inference() else x._version
+    def walk(self, x: Pictures) -> Walk:
+        """The walks of samples, all T steps of them; the last x's are kept, since several scores read them."""
+        kept, version = self._kept, _version(x)
         if not (kept and kept["x"]() is x and kept["version"] == version):
             kept |= {"x": weakref.ref(x), "version": version, "walk": self._walks(x)}
         return kept["walk"]
@@ -116,27 +119,31 @@ class ERPCNetModel(Model):
             semantics=tensors["semantics"],
         )
 
-    def _scores(self, x: Tensor, semantics: Tensor) -> Tensor:
+    def _scores(self, x: Pictures, semantics: Tensor) -> Tensor:
         """(N, C) log-probabilities among classes of semantics (C, A), as each walk ends."""
         walk = self.walk(x)
         ends = walk.ends(semantics, self._sigma, self.config.entropy)
         return walk.predictions(semantics)[torch.arange(len(ends), device=ends.device), ends]
 
-    def _walks(self, x: Tensor, keep_embeddings: bool = False) -> Walk:
-        starts = range(0, max(len(x), 1), _SCORED_AT_ONCE)
-        batches = [range(a, min(a + _SCORED_AT_ONCE, len(x))) for a in starts]
+    def _walks(self, x: Pictures, keep_embeddings: bool = False) -> Walk:
+        stored_side(x, self.config.side)  # raises where they are no pictures
+        batches = torch.arange(len(x)).split(_SCORED_AT_ONCE)  # of no samples an empty one
         with torch.no_grad():
-            return Walk.joined([self._walk(x[b.start : b.stop], b, keep_embeddings) for b in batches])
+            walks = [
+                self._walk(stored, rows, keep_embeddings)
+                for rows, stored in zip(batches, in_batches(x, batches), strict=True)
+            ]
+        return Walk.joined(walks)
 
-    def _walk(self, x: Tensor, places: range, keep_embeddings: bool) -> Walk:
-        """Of one batch. places: where its samples stand among those scored."""
+    def _walk(self, stored: Tensor, rows: Tensor, keep_embeddings: bool) -> Walk:
+        """Of one batch, (n, 3, S, S). rows: (n,), where its samples stand among those scored."""
         network = self._network
-        maps, whole = network.embedded(normalised(centred(x, self.config.side).to(self.semantics.device)))
+        maps, whole = network.embedded(normalised(centred(stored, self.config.side).to(self.semantics.device)))
         if self.policy:
-            choose = by_policy(self._policy, len(x), whole.device)
+            choose = by_policy(self._policy, len(rows), whole.device)
         else:
             steps = self.config.steps if network.cells else 0
-            choose = in_turn(drawn_cells(self.seed, places, network.cells, steps).to(whole.device))
+            choose = in_turn(drawn_cells(self.seed, rows.tolist(), network.cells, steps).to(whole.device))
         return walked(network, whole, lambda chosen: network.looked(maps, chosen), choose, keep_embeddings)
 
     @property
@@ -155,3 +162,8 @@ class ERPCNetModel(Model):
     @cached_property
     def _kept(self) -> dict[str, Any]:
         return {}
+
+
+def _version(x: Pictures) -> int | None:
+    """Another one once the values have changed, None where that cannot be told."""
+    return None if isinstance(x, EncodedPictures) or x.is_inference() else x._version

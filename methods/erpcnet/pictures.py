@@ -1,10 +1,14 @@
 """What the network sees of a stored picture: its middle, or a random crop in training, normalised."""
 
+from collections.abc import Iterator, Sequence
+
 import torch
 from torch import Tensor
 
+from platform.datasets.encoded_frames import EncodedFrames
+from platform.datasets.encoded_pictures import EncodedPictures
 from platform.errors import InputError
-from platform.zeroshot.task import pictures_of
+from platform.zeroshot.task import picture_side, pictures_of
 
 _MEAN, _DEVIATION = (
     (0.485, 0.456, 0.406),
@@ -18,19 +22,27 @@ def normalised(pictures: Tensor) -> Tensor:
     return (pictures.float() / 255 - mean) / deviation
 
 
-def squares(features: Tensor, side: int) -> Tensor:
-    """(N, 3, S, S) pictures of features (N, 3·S·S). Raises InputError where they are none, or smaller than `side`."""
-    if (pictures := pictures_of(features)) is None:
-        kind = str(features.dtype).removeprefix("torch.")
-        raise InputError(f"features of type {kind}, {features.shape[1]} wide, are no square pictures in uint8")
-    if side > (stored := pictures.shape[-1]):
+def stored_side(features: Tensor | EncodedFrames, side: int) -> int:
+    """Of a task's pictures, in pixels. Raises InputError where they are none, or smaller than `side`."""
+    if (stored := picture_side(features)) is None:
+        kind, shape = str(features.dtype).removeprefix("torch."), " × ".join(map(str, features.shape[1:]))
+        raise InputError(f"features of type {kind}, {shape} a sample, are no square pictures in uint8")
+    if side > stored:
         raise InputError(f"side={side}: larger than the stored pictures, {stored}×{stored}; use {stored} or less")
-    return pictures
+    return stored
 
 
-def centred(features: Tensor, side: int) -> Tensor:
-    """The middle of each picture, (N, 3, side, side) uint8. features: (N, 3·S·S)."""
-    pictures = squares(features, side)
+def in_batches(features: Tensor | EncodedPictures, rows: Sequence[Tensor]) -> Iterator[Tensor]:
+    """The stored pictures of each batch of rows in turn, (n, 3, S, S) uint8, where the features are."""
+    if isinstance(features, EncodedPictures):
+        yield from features.batches(rows)
+        return
+    for batch in rows:
+        yield pictures_of(features, batch.to(features.device))
+
+
+def centred(pictures: Tensor, side: int) -> Tensor:
+    """The middle of each picture, (N, 3, side, side) uint8. pictures: (N, 3, S, S)."""
     first = offset_of_centre(pictures.shape[-1], side)
     return pictures[:, :, first : first + side, first : first + side]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from methods.erpcnet.config import ERPCNetConfig
 from methods.erpcnet.network import LocalityNetwork
-from methods.erpcnet.pictures import centred, normalised
+from methods.erpcnet.pictures import centred, in_batches, normalised
 from methods.erpcnet.policy import LocalityPolicy, first_weights
 from methods.erpcnet.walks import Walk, by_policy, walked
 from platform.population.draws import generator
@@ -85,8 +85,9 @@ class PolicyTraining:
         count, cells, width = len(labels), network.cells, network.width
         # places first: of a whole data set they are gigabytes, of which there is room for one copy
         places, whole, ratios = (self.text.new_empty(count, *size) for size in ((cells, width), (width,), (cells,)))
-        for rows in torch.arange(count).split(_EMBEDDED_AT_ONCE):
-            pictures = centred(self.task.features[rows.to(self.task.features.device)], self.config.side)
+        batches = torch.arange(count).split(_EMBEDDED_AT_ONCE)
+        for rows, stored in zip(batches, in_batches(self.task.features, batches), strict=True):
+            pictures = centred(stored, self.config.side)
             maps, whole[rows] = network.embedded(normalised(pictures.to(self.workers.device)))
             places[rows], ratios[rows] = network.everywhere(maps)
         believed = (network.global_attributes(whole) @ self.text.T).softmax(dim=1)

@@ -8,7 +8,7 @@ from methods.erpcnet.config import ERPCNetConfig
 from methods.erpcnet.losses import LOSSES, losses
 from methods.erpcnet.model import ERPCNetModel
 from methods.erpcnet.network import fresh_network, network_of
-from methods.erpcnet.pictures import augmented, normalised, squares
+from methods.erpcnet.pictures import augmented, in_batches, normalised, stored_side
 from methods.erpcnet.policy_training import PolicyTraining
 from platform.method import Learner, Member, tensors_of
 from platform.population.draws import generator, named_draws, shuffled_rows
@@ -24,7 +24,7 @@ class LocalityLearner(Learner):
     def __init__(self, member: Member, workers: Workers) -> None:
         self.config: ERPCNetConfig = member.config
         self.task, self.seed, self.workers = member.task, member.seed, workers
-        squares(self.task.features, self.config.side)  # raises where they are no pictures
+        stored_side(self.task.features, self.config.side)  # raises where they are no pictures
         state, width = member.state, self.task.semantics.shape[1]
         if state:
             weights = {name: t.to(workers.device, copy=True) for name, t in tensors_of(state, "weights").items()}
@@ -107,8 +107,8 @@ class LocalityLearner(Learner):
         totals = torch.zeros(len(names) + 1, device=workers.device)
         network.train()
         with torch.enable_grad(), named_draws(workers.device, self.seed, "epoch", self.epoch, workers.rank):
-            for batch in rows:
-                pictures = augmented(self._pictures(batch), config.side, config.smallest_crop)
+            for batch, stored in zip(rows, in_batches(self.task.features, list(rows)), strict=True):
+                pictures = augmented(stored, config.side, config.smallest_crop)
                 labels = self.task.labels[batch].to(workers.device)
                 chosen = None
                 if network.cells:
@@ -135,10 +135,6 @@ class LocalityLearner(Learner):
             self.second_stage = PolicyTraining(self.network, self.config, self.task, self.seed, self.workers)
         self.policy, found = self.second_stage.train_epoch(self.policy, self.epoch)
         return found
-
-    def _pictures(self, rows: Tensor) -> Tensor:
-        """(n, 3, S, S) uint8, where the task keeps them."""
-        return squares(self.task.features[rows.to(self.task.features.device)], self.config.side)
 
 
 def _copied(network: torch.nn.Module) -> dict[str, Tensor]:

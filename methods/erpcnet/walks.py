@@ -4,7 +4,7 @@ A walk is taken for all T steps and its end is found afterwards: the cells do no
 while the reward that ends a walk does (Eq. 6). T, G, E, A and H as in `methods.erpcnet.network`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 
 import torch
@@ -136,7 +136,7 @@ def in_turn(cells: Tensor) -> Chooser:
     return lambda step, embedding, visited: cells[:, step]
 
 
-def drawn_cells(seed: int, places: range, cells: int, steps: int) -> Tensor:
+def drawn_cells(seed: int, places: Iterable[int], cells: int, steps: int) -> Tensor:
     """(N, T) cells without repetition, by a generator that the seed and each sample's place name."""
     drawn = [torch.randperm(cells, generator=generator(seed, "cells", place))[:steps] for place in places]
     return torch.stack(drawn) if drawn else torch.zeros(0, steps, dtype=torch.long)

@@ -13,7 +13,7 @@ from platform.datasets.trained_on import UNKNOWN, TrainedOn
 from platform.errors import InputError
 
 Normalisation = Literal["none", "scale", "standard", "minmax", "l2"]
-FeatureKind = Literal["numbers", "pixels", "frames"]
+FeatureKind = Literal["numbers", "pixels", "pictures", "frames"]
 UnseenTest = Literal["all", "partition"]  # which samples of unseen classes are tested: see `Contents.unseen_test`
 JointLayout = Literal["kinect_v1", "kinect_v2", "coco_17", "penn_13"]
 # joints and axes of each layout: x, y, z of the Kinects; x, y in pixels and a score (0: not seen) of the others
@@ -53,8 +53,8 @@ class FeatureArray:
     trained_on: what its extractor has learned from.
 
     Of kind `pixels` the values are pictures: uint8, D = 3 · side · side, first the rows of the red plane, then of the
-    green and the blue one. They may be a memory map, since they need not fit into memory. Of kind `frames` they are
-    encoded frames, as a video's.
+    green and the blue one. They may be a memory map, since they need not fit into memory. Of kind `pictures` they are
+    encoded pictures, and of kind `frames` encoded frames, as a video's.
     """
 
     values: np.ndarray | EncodedFrames
@@ -73,7 +73,7 @@ class FeatureArray:
     @property
     def frames(self) -> int | None:
         """Of a sample; None of numbers and pictures."""
-        return self.values.frames if isinstance(self.values, EncodedFrames) else None
+        return self.values.frames if self.kind == "frames" else None
 
     @property
     def dimension(self) -> int:
@@ -86,9 +86,10 @@ class FeatureArray:
             raise InputError(
                 f"{where}: normalise {self.normalise}; {self.kind} are given to a method as they are: none"
             )
-        if (self.kind == "frames") != isinstance(self.values, EncodedFrames):
+        encoded = isinstance(self.values, EncodedFrames)
+        if encoded != (self.kind in ("pictures", "frames")) or (encoded and self.values.kind != self.kind):
             raise InputError(f"{where}: of kind {self.kind}, but holds {type(self.values).__name__}")
-        if isinstance(self.values, EncodedFrames):
+        if encoded:
             _check_count(where, len(self.values), rows)
             return
         _check_matrix(where, self.values, rows)

@@ -1,6 +1,7 @@
-"""Samples that are JPEG-encoded frames in a memory-mapped file: nothing is decoded before it is asked for."""
+"""Samples that are encoded frames in a memory-mapped file: nothing is decoded before it is asked for."""
 
 import hashlib
+import math
 import os
 import sys
 import time
@@ -10,7 +11,7 @@ from multiprocessing import current_process, get_context
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
     from platform.datasets.frames_file import FramesFile
 
+_FORMATS = ("JPEG", "PNG")  # PIL's other decoders are never reached
 _LONGEST_WAIT = 300  # seconds for a batch, in which its worker may have to start
-_FEW_PIXELS = 1 << 27  # which are decoded sooner than worker processes start
+_FEW_PIXELS = 1 << 28  # of all colours, which are decoded sooner than worker processes start
 _LOOK_AFTER = 5  # seconds of waiting, after which it is looked whether the workers are alive
 
 
@@ -37,6 +39,8 @@ class EncodedFrames:
     (n,), or a slice, makes a view of those rows: it decodes and copies nothing. A copy in another process opens the
     file again. Raises InputError where the file is missing, damaged or holds something else.
     """
+
+    kind: ClassVar[Literal["frames", "pictures"]] = "frames"  # of features
 
     def __init__(self, path: Path) -> None:
         file = _opened(path)
@@ -112,7 +116,7 @@ class EncodedFrames:
         return [self[start : start + size] for start in range(0, len(self), size)]
 
     def encoded(self, row: int) -> list[bytes]:
-        """The frames of a sample as they are stored, JPEG files."""
+        """The frames of a sample as they are stored, JPEG or PNG files."""
         return [frame.to_pybytes() for frame in self._file.sample(int(self._rows[row]))]
 
     def digest(self, row: int) -> bytes:
@@ -147,16 +151,16 @@ class EncodedFrames:
         """The frames of each batch of rows in turn, as `decoded` returns them, decoded ahead in worker processes.
 
         rows: batches of whole numbers (n,). Nothing is drawn, and the order is that of `rows`. workers: at most as many
-        as there are CPUs and batches; 0 decodes in this process; by default 2, or 0 for few pixels. Batches of a GPU are copied there from pinned memory
-        without waiting. The workers end with the iterator. Raises InputError where a frame is damaged, Unavailable
-        where a worker was killed or gives nothing for five minutes.
+        as there are CPUs and batches; 0 decodes in this process; by default 2, or 0 for few pixels or one
+        batch. Batches of a GPU are copied there from pinned memory without waiting. The workers end with the iterator. Raises InputError where a
+        frame is damaged, Unavailable where a worker was killed or gives nothing for five minutes.
         """
         import torch
 
         gpu = torch.device(self._device).type == "cuda"
         if workers is None:
-            _, frames, _, height, width = self.shape
-            workers = 2 if sum(map(len, rows)) * frames * height * width > _FEW_PIXELS else 0
+            pixels = sum(map(len, rows)) * math.prod(self.shape[1:])
+            workers = 2 if len(rows) > 1 and pixels > _FEW_PIXELS else 0
         if self._path is None or current_process().daemon:  # which cannot be sent to workers, or may not start some
             workers = 0
         workers = min(workers, len(rows), len(os.sched_getaffinity(0)))
@@ -195,17 +199,17 @@ class EncodedFrames:
         import torch
         from PIL import Image
 
-        pictures = np.empty(tuple(self.shape), np.uint8)
+        pictures = np.empty((len(self), self.frames, 3, self.side, self.side), np.uint8)
         for place in range(len(self)):
             for number, content in enumerate(self.encoded(place)):
                 try:
-                    with Image.open(BytesIO(content), formats=("JPEG",)) as image:
+                    with Image.open(BytesIO(content), formats=_FORMATS) as image:
                         pictures[place, number] = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
                 except Exception as error:  # a damaged file may fail anywhere in a decoder, with any exception
                     where = f"{self._path}: row {int(self._rows[place])}, frame {number}"
                     said = str(error).splitlines()[0]
                     raise InputError(
-                        f"{where} is no JPEG of {self.side} x {self.side} ({said}); import the data again"
+                        f"{where} is no JPEG or PNG of {self.side} x {self.side} ({said}); import the data again"
                     ) from error
         return torch.from_numpy(pictures)
 

@@ -7,7 +7,8 @@ NAME/
   samples.arrow            id, class, group, train (official partition); one row a sample
   features/SET.arrow       fixed-size-list<float32>[D], one row a sample; sets stand side by side. Of kind `pixels`
                            fixed-size-list<uint8>[3·S·S]: a picture, its red, green and blue plane, row by row. Of kind
-                           `frames` list<binary>: as many JPEG files a sample, S·S pixels each, in several batches
+                           `pictures` list<binary>: a JPEG or PNG file a sample, S·S pixels, in several batches. Of
+                           kind `frames` the same with equally many files a sample
   logits.arrow             of a seen-class classifier, where there is one; a row of NaN where a sample has none
   skeletons.arrow          raw clips, where there are any
   references.arrow         list<string>, captions of each sample to measure a model's against, where there are any
@@ -41,6 +42,7 @@ from platform.datasets.contents import (
     check_split,
 )
 from platform.datasets.encoded_frames import EncodedFrames
+from platform.datasets.encoded_pictures import EncodedPictures
 from platform.datasets.partition_notes import partition_notes
 from platform.datasets.splits import (
     DRAWN_FORMS,
@@ -55,14 +57,15 @@ from platform.errors import InputError
 
 FORMAT_VERSION = 1
 REFERENCES = "references.arrow"  # captions of each sample; its checksum on the card says that there are some
+_ENCODED = {"pictures": EncodedPictures, "frames": EncodedFrames}  # by kind; other features are matrices
 
 
 class FeatureSet(BaseModel):
     """What the card says of one feature set.
 
-    dimension: numbers in a sample, of frames once they are decoded; side: pixels along the edge of a picture or frame,
-    not of numbers; frames: of a sample, of kind `frames` alone; trained_on: of the extractor, unknown on the cards of
-    earlier releases.
+    dimension: numbers in a sample, of pictures and frames once they are decoded; side: pixels along the edge of a
+    picture or frame, not of numbers; frames: of a sample, of kind `frames` alone; trained_on: of the extractor, unknown
+    on the cards of earlier releases.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -139,11 +142,11 @@ class Dataset:
     def features(self, name: str | None = None) -> np.ndarray | EncodedFrames:
         """(N, D) of a feature set, the card's first by default; read-only, memory-mapped; float32, or uint8 pixels.
 
-        Of kind `frames` its encoded frames, which are mapped as well.
+        Of kinds `pictures` and `frames` what is encoded, which is mapped as well.
         """
         name = self.feature_set(name)
         path = self.folder / "features" / f"{name}.arrow"
-        return EncodedFrames(path) if self.card.features[name].kind == "frames" else _read_matrix(path)
+        return _ENCODED.get(self.card.features[name].kind, _read_matrix)(path)
 
     def feature_set(self, name: str | None) -> str:
         """The name of a feature set, checked; the card's first where none is given."""

@@ -1,4 +1,4 @@
-"""An Arrow file of JPEG-encoded frames: written a record batch at a time, read as a memory map.
+"""An Arrow file of encoded frames, JPEG or PNG: written a record batch at a time, read as a memory map.
 
 One row a sample, list<binary>, with equally many frames in each; the schema's metadata say how many, and the side of
 the squares that they are.

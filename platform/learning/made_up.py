@@ -8,6 +8,7 @@ from torch import Tensor
 
 from platform.datasets.contents import FeatureKind
 from platform.datasets.encoded_frames import EncodedFrames
+from platform.datasets.encoded_pictures import EncodedPictures
 from platform.datasets.frames_file import FramesWriter
 from platform.population.draws import generator
 from platform.zeroshot.task import Task
@@ -31,7 +32,7 @@ def made_up(
     names = [f"class {number}" for number in range(count)]
     if kind != "numbers":
         colours, shape = 255 * torch.rand(count, 3, generator=draw), (3, side, side)
-        shape = shape if kind == "pixels" else (FRAMES, *shape)
+        shape = (FRAMES, *shape) if kind == "frames" else shape
         noise = 40 * torch.randn(len(labels), *shape, generator=draw)
         pictures = (colours[labels].view(-1, *(1,) * (len(shape) - 3), 3, 1, 1) + noise).clamp(0, 255).to(torch.uint8)
         features = pictures.flatten(1) if kind == "pixels" else _encoded(pictures)
@@ -41,10 +42,11 @@ def made_up(
     return Task(tuple(names[:SEEN]), tuple(names[SEEN:]), features, labels, semantics)
 
 
-def _encoded(clips: Tensor) -> EncodedFrames:
-    """Clips (N, F, 3, S, S) uint8 as frames in a file without a name."""
+def _encoded(samples: Tensor) -> EncodedFrames:
+    """Clips (N, F, 3, S, S) uint8, or pictures (N, 3, S, S), as frames in a file without a name."""
     from PIL import Image
 
+    clips, held = (samples, EncodedFrames) if samples.ndim == 5 else (samples[:, None], EncodedPictures)
     file = io.BytesIO()
     with FramesWriter(file, clips.shape[1], clips.shape[-1]) as writer:
         for clip in clips:
@@ -52,4 +54,4 @@ def _encoded(clips: Tensor) -> EncodedFrames:
             for frame, content in zip(clip, contents, strict=True):
                 Image.fromarray(frame.permute(1, 2, 0).numpy()).save(content, "JPEG")
             writer.add([content.getvalue() for content in contents])
-    return EncodedFrames.of_buffer(pa.py_buffer(file.getvalue()))
+    return held.of_buffer(pa.py_buffer(file.getvalue()))

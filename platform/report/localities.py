@@ -48,12 +48,13 @@ def looking(model: Model, unseen: Samples) -> Looking | None:
         return None
     labels = unseen.labels - len(model.seen)
     failed = torch.bincount(steps.failures(labels), minlength=steps.predictions.shape[1])[1:]
-    pictures = pictures_of(unseen.features)
-    rows = [] if pictures is None else telling(steps, labels)
+    rows = telling(steps, labels)
+    pictures = pictures_of(unseen.features, torch.tensor(rows, dtype=torch.long))
+    shown = () if pictures is None else zip(pictures, rows, strict=True)
     return Looking(
         accuracies=steps.accuracies(labels).numpy(force=True),
         failures=failed.numpy(force=True),
-        pictures=tuple(_looked_at(pictures[row], steps, row, int(labels[row]), model.unseen) for row in rows),
+        pictures=tuple(_looked_at(picture, steps, row, int(labels[row]), model.unseen) for picture, row in shown),
     )
 
 

@@ -33,7 +33,7 @@ def setting_of(
     tasks = [problem.task for problem in problems.values()]
     simulated = "; SIMULATED: made by a program, no person was recorded" if card.simulated else ""
     square = f"{facts.side} × {facts.side} pixels"
-    dimension = {"pixels": square, "frames": f"{facts.frames} frames of {square}"}.get(
+    dimension = {"pixels": square, "pictures": square, "frames": f"{facts.frames} frames of {square}"}.get(
         facts.kind, f"{facts.dimension} dimensions"
     )
     masked = f"; with {asked.masked_features}, of the same clips with frames left out" if asked.masked_features else ""
@@ -88,7 +88,7 @@ def _folds(problems: Sequence[Problem], options: ProtocolOptions) -> str:
 def _narrow(problem: Problem) -> Problem:
     """The problem with a single feature column: folds do not depend on features, which may be gigabytes.
 
-    Encoded frames stay as they are: folds are views of them.
+    What is encoded stays as it is: folds are views of it.
     """
 
     def task(whole: Task) -> Task:

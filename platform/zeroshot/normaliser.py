@@ -10,12 +10,14 @@ from torch import Tensor
 
 from platform.datasets.contents import FeatureKind, Normalisation
 from platform.datasets.encoded_frames import EncodedFrames
+from platform.datasets.encoded_pictures import EncodedPictures
 from platform.errors import InputError
 from platform.zeroshot.task import Samples, Task
 
 _EXPECTED: Mapping[FeatureKind, str] = {
     "numbers": "features that are no pixels",
     "pixels": "pixels, uint8",
+    "pictures": "encoded pictures",
     "frames": "encoded frames",
 }
 
@@ -24,8 +26,8 @@ _EXPECTED: Mapping[FeatureKind, str] = {
 class Normaliser:
     """(x − shift) / scale per dimension, then rows to unit length where `unit`. shift, scale: (D,).
 
-    For pictures and encoded frames, by their `kind`, it does nothing: float32 would take four times the memory of
-    uint8. shape: (F, side) of frames.
+    For pictures and frames, by their `kind`, it does nothing: float32 would take four times the memory of uint8.
+    shape: (F, side) of frames and encoded pictures, which have one; exact: whether the latter are kept without loss.
     """
 
     shift: Tensor
@@ -33,6 +35,7 @@ class Normaliser:
     unit: bool
     kind: FeatureKind = "numbers"
     shape: tuple[int, int] | None = None
+    exact: bool = False
 
     @property
     def pixels(self) -> bool:
@@ -49,6 +52,8 @@ class Normaliser:
         """
         if (given := _kind(features)) != "numbers":
             refuse_normalisation(kind, given)
+            if isinstance(features, EncodedPictures):
+                return cls.of_pictures(features.side, features.exact)
             if isinstance(features, EncodedFrames):
                 return cls.of_frames(features.frames, features.side)
             return cls.of_pixels(features.shape[1])
@@ -70,18 +75,25 @@ class Normaliser:
         whole = cls.of_pixels(math.prod((frames, 3, side, side)))
         return replace(whole, kind="frames", shape=(frames, side))
 
+    @classmethod
+    def of_pictures(cls, side: int, exact: bool) -> "Normaliser":
+        return replace(cls.of_pixels(3 * side * side), kind="pictures", shape=(1, side), exact=exact)
+
     def __call__(self, features: Tensor | EncodedFrames) -> Tensor | EncodedFrames:
         """features: (N, D), on any device; returned unchanged, perhaps as a memory map, where there is nothing to do.
 
         Raises InputError where they are of another kind than those that it was fitted on.
         """
         if self.kind != (given := _kind(features)):
-            of_frames = isinstance(features, EncodedFrames)
-            said = given if of_frames else str(features.dtype).removeprefix("torch.")
+            encoded = isinstance(features, EncodedFrames)
+            said = _EXPECTED[given] if encoded else str(features.dtype).removeprefix("torch.")
             raise InputError(f"the model was trained on {_EXPECTED[self.kind]}; it is given {said}")
         if isinstance(features, EncodedFrames):
-            if self.shape != (features.frames, features.side):
-                expected, found = (f"{n} frames of {s} x {s}" for n, s in (self.shape, features.shape[1:5:3]))
+            if self.shape != (given := (features.frames, features.side)):
+                parts = [f"{n} frames" if self.kind == "frames" else "a picture" for n, _ in (self.shape, given)]
+                expected, found = (
+                    f"{part} of {s} x {s}" for part, (_, s) in zip(parts, (self.shape, given), strict=True)
+                )
                 raise InputError(f"the model was trained on {expected} a sample; it is given {found}")
             return features
         if self.pixels or self._changes_nothing():
@@ -96,6 +108,8 @@ class Normaliser:
         """JSON values from which `from_record` makes the normaliser again."""
         if self.pixels:
             return {"pixels": len(self.shift)}
+        if self.kind == "pictures":
+            return {"pictures": self.shape[1], "exact": self.exact}
         if self.shape is not None:
             return {"frames": self.shape[0], "side": self.shape[1]}
         return {"shift": self.shift.tolist(), "scale": self.scale.tolist(), "unit": self.unit}
@@ -104,6 +118,8 @@ class Normaliser:
     def from_record(cls, record: Mapping[str, Any]) -> "Normaliser":
         if "pixels" in record:
             return cls.of_pixels(record["pixels"])
+        if "pictures" in record:
+            return cls.of_pictures(record["pictures"], record["exact"])
         if "frames" in record:
             return cls.of_frames(record["frames"], record["side"])
         return cls(torch.tensor(record["shift"]), torch.tensor(record["scale"]), record["unit"])
@@ -126,5 +142,5 @@ def refuse_normalisation(normalise: Normalisation, kind: FeatureKind) -> None:
 
 def _kind(features: Tensor | EncodedFrames) -> FeatureKind:
     if isinstance(features, EncodedFrames):
-        return "frames"
+        return features.kind
     return "pixels" if features.dtype == torch.uint8 else "numbers"

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from platform.datasets.encoded_frames import EncodedFrames
+from platform.datasets.encoded_pictures import EncodedPictures
 from platform.errors import InputError
 from platform.population.draws import generator
 
@@ -18,7 +19,7 @@ class Task:
     """Training samples of the seen classes, and the semantics of all classes.
 
     Classes are numbered seen first, then unseen: S seen, U unseen, C = S + U.
-    features: (N, D) float32, uint8 where they are pictures of 3 · side · side pixels, or encoded frames of videos;
+    features: (N, D) float32, uint8 where they are pictures of 3 · side · side pixels, or encoded pictures or videos;
     labels: (N,) int64 in 0 … S − 1; semantics: (C, T) float32; groups: (N,) subject or scene, or None.
     Two more that a data folder may bring, None where it does not. logits: (N, S) of a given seen-class classifier, a
     row of NaN where a sample has none; a model of the capability `TakesLogits` reads them. masked: (N, D) features of
@@ -75,13 +76,21 @@ class Samples:
         return Samples(self.features[mask], self.labels[mask], logits, references)
 
 
-def pictures_of(features: Tensor | EncodedFrames) -> Tensor | None:
-    """(N, 3, S, S) of a task's features, (N, 3 · S · S) uint8; None where they are no square pictures."""
+def picture_side(features: Tensor | EncodedFrames) -> int | None:
+    """Pixels along the edge of a task's pictures, encoded or (N, 3 · S · S) uint8; None where they are none."""
     if isinstance(features, EncodedFrames):
-        return None
+        return features.side if isinstance(features, EncodedPictures) else None
     side = round((features.shape[1] / 3) ** 0.5)
-    square = features.dtype == torch.uint8 and 3 * side**2 == features.shape[1]
-    return features.view(-1, 3, side, side) if square else None
+    return side if features.dtype == torch.uint8 and 3 * side**2 == features.shape[1] else None
+
+
+def pictures_of(features: Tensor | EncodedFrames, rows: Tensor | slice) -> Tensor | None:
+    """(n, 3, S, S) uint8, some rows of a task's features, decoded where they are encoded; None as `picture_side`."""
+    if (side := picture_side(features)) is None:
+        return None
+    if isinstance(features, EncodedPictures):
+        return features.decoded(rows)
+    return features[rows].view(-1, 3, side, side)
 
 
 def hold_out(

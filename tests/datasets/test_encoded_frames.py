@@ -164,7 +164,7 @@ def test_a_damaged_frame_is_told_by_its_place(tmp_path, workers):
         writer.add([jpeg(1), jpeg(1, side=8)])
     frames = EncodedFrames(tmp_path / "f.arrow")
     for row in (1, 2):
-        message = rf"f\.arrow: row {row}, frame 1 is no JPEG of 16 x 16 .*; import the data again"
+        message = rf"f\.arrow: row {row}, frame 1 is no JPEG or PNG of 16 x 16 .*; import the data again"
         with pytest.raises(InputError, match=message) as raised:
             list(frames[1:].batches([torch.tensor([row - 1])], workers))
         assert "\n" not in str(raised.value)

@@ -2,6 +2,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from made_frames import write_pictures
 from test_inspection import Given
 
 from platform.report.inspection import inspect
@@ -52,6 +53,18 @@ def samples():
     x = torch.zeros(5, 3 * SIDE**2, dtype=torch.uint8)
     x[:, :5] = torch.tensor([[9, 0, 0, 0, 0], [0, 0, 9, 0, 0], [0, 0, 9, 0, 1], [0, 0, 0, 9, 0], [0, 0, 0, 9, 0]])
     return Samples(x, torch.tensor([0, 2, 2, 2, 3]))
+
+
+def test_encoded_pictures_are_shown_as_those_in_memory(model, samples, tmp_path):
+    class OfPixels(Looks):
+        def steps(self, x):
+            return super().steps(x.decoded().flatten(1))
+
+    unseen = samples.where(samples.labels >= 2)
+    encoded = write_pictures(tmp_path / "p.arrow", unseen.features.view(-1, 3, SIDE, SIDE))
+    found = looking(OfPixels(model.seen, model.unseen, None), Samples(encoded, unseen.labels))
+    expected = looking(model, unseen)
+    assert [own.picture.tolist() for own in found.pictures] == [own.picture.tolist() for own in expected.pictures]
 
 
 def test_accuracies_and_failures_are_of_the_unseen_samples(model, samples):

@@ -4,7 +4,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from made_frames import SIDE, greys, write_frames
+from made_frames import SIDE, greys, write_frames, write_pictures
 from sklearn.preprocessing import MinMaxScaler, StandardScaler, normalize
 
 from platform.datasets.contents import Normalisation
@@ -89,8 +89,23 @@ def test_frames_pass_as_they_are_and_no_others_do(tmp_path):
         with pytest.raises(InputError, match="trained on 2 frames of 16 x 16 a sample; it is given 3 frames of 16 x 1"):
             one(write_frames(tmp_path / "g.arrow", greys(2, frames=3)))
     for other in (Normaliser.of_pixels(4), Normaliser.fit("standard", TRAINING)):
-        with pytest.raises(InputError, match=r"the model was trained on .*; it is given frames"):
+        with pytest.raises(InputError, match=r"the model was trained on .*; it is given encoded frames"):
             other(frames)
+
+
+def test_encoded_pictures_pass_as_they_are_and_no_others_do(tmp_path):
+    pictures = write_pictures(tmp_path / "p.arrow", np.zeros((2, 3, 8, 8), np.uint8))
+    normaliser = Normaliser.fit("none", pictures)
+    again = Normaliser.from_record(json.loads(json.dumps(normaliser.record())))
+    for one in (normaliser, again):
+        assert one(pictures) is pictures
+        assert (one.kind, one.exact, len(one.shift)) == ("pictures", True, 3 * 8**2)
+        with pytest.raises(InputError, match="trained on encoded pictures; it is given encoded frames"):
+            one(write_frames(tmp_path / "f.arrow", greys(2, frames=1), side=8))
+        with pytest.raises(InputError, match="trained on a picture of 8 x 8 a sample; it is given a picture of 9 x 9"):
+            one(write_pictures(tmp_path / "large.arrow", np.zeros((2, 3, 9, 9), np.uint8)))
+    with pytest.raises(InputError, match="trained on pixels, uint8; it is given encoded pictures"):
+        Normaliser.of_pixels(192)(pictures)
 
 
 @pytest.mark.parametrize("kind", ["standard", "minmax", "l2"])

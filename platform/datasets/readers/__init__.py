@@ -55,7 +55,7 @@ LAYOUTS = {
     "xian": Layout(
         xian.read,
         "folder with att_splits.mat and res101.mat, or another features file (Xian et al.'s Proposed Splits)",
-        ("features", "attributes", "locations", "seed", *_EXTRACTOR, "modality", "images", "size", "workers"),
+        ("features", "attributes", "locations", "seed", *_EXTRACTOR, "modality", "images", "size", "exact", "workers"),
     ),
     "npz": Layout(
         npz.read,
@@ -88,8 +88,8 @@ LAYOUTS = {
     ),
     "images": Layout(
         images.read,
-        "folder or .zip of CLASS/FILE.jpg (.png, .bmp, .webp), for methods that learn from the pixels",
-        ("classes", "size", "workers", "train_list", "test_list", "seed"),
+        "folder or .zip of CLASS/FILE.jpg (.png, .bmp, .webp), for methods that learn from pictures",
+        ("classes", "size", "exact", "workers", "train_list", "test_list", "seed"),
     ),
     "videos": Layout(
         videos.read,

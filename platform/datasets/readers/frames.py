@@ -1,23 +1,17 @@
 """Frames of many videos, JPEG-encoded, in one file: decoded by several processes and never in memory as a whole."""
 
-import errno
-import mmap
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from pathlib import Path
-from typing import IO
 
 import numpy as np
-import pyarrow as pa
 from PIL import Image
 
 from platform.datasets.contents import FeatureArray
 from platform.datasets.encoded_frames import EncodedFrames
-from platform.datasets.frames_file import FramesWriter
 from platform.datasets.readers.decoding import in_workers
+from platform.datasets.readers.encoding import JPEG, encoded, in_one_file
 from platform.datasets.readers.odd_files import OddFiles
 from platform.datasets.readers.options import Report
 from platform.datasets.readers.squares import cropped
@@ -27,7 +21,6 @@ from platform.features.videos.decoding import Unreadable
 from platform.features.videos.extra import needed
 from platform.features.videos.spaced import spaced_frames
 
-_QUALITY = 90  # of the JPEG files
 _BATCH = 2  # videos that a worker is handed at once
 
 
@@ -54,38 +47,24 @@ def read_frames(
     InputError where there is no room for it, no video can be read, or PyAV is missing.
     """
     needed("av")
-    kept = np.zeros(len(paths), bool)
-    with tempfile.TemporaryFile() as file:
-        try:
-            with FramesWriter(file, count, side) as writer:
-                for place, found in enumerate(_frames(paths, count, side, workers)):
-                    if isinstance(found, str):
-                        odd.add("left out, which cannot be read", f"{paths[place].relative_to(source)} ({found})")
-                    else:
-                        writer.add(found)
-                        kept[place] = True
-                    if report is not None:
-                        report(place + 1, len(paths))
-            file.flush()
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            raise InputError(
-                f"{tempfile.gettempdir()}: no room for the frames of {kept.sum():,} videos; set TMPDIR to a folder "
-                "with more room, or choose a smaller --size or --frames"
-            ) from error
-        if not kept.any():
-            raise InputError(f"{source}: no readable video; {'; '.join(odd.notes())}")
-        frames = EncodedFrames.of_buffer(_mapped(file))
+
+    def samples() -> Iterator[list[bytes] | None]:
+        for place, found in enumerate(_frames(paths, count, side, workers)):
+            if isinstance(found, str):
+                odd.add("left out, which cannot be read", f"{paths[place].relative_to(source)} ({found})")
+            yield None if isinstance(found, str) else found
+            if report is not None:
+                report(place + 1, len(paths))
+
+    file, kept = in_one_file(samples(), count, side, "videos", "--size or --frames")
+    if file is None:
+        raise InputError(f"{source}: no readable video; {'; '.join(odd.notes())}")
     described = (
         f"RGB, {count} frames evenly spaced over the whole video, shorter edge resized to {side} (bilinear, "
-        f"antialiased), middle {side} x {side}, JPEG quality {_QUALITY}"
+        f"antialiased), middle {side} x {side}, {JPEG}"
     )
+    frames = EncodedFrames.of_buffer(file)
     return Frames(FeatureArray(frames, described, kind="frames", trained_on=NOT_TRAINED), kept)
-
-
-def _mapped(file: IO[bytes]) -> pa.Buffer:
-    return pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # which keeps the file while it is used
 
 
 def _frames(paths: Sequence[Path], count: int, side: int, workers: int) -> Iterator[list[bytes] | str]:
@@ -105,12 +84,10 @@ def _several(paths: Sequence[Path], count: int, side: int) -> list[list[bytes] |
 
 def _frames_or_reason(path: Path, count: int, side: int) -> list[bytes] | str:
     try:
-        return [_encoded(frame, side) for frame in spaced_frames(path, count)]
+        return [encoded(_square(frame, side)) for frame in spaced_frames(path, count)]
     except Unreadable as error:
         return str(error)
 
 
-def _encoded(frame: np.ndarray, side: int) -> bytes:
-    file = BytesIO()
-    cropped(Image.fromarray(np.ascontiguousarray(frame)), side).save(file, "JPEG", quality=_QUALITY)
-    return file.getvalue()
+def _square(frame: np.ndarray, side: int) -> Image.Image:
+    return cropped(Image.fromarray(np.ascontiguousarray(frame)), side)

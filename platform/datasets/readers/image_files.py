@@ -9,15 +9,15 @@ from platform.datasets.contents import FeatureArray
 from platform.datasets.readers.odd_files import OddFiles
 from platform.datasets.readers.options import ImportOptions
 from platform.datasets.readers.picture_files import list_pictures
-from platform.datasets.readers.pixels import DEFAULT_SIDE, read_pixels, require_every_class
+from platform.datasets.readers.pictures import import_pictures, require_every_class
 from platform.errors import InputError
 
 
 @dataclass(frozen=True)
 class NamedPictures:
-    """pixels: of the K that are there and can be read; kept: (N,) True at these; ids: their names, where all differ."""
+    """encoded: the K that are there and can be read; kept: (N,) True at these; ids: their names, where all differ."""
 
-    pixels: FeatureArray
+    encoded: FeatureArray
     kept: np.ndarray
     ids: Sequence[str] | None
     notes: Sequence[str]
@@ -40,12 +40,11 @@ def read_named_pictures(
             "give the folder below which the pictures stand as in these paths"
         )
     odd.add("left out, which are not there", *(p for p, name in zip(paths, found, strict=True) if name is None))
-    side, workers = options.size or DEFAULT_SIDE, options.workers or 0
-    pixels = read_pixels(options.images, present, side, workers, odd, options.report)
+    pictures = import_pictures(options.images, present, options, odd)
     kept = np.array([name is not None for name in found])
-    kept[kept] = pixels.kept
+    kept[kept] = pictures.kept
     occurring, places = np.unique(labels, return_inverse=True)  # a class may have no sample in any partition
     require_every_class(places[kept], [names[i] for i in occurring], odd)
-    ids = [name for name, is_kept in zip(present, pixels.kept.tolist(), strict=True) if is_kept]
+    ids = [name for name, is_kept in zip(present, pictures.kept.tolist(), strict=True) if is_kept]
     # several samples of aPY are parts of one picture
-    return NamedPictures(pixels.pictures, kept, ids if len(set(ids)) == len(ids) else None, odd.notes())
+    return NamedPictures(pictures.encoded, kept, ids if len(set(ids)) == len(ids) else None, odd.notes())

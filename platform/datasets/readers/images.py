@@ -1,4 +1,4 @@
-"""Pictures in class folders, CLASS/FILE.jpg, or a .zip of them: the samples are the pixels themselves."""
+"""Pictures in class folders, CLASS/FILE.jpg, or a .zip of them: the samples are the pictures themselves."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -13,7 +13,7 @@ from platform.datasets.readers.options import ImportOptions
 from platform.datasets.readers.partitions import draw_partition, partition_note
 from platform.datasets.readers.path_lists import read_path_list
 from platform.datasets.readers.picture_files import PictureFiles, classes_of, list_pictures
-from platform.datasets.readers.pixels import DEFAULT_SIDE, read_pixels, require_every_class
+from platform.datasets.readers.pictures import import_pictures, require_every_class
 from platform.datasets.splits import published_class_lists
 from platform.errors import InputError
 
@@ -23,12 +23,12 @@ def read(source: Path, options: ImportOptions) -> Contents:
 
     Raises InputError where a class has no readable picture, or its folder is none of --classes.
     """
-    pictures = list_pictures(source)
+    files = list_pictures(source)
     odd = OddFiles("files")
-    odd.add("passed over, which are no pictures", *pictures.others)
-    folders, loose = classes_of(pictures)
+    odd.add("passed over, which are no pictures", *files.others)
+    folders, loose = classes_of(files)
     odd.add("left out, which stand in no class folder", *loose)
-    listed = _listed(pictures, options, odd)
+    listed = _listed(files, options, odd)
     if listed is not None:
         odd.add("left out, which stand in neither list", *(name for name in folders if name not in listed))
         folders = {name: folder for name, folder in folders.items() if name in listed}
@@ -36,10 +36,10 @@ def read(source: Path, options: ImportOptions) -> Contents:
     names = classes if options.classes is None else class_names(options.classes, None)
     index = class_indices(classes, names, source)
     labels = np.array([index[folder] for folder in folders.values()])
-    pixels = read_pixels(source, list(folders), options.size or DEFAULT_SIDE, options.workers or 0, odd, options.report)
-    require_every_class(labels[pixels.kept], names, odd)
-    kept = [name for name, is_kept in zip(folders, pixels.kept.tolist(), strict=True) if is_kept]
-    labels = labels[pixels.kept]
+    pictures = import_pictures(source, list(folders), options, odd)
+    require_every_class(labels[pictures.kept], names, odd)
+    kept = [name for name, is_kept in zip(folders, pictures.kept.tolist(), strict=True) if is_kept]
+    labels = labels[pictures.kept]
     if listed is None:
         seed = options.seed or 0
         train, note = draw_partition(labels, seed), partition_note(seed)
@@ -53,7 +53,7 @@ def read(source: Path, options: ImportOptions) -> Contents:
         classes=[ClassInfo(name=name) for name in names],
         labels=labels,
         train=train,
-        features={"pixels": pixels.pictures},
+        features={"pictures": pictures.encoded},
         ids=[f"{folders[name]}/{PurePosixPath(name).name}" for name in kept],
         class_list=next((n for n, known in published_class_lists().items() if known["classes"] == names), None),
         notes=odd.notes(),

@@ -88,13 +88,16 @@ class ImportOptions:
     test_list: Annotated[
         Path | None, typer.Option(help="per_video, videos: test videos, as testlist01.txt; images: a path a line.")
     ] = None
-    images: Annotated[Path | None, typer.Option(help="xian: folder or .zip of the pictures, to keep pixels.")] = None
+    images: Annotated[Path | None, typer.Option(help="xian: folder or .zip of the pictures, to keep them too.")] = None
     frames: Annotated[
         int | None, typer.Option(min=1, help="videos: frames of each, evenly spaced over the whole video (8).")
     ] = None
     size: Annotated[
         int | None,
         typer.Option(min=1, help="images, xian: edge of the square pictures (256); videos: of frames (224)."),
+    ] = None
+    exact: Annotated[
+        bool | None, typer.Option("--exact", help="images, xian: keep pictures as PNG, without loss; else as JPEG.")
     ] = None
     workers: Annotated[
         int | None,

@@ -52,8 +52,9 @@ def read(source: Path, options: ImportOptions) -> Contents:
     With --images the pictures are a feature set beside the features, and samples without one are left out.
     """
     path = source / SPLITS_FILE
-    if options.images is None and (options.size is not None or options.workers is not None):
-        raise InputError(f"{flag('size' if options.size is not None else 'workers')} is of pictures: give --images too")
+    of_pictures = [name for name in ("size", "exact", "workers") if name in options.given()]
+    if options.images is None and of_pictures:
+        raise InputError(f"{flag(of_pictures[0])} is of pictures: give --images too")
     if options.seed is not None and options.locations != "ignore":
         raise InputError(f"--seed does not apply: {SPLITS_FILE} says what to train on (see --locations ignore)")
     chosen = options.attributes or "att"
@@ -102,7 +103,7 @@ def read(source: Path, options: ImportOptions) -> Contents:
         classes=classes,
         labels=samples.labels[rows],
         train=train,
-        features=_features(samples, rows, options) | ({"pixels": pictures.pixels} if pictures else {}),
+        features=_features(samples, rows, options) | ({"pictures": pictures.encoded} if pictures else {}),
         ids=pictures and pictures.ids,
         class_list=next((n for n, known in published_class_lists().items() if known["classes"] == names), None),
         splits={"proposed": split},

@@ -8,7 +8,7 @@ from made_videos import brightening, write_video
 
 from platform.datasets.encoded_frames import EncodedFrames
 from platform.datasets.folder import Dataset, write_dataset
-from platform.datasets.readers import ImportOptions, frames, read
+from platform.datasets.readers import ImportOptions, encoding, read
 from platform.errors import InputError
 
 pytest.importorskip("av")
@@ -216,6 +216,6 @@ def test_a_full_disk_is_one_line(folder, monkeypatch):
         def __call__(self, *_):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(frames.FramesWriter, "add", Full())
-    with pytest.raises(InputError, match="no room for the frames of 0 videos; set TMPDIR to a folder with more room"):
+    monkeypatch.setattr(encoding.FramesWriter, "add", Full())
+    with pytest.raises(InputError, match="no room for 0 videos; set TMPDIR to a folder with more room"):
         read("videos", folder, small())

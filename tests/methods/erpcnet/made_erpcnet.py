@@ -9,7 +9,7 @@ from methods.erpcnet.network import fresh_network
 from methods.erpcnet.pictures import centred, normalised
 from platform.population.draws import generator
 from platform.workers import Workers
-from platform.zeroshot.task import Task
+from platform.zeroshot.task import Task, pictures_of
 
 SEEN, UNSEEN, TEXT, STORED = 4, 2, 5, 72
 SMALL = {
@@ -75,4 +75,8 @@ def network(**values):
 
 def some_pictures(count=3):
     task, _ = make_task()
-    return normalised(centred(task.features[:count], SMALL["side"])), task.labels[:count], task.semantics[:SEEN]
+    return (
+        normalised(centred(pictures_of(task.features, slice(count)), SMALL["side"])),
+        task.labels[:count],
+        task.semantics[:SEEN],
+    )

@@ -1,10 +1,13 @@
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 import torch
-from made_erpcnet import SEEN, UNSEEN, VARIANTS, config, fitted, make_task
+from made_erpcnet import SEEN, STORED, UNSEEN, VARIANTS, config, fitted, make_task
+from made_frames import write_pictures
 
 from methods import erpcnet
+from platform.datasets.encoded_pictures import EncodedPictures
 from platform.errors import InputError
 from platform.method import Member
 from platform.zeroshot.gate import Stacking
@@ -56,6 +59,42 @@ def test_what_cannot_be_is_refused(values, message):
     with pytest.raises(InputError, match=message) as caught:
         fitted([Member(task, config(**values), 0)])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["ERPCNet", "GlobalNet"])
+def test_pictures_of_a_file_train_and_test_the_model_that_pixels_in_memory_do(kind, tmp_path):
+    task, x = make_task()
+    own = config(**VARIANTS[kind], epochs=2)
+    encoded = replace(task, features=write_pictures(tmp_path / "p.arrow", task.features.view(-1, 3, STORED, STORED)))
+    tested = write_pictures(tmp_path / "x.arrow", x.view(-1, 3, STORED, STORED))
+    (run, (model,)), (theirs, (other,)) = (fitted([Member(t, own, 0)], 2) for t in (task, encoded))
+    assert run.losses == theirs.losses
+    for name, tensor in (model.weights | model.policy).items():
+        assert torch.equal((other.weights | other.policy)[name], tensor), name
+    assert torch.equal(other.unseen_scores(tested), model.unseen_scores(x))
+    assert torch.equal(other.seen_scores(encoded.features), model.seen_scores(task.features))
+    assert torch.equal(other.latents(tested)["global"], model.latents(x)["global"])
+    if kind == "ERPCNet":
+        assert torch.equal(other.steps(tested).boxes, model.steps(x).boxes)
+    assert other.unseen_scores(tested[:0]).shape == (0, UNSEEN)
+
+
+def test_no_more_pictures_are_decoded_at_once_than_are_looked_at(tmp_path, monkeypatch):
+    task, _ = make_task(samples=80)
+    path, taken, decoded = tmp_path / "p.arrow", [], EncodedPictures._decoded
+    write_pictures(path, task.features.view(-1, 3, STORED, STORED))
+    pictures = EncodedPictures.of_buffer(pa.py_buffer(path.read_bytes()))  # without a name: decoded in this process
+
+    def noted(self):
+        taken.append(len(self))
+        return decoded(self)
+
+    monkeypatch.setattr(EncodedPictures, "_decoded", noted)
+    _, (model,) = fitted([Member(replace(task, features=pictures), config(epochs=2), 0)], 2)
+    assert taken == [8] * 10 + [64, 16]  # stage I by batches of 8, then all cells once
+    taken.clear()
+    model.seen_scores(pictures)
+    assert taken == [64, 16]
 
 
 def test_features_that_are_no_pictures_are_refused():

@@ -7,10 +7,11 @@ from made_erpcnet import ALONE, SMALL, config, fitted, make_task, network
 from training_loop import Meeting, OneEpoch, fitted_until
 
 from methods import erpcnet
-from methods.erpcnet import ERPCNetConfig
-from methods.erpcnet.pictures import centred, normalised
+from methods.erpcnet import ERPCNetConfig, training
+from methods.erpcnet.pictures import centred, in_batches, normalised
 from methods.erpcnet.training import LocalityLearner
 from platform.method import Member
+from platform.zeroshot.task import pictures_of
 
 
 @pytest.mark.parametrize("done", [1, 2, 3])
@@ -41,13 +42,13 @@ def test_data_parallel_workers_share_batches_and_stay_together(monkeypatch):
     member = Member(task, own, 0, erpcnet.method.learner(Member(task, own, 0), ALONE).state())
     meeting = Meeting(2)
 
-    taken, pictures = [[], []], LocalityLearner._pictures
+    taken = []
 
-    def noted(learner, rows):
-        taken[learner.workers.rank].append(rows)
-        return pictures(learner, rows)
+    def noted(features, rows):
+        taken.append(list(rows))
+        return in_batches(features, rows)
 
-    monkeypatch.setattr(LocalityLearner, "_pictures", noted)
+    monkeypatch.setattr(training, "in_batches", noted)
 
     class Worker(OneEpoch):
         world_size = 2
@@ -100,7 +101,8 @@ def test_the_small_preset_trains_a_squeezenet_whose_embeddings_are_as_long_as_im
     with torch.no_grad():
         torch.save(state, tmp_path / "weights.pt")
         net = network(weights=str(tmp_path / "weights.pt")).eval()
-        long = net.embedded(normalised(centred(task.features, SMALL["side"])))[1].norm(dim=1).mean()
+        pictures = centred(pictures_of(task.features, slice(None)), SMALL["side"])
+        long = net.embedded(normalised(pictures))[1].norm(dim=1).mean()
         state["features.0.weight"] *= 470 / long  # biases start at 0, so that what follows is as many times larger
     torch.save(state, tmp_path / "weights.pt")
     preset = {

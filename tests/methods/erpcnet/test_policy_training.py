@@ -18,6 +18,7 @@ from methods.erpcnet.training import LocalityLearner
 from methods.erpcnet.walks import in_turn, walked
 from platform.method import Member
 from platform.population.draws import generator
+from platform.zeroshot.task import pictures_of
 
 
 @pytest.mark.parametrize("entropy", [True, False])
@@ -32,7 +33,7 @@ def test_an_episode_pays_what_its_picture_is_worth(entropy):
     env.reset(seed=0)
     rows, cells = env.episodes.rows.clone(), torch.tensor([[0, 3, 2]]).expand(8, 3)
     paid = torch.stack([torch.from_numpy(env.step(cells[:, step].numpy())[1]) for step in range(3)], dim=1)
-    maps, whole = net.embedded(normalised(centred(task.features[rows], net.config.side)))
+    maps, whole = net.embedded(normalised(centred(pictures_of(task.features, rows), net.config.side)))
     walk = walked(net, whole, lambda chosen: net.looked(maps, chosen), in_turn(cells))
     joint, alone = ((a @ learner.text.T).softmax(dim=-1) for a in (walk.joint_attributes, walk.global_attributes))
     places, labels = torch.arange(8), task.labels[rows]
