@@ -151,9 +151,9 @@ class EncodedFrames:
         """The frames of each batch of rows in turn, as `decoded` returns them, decoded ahead in worker processes.
 
         rows: batches of whole numbers (n,). Nothing is drawn, and the order is that of `rows`. workers: at most as many
-        as there are CPUs and batches; 0 decodes in this process; by default 2, or 0 for few pixels or one
-        batch. Batches of a GPU are copied there from pinned memory without waiting. The workers end with the iterator. Raises InputError where a
-        frame is damaged, Unavailable where a worker was killed or gives nothing for five minutes.
+        as there are CPUs and batches; 0 decodes in this process; by default 2, or 0 for few pixels or one batch.
+        Batches of a GPU are copied there from pinned memory without waiting. The workers end with the iterator. Raises
+        InputError where a frame is damaged, Unavailable where a worker was killed or gives nothing for five minutes.
         """
         import torch
 
