@@ -1,14 +1,10 @@
-import io
 import math
 
 import pytest
 import torch
-from made_regen import SIDE, clips
-from PIL import Image
+from made_regen import SIDE, clips, encoded
 
 from methods.regen import ReGenModel, method
-from platform.datasets.encoded_frames import EncodedFrames
-from platform.datasets.frames_file import writing_frames
 from platform.errors import InputError, InputWarning
 from platform.method import Member
 from platform.workers import Workers
@@ -21,17 +17,9 @@ SEEN, UNSEEN = ("man kicks ball", "woman throws ball"), ("man in snow", "woman i
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
     """Six clips of noise, of two classes."""
-    path = tmp_path_factory.mktemp("clips") / "clips.arrow"
-    with writing_frames(path, 2, SIDE) as writer:
-        for clip in clips(6, 2, SIDE):
-            sample = []
-            for frame in clip:
-                content = io.BytesIO()
-                Image.fromarray(frame.permute(1, 2, 0).numpy()).save(content, "JPEG")
-                sample.append(content.getvalue())
-            writer.add(sample)
+    frames = encoded(tmp_path_factory.mktemp("clips") / "clips.arrow", clips(6, 2, SIDE))
     labels = torch.tensor([0, 1, 0, 1, 0, 1])
-    return Task(SEEN, UNSEEN, EncodedFrames(path), labels, torch.eye(4))
+    return Task(SEEN, UNSEEN, frames, labels, torch.eye(4))
 
 
 @pytest.fixture

@@ -1,0 +1,94 @@
+"""Models of published sizes with random weights, in Hugging Face's own folder format: what is loaded is what a user loads.
+
+Their vocabularies have the published number of tokens. The words are made up, of four letters each.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from itertools import islice, product
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from platform.hub import quiet
+from platform.population.draws import named_draws
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def save_random_model(size: str, folder: Path, seed: int = 0) -> str:
+    """Write a model of SIZES into a new folder, weights as transformers initialises them, rounded to bfloat16."""
+    with named_draws(torch.device("cpu"), seed, "random model", size), quiet():
+        folder.mkdir(parents=True)
+        SIZES[size](folder)
+    return str(folder)
+
+
+def _git(folder: Path) -> None:
+    """177 M parameters: ViT-B/16 at 224 pixels, and six layers of text."""
+    from transformers import CLIPImageProcessor, GitConfig, GitForCausalLM
+
+    config = GitConfig()
+    side = config.vision_config.image_size
+    _save(GitForCausalLM(config), folder)
+    CLIPImageProcessor(size={"shortest_edge": side}, crop_size=side).save_pretrained(folder)
+    _word_pieces(folder, config.vocab_size)
+
+
+def _blip(folder: Path) -> None:
+    """ViT-B/16 at 384 pixels, and twelve layers of text with cross-attention."""
+    from transformers import BlipConfig, BlipForConditionalGeneration, BlipImageProcessor
+
+    config = BlipConfig()
+    side = config.vision_config.image_size
+    _save(BlipForConditionalGeneration(config), folder)
+    BlipImageProcessor(size={"height": side, "width": side}).save_pretrained(folder)
+    _word_pieces(folder, config.text_config.vocab_size)
+
+
+def _clip(folder: Path, patch_size: int) -> None:
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+    config = CLIPConfig(vision_config={"patch_size": patch_size})
+    side, count = config.vision_config.image_size, config.text_config.vocab_size
+    _save(CLIPModel(config), folder)
+    CLIPImageProcessor(size={"shortest_edge": side}, crop_size=side).save_pretrained(folder)
+    pieces = [*_LETTERS, *(f"{letter}</w>" for letter in _LETTERS)]
+    pieces += [f"unused{number}" for number in range(count - len(pieces) - 2)]
+    vocabulary = {piece: number for number, piece in enumerate([*pieces, "<|startoftext|>", "<|endoftext|>"])}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt")).save_pretrained(folder)
+
+
+def _bert(folder: Path) -> None:
+    from transformers import BertConfig, BertForMaskedLM
+
+    config = BertConfig()
+    _save(BertForMaskedLM(config), folder)
+    _word_pieces(folder, config.vocab_size)
+
+
+def _save(model: nn.Module, folder: Path) -> None:
+    model.to(torch.bfloat16).save_pretrained(folder)
+
+
+def _word_pieces(folder: Path, count: int) -> None:
+    """BERT's order: [PAD] first, the other marks from 100 on; its letters, of which a user's words are made, from 200."""
+    from transformers import BertTokenizer
+
+    pieces = ["".join(letters) for letters in islice(product(_LETTERS, repeat=4), count)]
+    pieces[0], pieces[100:104] = "[PAD]", ["[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces[200:252] = [*_LETTERS, *(f"##{letter}" for letter in _LETTERS)]
+    (folder / "vocab.txt").write_text("\n".join(pieces))
+    BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
+
+
+SIZES: Mapping[str, Callable[[Path], None]] = {
+    "git-base": _git,
+    "blip-base": _blip,
+    "clip-vit-base-patch16": lambda folder: _clip(folder, 16),
+    "clip-vit-base-patch32": lambda folder: _clip(folder, 32),
+    "bert-base": _bert,
+}
