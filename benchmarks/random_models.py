@@ -1,4 +1,4 @@
-"""Models of published sizes with random weights, in Hugging Face's own folder format: what is loaded is what a user loads.
+"""Models of published sizes with random weights, in Hugging Face's own folder format: the loading code is the real one.
 
 Their vocabularies have the published number of tokens. The words are made up, of four letters each.
 """
@@ -75,7 +75,7 @@ def _save(model: nn.Module, folder: Path) -> None:
 
 
 def _word_pieces(folder: Path, count: int) -> None:
-    """BERT's order: [PAD] first, the other marks from 100 on; its letters, of which a user's words are made, from 200."""
+    """In BERT's order: [PAD] first, the other marks from 100 on; letters, of which any word can be made, from 200 on."""
     from transformers import BertTokenizer
 
     pieces = ["".join(letters) for letters in islice(product(_LETTERS, repeat=4), count)]

@@ -17,6 +17,7 @@ name is the clip's class. Captions become discriminative by self-critical REINFO
     policy_gradient.py  self-critical REINFORCE (Eq. 3)
     learner.py          a member in training: REST's stage, the rewards, the class-name baseline
     model.py            captions, and the nearest class name
+    memory.py           out of memory, in one line
 
 No code was released, for ReGen or for REST, whose models it starts from. Where the paper is silent or says two things,
 this is our choice, and why:

@@ -13,6 +13,7 @@ from methods.regen.captioners import Captions, Decoding, load_captioner
 from methods.regen.clip_towers import shared_clip
 from methods.regen.config import ReGenConfig
 from methods.regen.grammar import GrammarDiscriminator, shared_masked_lm, train_discriminator
+from methods.regen.memory import enough_memory
 from methods.regen.model import ReGenModel
 from methods.regen.policy_gradient import advantages, language_model_loss, reinforce_loss
 from methods.regen.retrieval import read_captions, retrieved
@@ -48,24 +49,26 @@ class ReGenLearner(Learner):
         self.trained = {n: p for n, p in self.captioner.named_parameters() if p.requires_grad}
         self.optimiser = self._optimiser(state or {})
         self.clip = shared_clip(self.config.clip, workers.device)
+        self._check_names()
         self.grammar: Grammar | None = None
         if self.config.judges_by_language_model:
             self.grammar = shared_masked_lm(self.config.language_model, workers.device)
 
     def train_epoch(self) -> dict[str, float]:
-        if not self.alive:
-            found = {"loss": math.nan}
-        elif self.epoch < self.config.rest_epochs:
-            found = self._train_on_text(lambda row: self.pseudo_captions[row])
-        elif self.config.objective == "class_names":
-            found = self._train_on_text(lambda row: [self.task.seen[int(self.task.labels[row])].replace("_", " ")])
-        elif self.config.objective == "rewards":
-            found = self._train_by_rewards()
-        else:
-            found = {"loss": 0.0}
+        with enough_memory(self.config, self.frames.shape[1]):
+            found = self._trained_epoch()
         self.alive = self.alive and math.isfinite(found["loss"])
         self.epoch += 1
         return found
+
+    def _trained_epoch(self) -> dict[str, float]:
+        if not self.alive:
+            return {"loss": math.nan}
+        if self.epoch < self.config.rest_epochs:
+            return self._train_on_text(lambda row: self.pseudo_captions[row])
+        if self.config.objective == "class_names":
+            return self._train_on_text(lambda row: [self.task.seen[int(self.task.labels[row])].replace("_", " ")])
+        return self._train_by_rewards() if self.config.objective == "rewards" else {"loss": 0.0}
 
     def model(self) -> ReGenModel:
         task = self.task
@@ -87,6 +90,24 @@ class ReGenLearner(Learner):
             for kind, value in self.optimiser.state.get(parameter, {}).items():
                 state[f"{kind}.{name}"] = value.detach().clone()
         return state
+
+    def _check_names(self) -> None:
+        """Raises InputError for a class name of which a tokenizer leaves nothing: all such classes would be the same.
+
+        Names are read without the template, whose words would hide it.
+        """
+        names = [name.replace("_", " ") for name in self.task.seen + self.task.unseen]
+        readers = {f"clip={self.config.clip}": self.clip.token_ids}
+        if self.config.objective == "class_names":
+            readers[f"captioner={self.config.captioner}"] = self.captioner.tokens
+        for who, tokens_of in readers.items():
+            *found, nothing = tokens_of([*names, ""])
+            for name, tokens in zip(self.task.seen + self.task.unseen, found, strict=True):
+                if torch.equal(tokens, nothing):
+                    raise InputError(
+                        f"class name `{name}`: the tokenizer of {who} leaves nothing of it; name the class in words "
+                        "when the data are imported"
+                    )
 
     def _optimiser(self, state: dict[str, Tensor]) -> torch.optim.AdamW:
         optimiser = torch.optim.AdamW(self.trained.values(), weight_decay=self.config.weight_decay)

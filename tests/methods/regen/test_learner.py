@@ -1,10 +1,12 @@
 import math
+import weakref
+from dataclasses import replace
 
 import pytest
 import torch
 from made_regen import SIDE, clips, encoded
 
-from methods.regen import ReGenModel, method
+from methods.regen import ReGenModel, captioners, method
 from platform.errors import InputError, InputWarning
 from platform.method import Member
 from platform.workers import Workers
@@ -131,3 +133,71 @@ def test_what_cannot_be_trained_is_refused(task, configured, fields, message):
     config = configured().model_copy(update=fields)
     with pytest.raises(InputError, match=message):
         method.learner(Member(task, config, 0), ALONE)
+
+
+@pytest.mark.parametrize("name", ["___", ""])
+@pytest.mark.parametrize("place", ["seen", "unseen"])
+def test_a_class_name_of_which_nothing_is_left_is_refused(task, configured, name, place):
+    odd = replace(task, **{place: (getattr(task, place)[0], name)})
+    with pytest.raises(InputError, match=f"class name `{name}`: the tokenizer of clip=.* leaves nothing of it"):
+        method.learner(Member(odd, configured(template="a video of {}"), 0), ALONE)
+
+
+def test_a_class_name_that_only_the_captioner_cannot_say_is_refused_where_it_would(task, configured, monkeypatch):
+    learner = method.learner(Member(task, configured(objective="class_names"), 0), ALONE)
+    encode = learner.captioner.tokenizer.encode
+    monkeypatch.setattr(
+        learner.captioner.tokenizer, "encode", lambda text, **own: [] if "kicks" in text else encode(text, **own)
+    )
+    with pytest.raises(InputError, match="class name `man kicks ball`: the tokenizer of captioner="):
+        learner._check_names()
+
+
+ERRORS = {
+    "a GPU's": lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total"),
+    "this machine's": lambda: torch.empty(1 << 60, dtype=torch.uint8),
+}
+
+
+@pytest.mark.parametrize("where", ERRORS)
+@pytest.mark.parametrize("objective", ["rewards", "class_names"])
+def test_out_of_memory_is_one_line_that_says_what_to_lower(task, configured, monkeypatch, where, objective):
+    learner = method.learner(Member(task, configured(objective=objective, batch_size=2), 0), ALONE)
+
+    held = []
+
+    def visual(frames):
+        large = torch.ones(3)
+        held.append(weakref.ref(large))
+        raise ERRORS[where]()  # the machine's is raised as it is made
+
+    monkeypatch.setattr(learner.captioner, "visual", visual)
+    with pytest.raises(InputError, match="out of memory") as caught:
+        learner.train_epoch()
+    said = str(caught.value)
+    assert said.isprintable()
+    for what in ("batch_size=2", "beams=2", "2 frames of a clip", "accumulation=1", "checkpointing=true"):
+        assert what in said
+    assert held[0]() is None  # what the step held is free again
+
+
+def test_another_error_is_not_taken_for_want_of_memory(task, configured, monkeypatch):
+    learner = method.learner(Member(task, configured(), 0), ALONE)
+    monkeypatch.setattr(learner.captioner, "visual", lambda frames: torch.ones(2) @ torch.ones(3))
+    with pytest.raises(RuntimeError, match="size"):
+        learner.train_epoch()
+
+
+def test_models_of_a_process_read_the_captioners_files_once_and_keep_their_own_weights(task, configured, monkeypatch):
+    learner = method.learner(Member(task, configured(learning_rate=0.3), 0), ALONE)
+    first = learner.model()
+    told = first.captions(task.features)
+    monkeypatch.setattr(captioners, "load_captioner", None)  # not asked for again
+    learner.train_epoch()
+    second = learner.model()
+    other = second.captions(task.features)
+    assert other != told
+    first._kept.clear()
+    assert first.captions(task.features) == told
+    second._kept.clear()
+    assert second.captions(task.features) == other

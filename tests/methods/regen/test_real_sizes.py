@@ -23,6 +23,7 @@ from platform.zeroshot.task import Task
 
 # parameters, pixels, and what stays as it is: a vision tower of 384 pixels takes its time and memory
 SIZES = {"git-base": (177e6, 224, "none"), "blip-base": (224e6, 384, "vision")}
+ALONE = Workers(torch.device("cpu"))
 pytestmark = pytest.mark.slow
 
 
@@ -34,7 +35,7 @@ def the_task(folder):
     return Task(("man kicks ball", "woman throws"), ("man in snow",), frames, torch.tensor([0, 1]), torch.eye(3))
 
 
-def learner(task, config, state=None, workers=Workers(torch.device("cpu"))):
+def learner(task, config, state=None, workers=ALONE):
     return method.learner(Member(task, config, 0, state), workers)
 
 
