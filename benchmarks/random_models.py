@@ -75,7 +75,7 @@ def _save(model: nn.Module, folder: Path) -> None:
 
 
 def _word_pieces(folder: Path, count: int) -> None:
-    """In BERT's order: [PAD] first, the other marks from 100 on; letters, of which any word can be made, from 200 on."""
+    """In BERT's order: [PAD] first, the other marks from 100 on; letters, which any word is made of, from 200 on."""
     from transformers import BertTokenizer
 
     pieces = ["".join(letters) for letters in islice(product(_LETTERS, repeat=4), count)]

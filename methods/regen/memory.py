@@ -46,4 +46,6 @@ def _advice(config: ReGenConfig, frames: int) -> str:
         found.append("set checkpointing=true (now false)")
     if config.precision == "float32":
         found.append("set precision=bfloat16 (now float32)")
+    if not config.lora_rank:
+        found.append("set lora_rank=16 (now 0, all weights)")
     return ", or ".join(found)

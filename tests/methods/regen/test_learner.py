@@ -1,4 +1,5 @@
 import math
+import sys
 import weakref
 from dataclasses import replace
 
@@ -64,6 +65,7 @@ def test_rewards_train_a_captioner(task, configured, captioner, explore):
         {"lambda_grammar": 0.0},
         {"accumulation": 3},
         {"precision": "bfloat16", "checkpointing": True, "frozen": "vision"},
+        {"lora_rank": 2, "lora_dropout": 0.2, "rest_epochs": 1, "checkpointing": True, "frozen": "vision"},
     ],
     ids=str,
 )
@@ -103,6 +105,17 @@ def test_a_model_comes_back_from_its_state_and_takes_new_classes(task, configure
     assert renamed._kept is again._kept
     with pytest.raises(InputError, match="semantics of new classes"):
         again.with_classes(["snow"], torch.ones(1, 3))
+
+
+def test_a_model_of_adapters_captions_as_its_learner_and_needs_no_peft(task, configured, monkeypatch):
+    learner, _ = trained(task, configured(lora_rank=2, learning_rate=0.1, decoding="greedy"))
+    assert all("lora_" in name for name in learner.state() if name.startswith("weights."))
+    visual = learner.captioner.visual(task.features.decoded())
+    told = [own[0] for own in learner.captioner.generate(visual, captioners.Decoding()).texts]
+    tensors, values = learner.model().state()
+    monkeypatch.setitem(sys.modules, "peft", None)
+    again = ReGenModel.from_state(tensors, values | {"seen": SEEN, "unseen": UNSEEN, "combination": None})
+    assert again.captions(task.features) == told
 
 
 def test_rewards_that_are_not_finite_are_left_out_and_end_a_training(task, configured, monkeypatch):
