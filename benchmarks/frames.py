@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -100,16 +101,17 @@ def read_epoch(path: Path, batch: int, workers: int) -> None:
         found.view(-1)[::4096].sum()
 
 
-def peak_mib(path: Path, batch: int, workers: int) -> float:
-    """MiB that such a process and those below it held at most, but for maps of files, which the system may drop."""
-    process = get_context("spawn").Process(target=read_epoch, args=(path, batch, workers))
+def peak_mib(work: Callable[..., None], *given: Any) -> float:
+    """MiB that a process held at most while it did the work, and those below it; without maps of files, which the
+    system may drop."""
+    process = get_context("spawn").Process(target=work, args=given)
     process.start()
     peak = 0
     while process.is_alive():
         peak = max(peak, sum(_held(pid) for pid in _family(process.pid)))
         process.join(_SAMPLED_SECONDS)
     if process.exitcode:
-        raise RuntimeError(f"the process that read {path} ended with {process.exitcode}")
+        raise RuntimeError(f"the process of {work.__name__} ended with {process.exitcode}")
     return peak / 2**10
 
 
@@ -171,7 +173,7 @@ def main() -> None:
             what = f"clips a second, {workers} workers" if workers else "clips a second, this process"
             table.append([what, BASELINE, f"{again:.1f}", f"{encoded:.1f}", f"{encoded / again:.1f}"])
         workers = max(asked.workers)
-        small, tenfold = (peak_mib(path, asked.batch, workers) for path in (file, large))
+        small, tenfold = (peak_mib(read_epoch, path, asked.batch, workers) for path in (file, large))
         what = f"MiB held at most, {10 * len(frames):,} clips, {workers} workers"
         table.append([what, f"{len(frames):,} clips", f"{small:.0f}", f"{tenfold:.0f}", f"{tenfold / small:.2f}"])
         sizes = [path.stat().st_size / 2**20 for path in (file, large)]

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from itertools import islice, product
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,18 +19,18 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def save_random_model(size: str, folder: Path, seed: int = 0) -> str:
-    """Write a model of SIZES into a new folder, weights as transformers initialises them, rounded to bfloat16."""
+    """Write a model of SIZES into a new folder, rounded to bfloat16."""
     with named_draws(torch.device("cpu"), seed, "random model", size), quiet():
         folder.mkdir(parents=True)
         SIZES[size](folder)
     return str(folder)
 
 
-def _git(folder: Path) -> None:
-    """177 M parameters: ViT-B/16 at 224 pixels, and six layers of text."""
+def _git(folder: Path, **small: Any) -> None:
+    """177 M parameters: ViT-B/16 at 224 pixels, and six layers of text. small: what is not as published."""
     from transformers import CLIPImageProcessor, GitConfig, GitForCausalLM
 
-    config = GitConfig()
+    config = GitConfig(**small)
     side = config.vision_config.image_size
     _save(GitForCausalLM(config), folder)
     CLIPImageProcessor(size={"shortest_edge": side}, crop_size=side).save_pretrained(folder)
@@ -37,7 +38,7 @@ def _git(folder: Path) -> None:
 
 
 def _blip(folder: Path) -> None:
-    """ViT-B/16 at 384 pixels, and twelve layers of text with cross-attention."""
+    """224 M parameters: ViT-B/16 at 384 pixels, and twelve layers of text with cross-attention."""
     from transformers import BlipConfig, BlipForConditionalGeneration, BlipImageProcessor
 
     config = BlipConfig()
@@ -47,10 +48,11 @@ def _blip(folder: Path) -> None:
     _word_pieces(folder, config.text_config.vocab_size)
 
 
-def _clip(folder: Path, patch_size: int) -> None:
+def _clip(folder: Path, **small: Any) -> None:
+    """ViT-B/32 at 224 pixels, and twelve layers of text. small: what is not so."""
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-    config = CLIPConfig(vision_config={"patch_size": patch_size})
+    config = CLIPConfig(**small)
     side, count = config.vision_config.image_size, config.text_config.vocab_size
     _save(CLIPModel(config), folder)
     CLIPImageProcessor(size={"shortest_edge": side}, crop_size=side).save_pretrained(folder)
@@ -85,10 +87,16 @@ def _word_pieces(folder: Path, count: int) -> None:
     BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
 
 
+_SPREAD = {"initializer_range": 0.05}
+_TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+_TINY_VISION = _TINY | {"image_size": 32, "patch_size": 16}
 SIZES: Mapping[str, Callable[[Path], None]] = {
-    "git-base": _git,
+    # further from zero than GIT's own, so that captions differ from clip to clip
+    "git-base": lambda folder: _git(folder, vision_config=_SPREAD, **_SPREAD),
     "blip-base": _blip,
-    "clip-vit-base-patch16": lambda folder: _clip(folder, 16),
-    "clip-vit-base-patch32": lambda folder: _clip(folder, 32),
+    "clip-vit-base-patch16": lambda folder: _clip(folder, vision_config={"patch_size": 16}),
+    "clip-vit-base-patch32": _clip,
     "bert-base": _bert,
+    "git-tiny": lambda folder: _git(folder, vision_config=_TINY_VISION, **_TINY),
+    "clip-tiny": lambda folder: _clip(folder, vision_config=_TINY_VISION, text_config=_TINY, projection_dim=32),
 }
