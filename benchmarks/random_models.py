@@ -64,10 +64,11 @@ def _clip(folder: Path, **small: Any) -> None:
     CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt")).save_pretrained(folder)
 
 
-def _bert(folder: Path) -> None:
+def _bert(folder: Path, **small: Any) -> None:
+    """110 M parameters. small: what is not as published."""
     from transformers import BertConfig, BertForMaskedLM
 
-    config = BertConfig()
+    config = BertConfig(**small)
     _save(BertForMaskedLM(config), folder)
     _word_pieces(folder, config.vocab_size)
 
@@ -97,6 +98,7 @@ SIZES: Mapping[str, Callable[[Path], None]] = {
     "clip-vit-base-patch16": lambda folder: _clip(folder, vision_config={"patch_size": 16}),
     "clip-vit-base-patch32": _clip,
     "bert-base": _bert,
+    "bert-tiny": lambda folder: _bert(folder, **_TINY),
     "git-tiny": lambda folder: _git(folder, vision_config=_TINY_VISION, **_TINY),
     "clip-tiny": lambda folder: _clip(folder, vision_config=_TINY_VISION, text_config=_TINY, projection_dim=32),
 }

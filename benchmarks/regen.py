@@ -189,6 +189,11 @@ def noise(path: Path, clips: int, frames: int) -> EncodedFrames:
     return EncodedFrames(path)
 
 
+def decoded_here(path: Path) -> EncodedFrames:
+    """A file's clips, which no process is started to decode: that is no part of a step."""
+    return EncodedFrames.of_buffer(pa.memory_map(str(path)).read_buffer())
+
+
 def made_task(frames: EncodedFrames) -> Task:
     return Task(SEEN, UNSEEN, frames, torch.arange(len(frames)) % len(SEEN), torch.eye(len(SEEN) + len(UNSEEN)))
 
@@ -246,9 +251,8 @@ def main() -> None:
         values = {kind: save_random_model(size, home / size) for kind, size in models.items()}
         values |= {"epochs": 1, "batch_size": asked.batch, "beams": asked.beams, "max_tokens": asked.max_tokens}
         noise(home / "clips.arrow", asked.clips, asked.frames)
-        # decoded in this process: starting others is no part of a step
-        frames = EncodedFrames.of_buffer(pa.memory_map(str(home / "clips.arrow")).read_buffer())
-        task, quick, plain = made_task(frames), Way(plain=False), Way(plain=True)
+        task = made_task(decoded_here(home / "clips.arrow"))
+        quick, plain = Way(plain=False), Way(plain=True)
         for _ in range(asked.rounds):
             for way in (quick, plain):
                 way.round(task, values)
