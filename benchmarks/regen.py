@@ -5,7 +5,7 @@ that all tokens so far, the visual ones included, go through the decoder for eac
 caption; each caption's reward computed by itself, also where it was met before; the language model given one masked
 position a pass. Both ways must find the same captions, with the same rewards and the same gradient.
 
-Then the memory of a training worker, which may hold a tenth of the folder of clips beside what it held before.
+Then the memory of a training worker on a folder of clips ten times as large as what it may hold besides its own.
 """
 
 import argparse
@@ -199,15 +199,25 @@ def made_task(frames: EncodedFrames) -> Task:
 
 
 def train_within(path: Path, values: Mapping[str, Any], allowed: int) -> None:
-    """What a measured process does: an epoch of ReGen. allowed: bytes that it may take for it, 0 for any number."""
+    """What a measured process does: an epoch of ReGen on one batch, and one on all clips.
+
+    allowed: bytes that the second may take beyond what the process has after the first, whose libraries are then
+    loaded and whose threads run; 0 for any number.
+    """
     torch.set_num_threads(1)
-    config = method.configure(values)
-    learner = method.learner(Member(made_task(EncodedFrames(path)), config, 0), Workers(_CPU))
-    if allowed:
-        status = Path("/proc/self/status").read_text()
-        held = next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmData"))
-        resource.setrlimit(resource.RLIMIT_DATA, (held + allowed, held + allowed))  # of anonymous memory
-    learner.train_epoch()
+    config, frames = method.configure(values), EncodedFrames(path)
+    for task in (made_task(frames[: config.batch_size]), made_task(frames)):
+        learner = method.learner(Member(task, config, 0), Workers(_CPU))
+        if task.labels.shape[0] > config.batch_size and allowed:
+            _hold_to(allowed)
+        learner.train_epoch()
+
+
+def _hold_to(allowed: int) -> None:
+    """Refuse this process more anonymous memory than so many bytes beyond what it has."""
+    status = Path("/proc/self/status").read_text()
+    held = next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmData"))
+    resource.setrlimit(resource.RLIMIT_DATA, (held + allowed, held + allowed))
 
 
 def memory(home: Path, clips: int, models: Mapping[str, Any]) -> tuple[list[list[str]], str]:
@@ -226,7 +236,7 @@ def memory(home: Path, clips: int, models: Mapping[str, Any]) -> tuple[list[list
         f"Memory: an epoch on {clips:,} and {10 * clips:,} clips of 8 frames ({sizes[0]:.0f} and {sizes[1]:.0f} MiB of "
         f"JPEG), a tiny captioner and CLIP, 8 clips a step; the worker with those that decode for it. On the larger "
         f"folder, whose frames would take {10 * clips * 8 * 3 * _SIDE**2 / 2**20:.0f} MiB, the epoch was held to "
-        f"{sizes[1] / 10:.0f} MiB of anonymous memory beyond what the worker had before (RLIMIT_DATA), and ended well."
+        f"{sizes[1] / 10:.0f} MiB of anonymous memory beyond what the worker had after a step (RLIMIT_DATA)."
     )
     return [row], note
 
