@@ -11,7 +11,7 @@ help:  ## this list
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[text,video,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[text,video,lora,dev]'
 	@touch $@
 
 setup: .venv/installed  ## make .venv and install

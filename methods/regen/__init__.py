@@ -18,6 +18,8 @@ name is the clip's class. Captions become discriminative by self-critical REINFO
     learner.py          a member in training: REST's stage, the rewards, the class-name baseline
     model.py            captions, and the nearest class name
     few_shot.py         a trained model goes on from a few clips of its unseen classes (Table 6)
+    adapters.py         LoRA, for one small GPU
+    memory.py           out of memory, in one line
 
 No code was released, for ReGen or for REST, whose models it starts from. Where the paper is silent or says two things,
 this is our choice, and why:
@@ -78,6 +80,8 @@ class ReGen(LearnerMethod):
         "cls": {"lambda_clip": 0.0, "lambda_grammar": 0.0},  # Table 1
         "cls-clip": {"lambda_grammar": 0.0},
         "cls-grammar": {"lambda_clip": 0.0},
+        # ours, for one small GPU, at a rate for adapters
+        "lora": {"lora_rank": 16, "learning_rate": 1e-4, "precision": "bfloat16", "checkpointing": True},
         "rest": {"objective": "none"},
         "class-names": {"objective": "class_names"},
     }

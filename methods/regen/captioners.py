@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from methods.regen.networks import CaptioningNetwork
 from methods.regen.pretrained import ImageProcessor, configuration, image_processor, loading, network, tokenizer
 from platform.errors import InputError
 
-__all__ = ["Captioner", "Captions", "Decoding", "load_captioner"]
+__all__ = ["Captioner", "Captions", "Decoding", "load_captioner", "shared_captioner"]
 
 _LONGEST = 40  # tokens, as GIT was trained; the paper does not say
 
@@ -47,6 +48,15 @@ def load_captioner(name: str, frames: int, device: torch.device | str) -> "Capti
         words = tokenizer(name, what, parts.vocabulary)
         captioner = Captioner(parts, words, image_processor(name, what, parts.side), frames)
     return captioner.to(device)
+
+
+@lru_cache(maxsize=2)
+def shared_captioner(name: str, frames: int, device: torch.device | str) -> "Captioner":
+    """The process's frozen captioner, whose files are read once: who asks for it gives it the weights that it needs.
+
+    As `load_captioner` besides.
+    """
+    return load_captioner(name, frames, device).requires_grad_(False)
 
 
 class Captioner(nn.Module):

@@ -40,6 +40,13 @@ class ReGenConfig(MethodConfig):
     rest_captions: int = Field(5, ge=1, description="captions retrieved for a clip, one drawn a step (ours)")
     rest_learning_rate: float = Field(1e-5, gt=0, description="of AdamW in REST's stage (ours)")
     frozen: Literal["none", "vision", "decoder"] = Field("none", description="a part that is left as it is (ours)")
+    lora_rank: int = Field(0, ge=0, description="of LoRA's adapters, which alone are trained; 0: all weights (ours)")
+    lora_alpha: float = Field(16.0, gt=0, description="what LoRA's products are multiplied by, over the rank (ours)")
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="of adapters' inputs in stages of text (ours)")
+    lora_matrices: Literal["query_value", "attention"] = Field(
+        "query_value",
+        description="that have adapters: queries and values (Hu et al., 2022), or all of attention",
+    )
     learning_rate: float = Field(1e-7, gt=0, description="of AdamW (Section 4)")
     weight_decay: float = Field(0.001, ge=0, description="of AdamW (Section 4)")
     gradient_cut: float = Field(1.0, ge=0, description="largest norm of a step's gradient; 0: uncut (not said; ours)")

@@ -7,12 +7,15 @@ from functools import cached_property, partial
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import Parameter
 from torch.nn.utils import clip_grad_norm_
 
+from methods.regen.adapters import add_adapters, merged_weights
 from methods.regen.captioners import Captions, Decoding, load_captioner
 from methods.regen.clip_towers import shared_clip
 from methods.regen.config import ReGenConfig
 from methods.regen.grammar import GrammarDiscriminator, shared_masked_lm, train_discriminator
+from methods.regen.memory import enough_memory
 from methods.regen.model import ReGenModel
 from methods.regen.policy_gradient import advantages, language_model_loss, reinforce_loss
 from methods.regen.retrieval import read_captions, retrieved
@@ -36,36 +39,35 @@ class ReGenLearner(Learner):
         self.captioner = load_captioner(self.config.captioner, self.frames.shape[1], workers.device)
         self.captioner.max_tokens = self.config.max_tokens
         self.captioner.checkpointing(self.config.checkpointing)
+        self.trained = self._chosen()
         if state:
-            self.captioner.load_state_dict(tensors_of(state, "weights"))
+            self.captioner.load_state_dict(tensors_of(state, "weights"), strict=not self.config.lora_rank)
         self.epoch = int(state["epoch"]) if state else 0
         self.alive = bool(state["alive"]) if state else True
         self.without_reward = int(state["without_reward"]) if state else 0  # steps in a row
         self.finite = True  # whether a step had some reward
-        for name, parameters in self.captioner.groups().items():
-            for parameter in parameters:
-                parameter.requires_grad_(name != self.config.frozen)
-        self.trained = {n: p for n, p in self.captioner.named_parameters() if p.requires_grad}
         self.optimiser = self._optimiser(state or {})
         self.clip = shared_clip(self.config.clip, workers.device)
+        self._check_names()
         self.grammar: Grammar | None = None
         if self.config.judges_by_language_model:
             self.grammar = shared_masked_lm(self.config.language_model, workers.device)
 
     def train_epoch(self) -> dict[str, float]:
-        if not self.alive:
-            found = {"loss": math.nan}
-        elif self.epoch < self.config.rest_epochs:
-            found = self._train_on_text(lambda row: self.pseudo_captions[row])
-        elif self.config.objective == "class_names":
-            found = self._train_on_text(lambda row: [self.task.seen[int(self.task.labels[row])].replace("_", " ")])
-        elif self.config.objective == "rewards":
-            found = self._train_by_rewards()
-        else:
-            found = {"loss": 0.0}
+        with enough_memory(self.config, self.frames.shape[1]):
+            found = self._trained_epoch()
         self.alive = self.alive and math.isfinite(found["loss"])
         self.epoch += 1
         return found
+
+    def _trained_epoch(self) -> dict[str, float]:
+        if not self.alive:
+            return {"loss": math.nan}
+        if self.epoch < self.config.rest_epochs:
+            return self._train_on_text(lambda row: self.pseudo_captions[row])
+        if self.config.objective == "class_names":
+            return self._train_on_text(lambda row: [self.task.seen[int(self.task.labels[row])].replace("_", " ")])
+        return self._train_by_rewards() if self.config.objective == "rewards" else {"loss": 0.0}
 
     def model(self) -> ReGenModel:
         task = self.task
@@ -74,7 +76,7 @@ class ReGenLearner(Learner):
             unseen=task.unseen,
             combination=None,
             config=self.config,
-            weights={name: t.detach().clone() for name, t in self.captioner.state_dict().items()},
+            weights=merged_weights(self.captioner),
             frames=self.frames.shape[1],
             semantics=task.semantics[len(task.seen) :].to(self.workers.device),
         )
@@ -82,11 +84,39 @@ class ReGenLearner(Learner):
     def state(self) -> dict[str, Tensor]:
         state = {"epoch": torch.tensor(self.epoch), "alive": torch.tensor(self.alive)}
         state["without_reward"] = torch.tensor(self.without_reward)
-        state |= {f"weights.{name}": t.detach().clone() for name, t in self.captioner.state_dict().items()}
+        weights = self.trained if self.config.lora_rank else self.captioner.state_dict()  # the rest is in its files
+        state |= {f"weights.{name}": t.detach().clone() for name, t in weights.items()}
         for name, parameter in self.trained.items():
             for kind, value in self.optimiser.state.get(parameter, {}).items():
                 state[f"{kind}.{name}"] = value.detach().clone()
         return state
+
+    def _chosen(self) -> dict[str, Parameter]:
+        """The parameters that are trained, by their names."""
+        if self.config.lora_rank:
+            return add_adapters(self.captioner, self.config, self.seed)
+        for name, parameters in self.captioner.groups().items():
+            for parameter in parameters:
+                parameter.requires_grad_(name != self.config.frozen)
+        return {name: own for name, own in self.captioner.named_parameters() if own.requires_grad}
+
+    def _check_names(self) -> None:
+        """Raises InputError for a class name of which a tokenizer leaves nothing: all such classes would be the same.
+
+        Names are read without the template, whose words would hide it.
+        """
+        names = [name.replace("_", " ") for name in self.task.seen + self.task.unseen]
+        readers = {f"clip={self.config.clip}": self.clip.token_ids}
+        if self.config.objective == "class_names":
+            readers[f"captioner={self.config.captioner}"] = self.captioner.tokens
+        for who, tokens_of in readers.items():
+            *found, nothing = tokens_of([*names, ""])
+            for name, tokens in zip(self.task.seen + self.task.unseen, found, strict=True):
+                if torch.equal(tokens, nothing):
+                    raise InputError(
+                        f"class name `{name}`: the tokenizer of {who} leaves nothing of it; name the class in words "
+                        "when the data are imported"
+                    )
 
     def _optimiser(self, state: dict[str, Tensor]) -> torch.optim.AdamW:
         optimiser = torch.optim.AdamW(self.trained.values(), weight_decay=self.config.weight_decay)

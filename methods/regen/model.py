@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from methods.regen.captioners import Captioner, Decoding, load_captioner
+from methods.regen.captioners import Captioner, Decoding, shared_captioner
 from methods.regen.clip_towers import ClipTowers, shared_clip
 from methods.regen.config import ReGenConfig
+from methods.regen.memory import enough_memory
 from platform.datasets.encoded_frames import EncodedFrames
 from platform.method import MethodConfig, Model, tensors_of
 from platform.zeroshot.caption_attention import CaptionAttention
@@ -43,10 +44,11 @@ class ReGenModel(Model):
         kept = self._kept
         keys = [x.key(row) for row in range(len(x))]
         missing = list({key: row for row, key in enumerate(keys) if key not in kept}.values())
+        captioner = self._captioner if missing else None
         for rows in torch.tensor(missing, dtype=torch.long).split(_CLIPS_AT_ONCE) if missing else ():
-            with torch.no_grad():
-                visual = self._captioner.visual(x.decoded(rows).to(self.semantics.device))
-                found = self._captioner.generate(visual, Decoding(self.config.decoding, self._beams))
+            with torch.no_grad(), enough_memory(self.config, self.frames):
+                visual = captioner.visual(x.decoded(rows).to(self.semantics.device))
+                found = captioner.generate(visual, Decoding(self.config.decoding, self._beams))
             kept |= {keys[row]: texts[0] for row, texts in zip(rows.tolist(), found.texts, strict=True)}
         return [kept[key] for key in keys]
 
@@ -111,12 +113,13 @@ class ReGenModel(Model):
     def _beams(self) -> int:
         return self.config.beams if self.config.decoding == "beam" else 1
 
-    @cached_property
+    @property
     def _captioner(self) -> Captioner:
-        captioner = load_captioner(self.config.captioner, self.frames, self.semantics.device)
-        captioner.load_state_dict(self.weights)
+        """The process's one captioner of this kind, which has this model's weights until another one asks for it."""
+        captioner = shared_captioner(self.config.captioner, self.frames, self.semantics.device)
+        captioner.load_state_dict(self.weights, assign=True)  # no copy of them
         captioner.max_tokens = self.config.max_tokens
-        return captioner.requires_grad_(False).eval()
+        return captioner
 
     @cached_property
     def _clip(self) -> ClipTowers:

@@ -1,15 +1,13 @@
-import io
 import math
+import sys
+import weakref
 from dataclasses import replace
 
 import pytest
 import torch
-from made_regen import SIDE, clips
-from PIL import Image
+from made_regen import SIDE, clips, encoded
 
-from methods.regen import ReGenModel, method
-from platform.datasets.encoded_frames import EncodedFrames
-from platform.datasets.frames_file import writing_frames
+from methods.regen import ReGenModel, captioners, method
 from platform.errors import InputError, InputWarning
 from platform.method import Member
 from platform.workers import Workers
@@ -22,17 +20,9 @@ SEEN, UNSEEN = ("man kicks ball", "woman throws ball"), ("man in snow", "woman i
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
     """Six clips of noise, of two classes."""
-    path = tmp_path_factory.mktemp("clips") / "clips.arrow"
-    with writing_frames(path, 2, SIDE) as writer:
-        for clip in clips(6, 2, SIDE):
-            sample = []
-            for frame in clip:
-                content = io.BytesIO()
-                Image.fromarray(frame.permute(1, 2, 0).numpy()).save(content, "JPEG")
-                sample.append(content.getvalue())
-            writer.add(sample)
+    frames = encoded(tmp_path_factory.mktemp("clips") / "clips.arrow", clips(6, 2, SIDE))
     labels = torch.tensor([0, 1, 0, 1, 0, 1])
-    return Task(SEEN, UNSEEN, EncodedFrames(path), labels, torch.eye(4))
+    return Task(SEEN, UNSEEN, frames, labels, torch.eye(4))
 
 
 @pytest.fixture
@@ -75,6 +65,7 @@ def test_rewards_train_a_captioner(task, configured, captioner, explore):
         {"lambda_grammar": 0.0},
         {"accumulation": 3},
         {"precision": "bfloat16", "checkpointing": True, "frozen": "vision"},
+        {"lora_rank": 2, "lora_dropout": 0.2, "rest_epochs": 1, "checkpointing": True, "frozen": "vision"},
     ],
     ids=str,
 )
@@ -114,6 +105,17 @@ def test_a_model_comes_back_from_its_state_and_takes_new_classes(task, configure
     assert renamed._kept is again._kept
     with pytest.raises(InputError, match="semantics of new classes"):
         again.with_classes(["snow"], torch.ones(1, 3))
+
+
+def test_a_model_of_adapters_captions_as_its_learner_and_needs_no_peft(task, configured, monkeypatch):
+    learner, _ = trained(task, configured(lora_rank=2, learning_rate=0.1, decoding="greedy"))
+    assert all("lora_" in name for name in learner.state() if name.startswith("weights."))
+    visual = learner.captioner.visual(task.features.decoded())
+    told = [own[0] for own in learner.captioner.generate(visual, captioners.Decoding()).texts]
+    tensors, values = learner.model().state()
+    monkeypatch.setitem(sys.modules, "peft", None)
+    again = ReGenModel.from_state(tensors, values | {"seen": SEEN, "unseen": UNSEEN, "combination": None})
+    assert again.captions(task.features) == told
 
 
 def test_rewards_that_are_not_finite_are_left_out_and_end_a_training(task, configured, monkeypatch):
@@ -184,3 +186,71 @@ def test_what_cannot_go_on_is_one_line(task, configured, values, message):
     model = trained(task, configured(), epochs=0)[0].model()
     with pytest.raises(InputError, match=message):
         method.adapted(model, few(task), values, 0, ALONE)
+
+
+@pytest.mark.parametrize("name", ["___", ""])
+@pytest.mark.parametrize("place", ["seen", "unseen"])
+def test_a_class_name_of_which_nothing_is_left_is_refused(task, configured, name, place):
+    odd = replace(task, **{place: (getattr(task, place)[0], name)})
+    with pytest.raises(InputError, match=f"class name `{name}`: the tokenizer of clip=.* leaves nothing of it"):
+        method.learner(Member(odd, configured(template="a video of {}"), 0), ALONE)
+
+
+def test_a_class_name_that_only_the_captioner_cannot_say_is_refused_where_it_would(task, configured, monkeypatch):
+    learner = method.learner(Member(task, configured(objective="class_names"), 0), ALONE)
+    encode = learner.captioner.tokenizer.encode
+    monkeypatch.setattr(
+        learner.captioner.tokenizer, "encode", lambda text, **own: [] if "kicks" in text else encode(text, **own)
+    )
+    with pytest.raises(InputError, match="class name `man kicks ball`: the tokenizer of captioner="):
+        learner._check_names()
+
+
+ERRORS = {
+    "a GPU's": lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total"),
+    "this machine's": lambda: torch.empty(1 << 60, dtype=torch.uint8),
+}
+
+
+@pytest.mark.parametrize("where", ERRORS)
+@pytest.mark.parametrize("objective", ["rewards", "class_names"])
+def test_out_of_memory_is_one_line_that_says_what_to_lower(task, configured, monkeypatch, where, objective):
+    learner = method.learner(Member(task, configured(objective=objective, batch_size=2), 0), ALONE)
+
+    held = []
+
+    def visual(frames):
+        large = torch.ones(3)
+        held.append(weakref.ref(large))
+        raise ERRORS[where]()  # the machine's is raised as it is made
+
+    monkeypatch.setattr(learner.captioner, "visual", visual)
+    with pytest.raises(InputError, match="out of memory") as caught:
+        learner.train_epoch()
+    said = str(caught.value)
+    assert said.isprintable()
+    for what in ("batch_size=2", "beams=2", "2 frames of a clip", "accumulation=1", "checkpointing=true"):
+        assert what in said
+    assert held[0]() is None  # what the step held is free again
+
+
+def test_another_error_is_not_taken_for_want_of_memory(task, configured, monkeypatch):
+    learner = method.learner(Member(task, configured(), 0), ALONE)
+    monkeypatch.setattr(learner.captioner, "visual", lambda frames: torch.ones(2) @ torch.ones(3))
+    with pytest.raises(RuntimeError, match="size"):
+        learner.train_epoch()
+
+
+def test_models_of_a_process_read_the_captioners_files_once_and_keep_their_own_weights(task, configured, monkeypatch):
+    learner = method.learner(Member(task, configured(learning_rate=0.3), 0), ALONE)
+    first = learner.model()
+    told = first.captions(task.features)
+    monkeypatch.setattr(captioners, "load_captioner", None)  # not asked for again
+    learner.train_epoch()
+    second = learner.model()
+    other = second.captions(task.features)
+    assert other != told
+    first._kept.clear()
+    assert first.captions(task.features) == told
+    second._kept.clear()
+    assert second.captions(task.features) == other
