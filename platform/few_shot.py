@@ -13,6 +13,7 @@ from rich.table import Table
 from platform import cli, options
 from platform.configuration import assignments
 from platform.datasets import extractor_check
+from platform.files import write_json, writing
 from platform.groups import grouped
 from platform.setup import ConfiguredMethod, ProblemData
 
@@ -74,6 +75,7 @@ def few_shot(
             progress.advance(bar)
             if test.shots == wanted[-1]:
                 record.draw(test.draw, [t for t in tests if t.draw == test.draw], zero_shot)
+                write_json(folder / "few_shot.json", {"zero_shot": zero_shot, "tests": [asdict(t) for t in tests]})
     counts = {"classes": len(problem.pool.seen), "test_samples": len(problem.test.labels)}
     if as_json:
         about = {"model": str(model), "protocol": problem.record["protocol"], "split": data.problem.split, **counts}
@@ -124,6 +126,8 @@ class _Record:
         from platform.tracking.record import Tracker
 
         self.tracker = Tracker(self.folder.parent, "unseen")
+        with writing(self.folder):
+            self.folder.mkdir(parents=True)  # which also keeps its name from another call
         asked = {"method": self.problem.name, "model": self.model.resolve(), "shots": list(self.shots)}
         tags = {**environment_tags(), **self.data.tags(), **self.data.extractor_tags(), "method": self.problem.name}
         self.tracker.parent(

@@ -1,5 +1,7 @@
 """The verb `few_shot`: a trained model learns from a few samples of each unseen class."""
 
+import json
+
 import numpy as np
 import pytest
 from verbs import CLASSES, UNSEEN, events, invoked, tracked_runs, write_small_dataset
@@ -83,6 +85,8 @@ def test_each_draw_stands_in_mlflow_apart_from_plain_tests(trained):
     output = few_shot(trained, "--shots", "2", "--draws", "2", "--seed", "5")
     folder = output.split("recorded in MLflow as ")[1].strip()
     assert folder not in before
+    kept = json.loads((runs / folder / "few_shot.json").read_text())
+    assert [(t["draw"], t["shots"]) for t in kept["tests"]] == [(5, 2), (6, 2)]
     parent, children = tracked_runs(runs / folder)
     assert parent.info.status == "FINISHED"
     assert sorted(children) == ["two-draw-5", "two-draw-6"]
