@@ -37,14 +37,15 @@ from platform.workers import Workers
 from platform.zeroshot.gate import Stacking
 from platform.zeroshot.problem import Problem, ProblemOptions, load_problem
 
-REST_EPOCHS, EPOCHS = 2, 8
+REST_EPOCHS, EPOCHS = 8, 6
 SETTING = {
     "rest_epochs": REST_EPOCHS,
-    "rest_learning_rate": 1e-4,
+    "rest_learning_rate": 3e-4,
+    "rest_captions": 3,
     "epochs": REST_EPOCHS + EPOCHS,
-    "learning_rate": 1e-4,
+    "learning_rate": 5e-5,
     "explore": "sample",
-    "tau": 0.05,
+    "tau": 0.1,
     "decoding": "greedy",
     "max_tokens": 20,
     "normalise": "none",
