@@ -156,7 +156,8 @@ class Captioner(nn.Module):
         """(N, T) int64 of captions as text, on the captioner's device, cut off at `max_tokens` with the end token."""
         marks = self.network.marks
         inside = self._longest() - 2
-        words = [self.tokenizer.encode(text, add_special_tokens=False)[:inside] for text in texts]
+        asked = {"add_special_tokens": False, "truncation": True, "max_length": inside}
+        words = [self.tokenizer.encode(text, **asked) for text in texts]
         longest = max((len(own) for own in words), default=0) + 2
         rows = [[marks.begin, *own, marks.end, *[marks.padding] * (longest - 2 - len(own))] for own in words]
         return torch.tensor(rows, dtype=torch.int64, device=self.temporal.device).view(len(rows), longest)
