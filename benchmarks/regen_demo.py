@@ -67,7 +67,7 @@ class Row:
 ROWS = {
     "the captioner": Row(rest=False, epochs=0),
     "REST": Row(epochs=0),
-    "REST, as long": Row({"rest_epochs": REST_EPOCHS + EPOCHS}),
+    "REST, as long": Row({"rest_epochs": REST_EPOCHS + EPOCHS, "epochs": REST_EPOCHS + EPOCHS + 1}),
     "class names": Row({"objective": "class_names"}),
     "CLS-R": Row({"lambda_clip": 0, "lambda_grammar": 0}),
     "CLS-R, CLIP-R": Row({"lambda_grammar": 0}),
