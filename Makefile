@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SEARCHES := tests/test_tune_every_method.py
+LONG := tests/search/test_faults.py tests/search/test_kill.py tests/features/test_training.py \
+	tests/methods/regen/test_real_sizes.py
 
-.PHONY: help setup tune test searches regen-world regen-demo ui lint clean
+.PHONY: help setup tune test long searches regen-world regen-demo ui lint clean
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 8
 
@@ -19,12 +21,15 @@ setup: .venv/installed  ## make .venv and install
 tune: setup  ## search SA-DVAE's hyperparameters on the simulated data set
 	$(BIN)/python -m platform.tune methods.sadvae
 
-test: setup  ## lint, then every test but those of `searches`
+test: setup  ## lint, then every test but those of `long` and `searches`
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	# one thread: those that wait for each other make tiny trainings slow; two processes: the slow tests mostly wait
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder \
-		--ignore $(SEARCHES)
+		$(addprefix --ignore ,$(SEARCHES) $(LONG))
+
+long: setup  ## the tests of a search's faults, of extractors' trainings, and of networks at their published sizes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder $(LONG)
 
 searches: setup  ## the tests that search with every method through the command line
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 $(SEARCHES)
