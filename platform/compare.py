@@ -126,8 +126,9 @@ def compare(
 ) -> None:
     """Compare what was tested: tables, tests of significance, figures, one HTML page."""
     from platform.report.ablations import ablation as plan_of
+    from platform.report.data_identity import named_apart
     from platform.report.drawing import figures_of
-    from platform.report.results import latest
+    from platform.report.results import latest, once, searches_apart
 
     if ablation.table == "list":
         _list_tables()
@@ -144,14 +145,17 @@ def compare(
             for one in rows.data:
                 one.check_extractor(ablation.allow_seen_extractor)
             results = _run_missing(rows, results, ablation.folds, place, as_json)
-        results = [r for r in results if asked.protocol in ("both", r.protocol)]
+        results, _ = once([r for r in results if asked.protocol in ("both", r.protocol)])
         table, found = _ablation(rows, results, shown)
         tables, title = [table, *_verdicts(found, shown)], f"compare {ablation.table}"
     else:
-        found, aside = latest(_chosen(results, asked))
+        chosen = _chosen(results, asked)
+        found, aside = once(chosen) if sources else latest(chosen)
+        found = searches_apart(named_apart(found))
         tables, title = _tables(found, shown), "compare"
         if aside:
-            said = f"older runs of the same method and data are left out: {', '.join(aside)}; name them to compare them"
+            why = "which later ones repeat" if sources else "of the same method and data; name them to compare them"
+            said = f"older runs are left out, {why}: {', '.join(aside)}"
             tables[0] = replace(tables[0], notes=(*tables[0].notes, said))
     drawn = figures_of(found, place.runs, cli.say, place.device, shown.against) if shown.figures else {}
     _end(tables, found, place, title, drawn, as_json)
@@ -251,8 +255,7 @@ def _tables(results: "Sequence[Result]", shown: TableOptions) -> "list[Table]":
     if shown.papers == "none":
         beside = []
     elif shown.papers == "auto":
-        ablated = {table.key for table in published_tables() if any(row.variant for row in table.rows)}
-        beside = [t for t in published_tables() if t.key not in ablated]
+        beside = [t for t in published_tables() if not t.ablation]
     else:
         beside = [published_table(name) for name in options.names(shown.papers)]
     tables = [comparison_table(results, per_sample=shown.per_sample, published=beside, averaged=shown.averaged)]

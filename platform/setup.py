@@ -68,11 +68,13 @@ class ProblemData:
         return {
             "data.name": card.name,
             "data.checksum": card.checksum,
+            "data.content": self.dataset.content(self._feature_sets),
             "data.class_list": card.class_list or "",
             "data.classes": "; ".join(f"{name}: {card.classes - count}/{count}" for name, count in unseen.items()),
             "data.split": ", ".join(self.splits),
             "data.features": feature_tag(self.problem),
             "data.text": text_tag(self.problem),
+            "data.unseen_test": self.problem.unseen_test or "",
             "data.simulated": str(card.simulated).lower(),
             "data.licence": card.licence,
         }
@@ -188,5 +190,6 @@ def feature_tag(problem: "ProblemOptions") -> str:
 
 
 def text_tag(problem: "ProblemOptions") -> str:
-    """The MLflow tag of the class text."""
-    return f"{problem.text.encoder}, {problem.text.text}"
+    """The MLflow tag of the class text; how several texts are combined is a part of it."""
+    combined = f", {problem.text.combine}" if "+" in problem.text.text else ""
+    return f"{problem.text.encoder}, {problem.text.text}{combined}"

@@ -56,6 +56,7 @@ from platform.datasets.trained_on import UNKNOWN, TrainedOn
 from platform.errors import InputError
 
 FORMAT_VERSION = 1
+_OF_ANY_RESULT = ("samples.arrow", "classes.json", "splits.json", "logits.arrow")
 REFERENCES = "references.arrow"  # captions of each sample; its checksum on the card says that there are some
 _ENCODED = {"pictures": EncodedPictures, "frames": EncodedFrames}  # by kind; other features are matrices
 
@@ -157,6 +158,17 @@ class Dataset:
         if name not in self.card.features:
             raise InputError(f"{self.folder}: no feature set `{name}`; it has {', '.join(self.card.features)}")
         return name
+
+    def content(self, feature_sets: Sequence[str | None]) -> str:
+        """A checksum of what a result with these feature sets is of: equal in any folder with the same samples,
+        classes, splits and such features, whatever else it holds."""
+        sets = {f"{self.feature_set(name)}.arrow" for name in feature_sets}
+        said = {
+            file: checksum
+            for file, checksum in self.card.checksums.items()
+            if file in _OF_ANY_RESULT or (Path(file).parent.name == "features" and Path(file).name in sets)
+        }
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
     def feature_array(self, name: str) -> FeatureArray:
         """A feature set as `Contents` has it, to be written again."""

@@ -1,14 +1,15 @@
 """The papers' ablation tables as plans: which configurations a table compares, which were tested, which are missing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from platform.configuration import nearest
+from platform.datasets.folder import Dataset
 from platform.errors import InputError
 from platform.method import Method, load_method
 from platform.report.comparison import (
@@ -27,9 +28,11 @@ from platform.report.comparison import (
     published_cell,
     result_notes,
 )
+from platform.report.data_identity import Data
 from platform.report.published import PublishedTable
 from platform.report.results import PROTOCOLS, Result
 from platform.report.selection import MARK
+from platform.setup import feature_tag, text_tag
 from platform.zeroshot.problem import ProblemOptions
 
 _PLANS = Path(__file__).with_name("ablations.json")
@@ -73,7 +76,17 @@ class Planned:
 
     @property
     def label(self) -> tuple[str, str]:
-        return self.row.name, ", ".join(_tags(self.problem))
+        return self.row.name, f"{feature_tag(self.problem)}, {text_tag(self.problem)}"
+
+    @cached_property
+    def data(self) -> Data:
+        """On the problem's own split."""
+        return Data.of(self.problem, self.problem.split)
+
+    def is_of(self, data: Data) -> bool:
+        """Whether data are these, on any split; an older run recorded the checksum of the whole folder."""
+        own = replace(self.data, split=data.split, classes=data.classes)
+        return data in (own, replace(own, content=f"folder {Dataset(self.problem.dataset).card.checksum}"))
 
 
 @cache
@@ -118,7 +131,7 @@ def tests_of(wanted: Planned, results: Sequence[Result]) -> list[Result]:
         for result in results
         if result.kind == "single"
         and result.method == wanted.row.method
-        and (result.data.features, result.data.text) == _tags(wanted.problem)
+        and wanted.is_of(result.data)
         and _config(wanted.method, result.config) == wanted.config
     ]
 
@@ -196,12 +209,6 @@ def _rows_of(published: PublishedTable, plan: Ablation, columns: Sequence[tuple[
             if metric in row.values:
                 own[row.place, HEADINGS[metric]] = published_cell(row, metric, published)
     return [Row(label, (*[None] * before, *(own.get(c) for c in columns))) for label, own in rows.items() if own]
-
-
-def _tags(problem: ProblemOptions) -> tuple[str, str]:
-    from platform.setup import feature_tag, text_tag
-
-    return feature_tag(problem), text_tag(problem)
 
 
 def _config(method: Method, values: Mapping[str, Any]) -> Mapping[str, Any] | None:

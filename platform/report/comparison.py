@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Literal
 
 import torch
@@ -145,7 +146,7 @@ def comparison_table(
         kind = (result.kind,) if several_kinds else ()
         label = (name, result.data.features, result.data.text, *kind, result.protocol)
         rows.setdefault(label, {}).setdefault((result.data.name, result.data.split), []).append(result)
-    below, beside = _published_rows(results, places, groups, metrics, published, several_kinds)
+    below, beside, left_out = _published_rows(results, places, groups, metrics, published, several_kinds, per_sample)
     averaged = averaged or averaged_as(beside)
     shown = []
     for label, own in rows.items():
@@ -167,7 +168,7 @@ def comparison_table(
         + ("samples" if per_sample else "classes")
     )
     notes += [LEGEND[averaged]] if "harmonic_mean" in metrics else []
-    notes += measured
+    notes += [*measured, *left_out]
     if any(r.data.simulated for r in results):
         notes.append("simulated data: numbers show that things work, not how well")
     headings = ("method", "features", "class text", *(("model",) if several_kinds else ()), "protocol")
@@ -316,10 +317,11 @@ def _said_of(table: PublishedTable, rows: Sequence[PublishedRow]) -> list[str]:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of a paper's ranking with ours: Kendall's τ and its p. ranked: ours, best first."""
+    """Agreement of a paper's ranking with ours on a data set: Kendall's τ and its p. ours, theirs: best first."""
 
     reference: str
     column: str
+    data: str
     protocol: str
     ours: tuple[str, ...]
     theirs: tuple[str, ...]
@@ -332,31 +334,31 @@ def ranking_agreement(
 ) -> list[Agreement]:
     """For each column of a paper's table that has three or more of the methods: both rankings. Single models only.
 
-    Our value is the mean over seeds and splits, of the features with which the method does best on average.
+    Of each of our data sets by itself, over the splits on which all of these methods were tested: our value is a mean
+    over seeds and splits, of the row (configuration, features and class text) with which the method does best.
     """
     found = []
-    for protocol in PROTOCOL_MARKS:
-        ours = _means_by_method(
-            [r for r in results if r.protocol == protocol and r.kind == "single"],
-            metric,
-            per_sample,
-            averaged_as([table]),
-        )
+    single = [r for r in results if r.kind == "single"]
+    for protocol, name in product(PROTOCOL_MARKS, dict.fromkeys(r.data.name for r in single)):
+        own = [r for r in single if (r.protocol, r.data.name) == (protocol, name)]
         for column in dict.fromkeys((row.dataset, row.split) for row in table.rows):
             theirs = {
                 row.method: row.values[metric]
                 for row in table.rows
                 if (row.dataset, row.split) == column and row.method and not row.variant and metric in row.values
             }
-            both = [method for method in ours if method in theirs]
-            if len(both) < 3:
+            ours = _means_by_method([r for r in own if r.method in theirs], metric, per_sample, averaged_as([table]))
+            if len(ours) < 3:
                 continue
+            both = list(ours)
             tau = kendalltau([ours[m] for m in both], [theirs[m] for m in both])
             ranked = [
                 tuple(short(m) for m in sorted(both, key=values.__getitem__, reverse=True)) for values in (ours, theirs)
             ]
             named = f"{' '.join(column)}, {HEADINGS[metric]}"
-            found.append(Agreement(table.reference, named, protocol, *ranked, float(tau.statistic), float(tau.pvalue)))
+            found.append(
+                Agreement(table.reference, named, name, protocol, *ranked, float(tau.statistic), float(tau.pvalue))
+            )
     return found
 
 
@@ -422,12 +424,17 @@ def short(method: str) -> str:
 def _means_by_method(
     results: Sequence[Result], metric: str, per_sample: bool, averaged: HarmonicMean
 ) -> dict[str, float]:
+    """The mean of each method's best row, over the splits that all methods were tested on."""
+    splits = [{r.data.split for r in results if r.method == method} for method in {r.method for r in results}]
+    common = set.intersection(*splits) if splits else set()
     several: dict[tuple[str, str], list[Result]] = {}
-    for r in results:
-        several.setdefault((r.method, r.data.features), []).append(r)
+    for label, r in zip(row_labels(results), results, strict=True):
+        if r.data.split in common:
+            several.setdefault((r.method, label), []).append(r)
     found: dict[str, float] = {}
     for (method, _), own in several.items():
-        if (cell := measured_cell(own, metric, per_sample, averaged)) is not None:
+        whole = {r.data.split for r in own} == common
+        if whole and (cell := measured_cell(own, metric, per_sample, averaged)) is not None:
             found[method] = max(found.get(method, 0.0), cell.mean)
     return found
 
@@ -439,30 +446,44 @@ def _published_rows(
     metrics: Sequence[str],
     published: Iterable[PublishedTable],
     several_kinds: bool,
-) -> tuple[list[Row], list[PublishedTable]]:
-    """Papers' rows on the same data set with as many seen and unseen classes, and their tables."""
+    per_sample: bool,
+) -> tuple[list[Row], list[PublishedTable], list[str]]:
+    """Papers' rows on the same splits of the same data sets, their tables, and a note on those that are left out.
+
+    A mean over splits stands in the column of all splits, where ours are all among the paper's.
+    """
     meant: Mapping[tuple[str, str], set[tuple[str, str]]] = {place: set() for place in places}
     for r in results:
         meant[r.data.name, r.data.split].add((_plain(r.data.class_list), r.data.classes))
     rows: dict[tuple[str, ...], dict[tuple[str, str], Cell]] = {}
     beside: dict[str, PublishedTable] = {}
+    otherwise = False
     for table in published:
         for row in table.rows:
-            for place, group in zip(places, groups, strict=False):
-                if (_plain(row.dataset), row.split) in meant[place]:
-                    kind = ("",) if several_kinds else ()
-                    name = f"{row.name} ({row.variant})" if row.variant else row.name
-                    label = (f"{name}: {table.reference}", row.features, row.text, *kind, table.protocol)
-                    cells = {(group, m): published_cell(row, m, table) for m in metrics if m in row.values}
-                    if cells:  # empty for rows of counts, or of tests of significance
-                        rows.setdefault(label, {}).update(cells)
-                        if "harmonic_mean" in row.values:
-                            beside[table.key] = table
+            own = (_plain(row.dataset), row.split)
+            at = zip(places, groups, strict=False)
+            alike = [group for place, group in at if own in meant[place] and table.is_on(place[1])]
+            if table.averaged:
+                alike = [ALL_SPLITS] if len(places) == len(alike) > 1 else []
+            for group in alike:
+                kind = ("",) if several_kinds else ()
+                name = f"{row.name} ({row.variant})" if row.variant else row.name
+                label = (f"{name}: {table.reference}", row.features, row.text, *kind, table.protocol)
+                cells = {(group, m): published_cell(row, m, table) for m in metrics if m in row.values}
+                if cells and not table.averages_over(per_sample):
+                    otherwise = True
+                elif cells:  # empty for rows of counts, or of tests of significance
+                    rows.setdefault(label, {}).update(cells)
+                    if "harmonic_mean" in row.values:
+                        beside[table.key] = table
     shown = [
         Row(label, tuple(cells.get((group, metric)) for group in groups for metric in metrics))
         for label, cells in rows.items()
     ]
-    return shown, list(beside.values())
+    mended = "without --per-sample they are shown" if per_sample else "--per-sample shows them beside ours of that kind"
+    kinds = ("means over classes", "over samples")[:: -1 if per_sample else 1]
+    notes = [f"papers' accuracies {kinds[1]} are left out beside {kinds[0]}: {mended}"] if otherwise else []
+    return shown, list(beside.values()), notes
 
 
 def _metric(metric: str, per_sample: bool) -> str:

@@ -5,6 +5,7 @@ accuracies are over samples, not means over classes. Where a paper has no code a
 the protocol is `unstated`. Where a paper quotes another method, the number is as quoted.
 """
 
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,14 @@ Metric = Literal[
 ]  # fmt: skip
 
 _TABLES = Path(__file__).with_name("published.json")
+# the class splits that a setting's numbers are of, by the names that data folders give them
+_SPLITS = {
+    "SynSE's splits": ("55_5", "48_12", "110_10", "96_24"),
+    "random splits, mean over three": ("sadvae-random-*",),
+    "50/50 splits, 10 runs (Xu et al.)": ("half:*", "split_*"),
+    "TruZe": ("truze",),
+    "Proposed Split (Xian et al., 2019)": ("proposed",),
+}
 
 
 class PublishedRow(BaseModel):
@@ -73,6 +82,19 @@ class PublishedTable(BaseModel):
     harmonic_mean: Literal["of-means", "unstated"] | None = None  # None: no H, or H of a single split
     note: str
     rows: tuple[PublishedRow, ...]
+
+    @property
+    def ablation(self) -> bool:
+        """Whether it compares variants of a method or two, and not methods."""
+        return any(row.variant for row in self.rows) and len({row.method or row.name for row in self.rows}) < 3
+
+    def is_on(self, split: str) -> bool:
+        """Whether its numbers are of this class split, or are means over several among which it is."""
+        return any(fnmatchcase(split, known) for known in _SPLITS.get(self.setting, ()))
+
+    def averages_over(self, per_sample: bool) -> bool:
+        """Whether its accuracies are over samples, or means over classes, as asked; so where the paper does not say."""
+        return self.metric_kind in ("unstated", "per_sample" if per_sample else "per_class")
 
     @property
     def reference(self) -> str:

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from platform.datasets.folder import Dataset
 from platform.errors import InputError
+from platform.report.data_identity import Data
 from platform.report.selection import TOGETHER, best_folders, chosen_together
 from platform.tracking.finished import all_runs, value_of
 from platform.tracking.outcome import COUNTS
@@ -21,25 +22,6 @@ if TYPE_CHECKING:
 
 PROTOCOLS = ("clean", "released")
 FEW_SHOT_TAG = "few_shot"  # on the runs of `platform.few_shot`: with which fields the models went on
-
-
-@dataclass(frozen=True)
-class Data:
-    """The data behind a result. classes: seen and unseen, as in 55/5; empty where it is not known.
-
-    extractor: why the features are not clean on the split (the kinds of `extractor_check`); pretrained_on: other data
-    that their extractor was trained on.
-    """
-
-    name: str
-    split: str
-    features: str
-    text: str
-    class_list: str = ""
-    classes: str = ""
-    simulated: bool = False
-    extractor: tuple[str, ...] = field(default=(), compare=False)
-    pretrained_on: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -134,13 +116,50 @@ def latest(results: Sequence[Result]) -> tuple[list[Result], list[str]]:
         if key not in newest or newest[key].started < result.started:
             newest[key] = result
     chosen = {key: result.run for key, result in newest.items()}
-    kept = [result for result in results if chosen[_place(result)] == result.run]
+    kept, _ = once([result for result in results if chosen[_place(result)] == result.run])
     return kept, sorted({r.run for r in results} - {r.run for r in kept})
 
 
+def once(results: Sequence[Result]) -> tuple[list[Result], list[str]]:
+    """The results without those that a later test repeats, and the runs of which some are left out.
+
+    A repeated test has the same method, data, protocol, kind, seed and configuration. What one search chose is no
+    repetition of what another chose; but a run that stands twice in the store is one.
+    """
+    newest: dict[tuple, Result] = {}
+    for result in results:
+        key = _test(result)
+        if key not in newest or newest[key].started <= result.started:
+            newest[key] = result
+    kept = list(newest.values())
+    return kept, sorted({r.run for r in results if newest[_test(r)] is not r} - {r.run for r in kept})
+
+
+def searches_apart(results: Sequence[Result]) -> list[Result]:
+    """The results, where several searches of one method on the same data are rows named by their runs."""
+    searches: dict[tuple, set[str]] = {}
+    for r in results:
+        if r.searched:
+            searches.setdefault((r.method, r.data), set()).add(r.run)
+    several = {key for key, runs in searches.items() if len(runs) > 1}
+    methods = {method for method, _ in several}
+    return [
+        replace(r, row=f"{r.method.rpartition('.')[2]} ({r.run})") if r.searched and r.method in methods else r
+        for r in results
+    ]
+
+
 def _place(result: Result) -> tuple:
-    config = "" if result.searched else json.dumps(dict(result.config), sort_keys=True, default=str)
-    return result.method, result.data, result.searched, config
+    return result.method, result.data, result.searched, "" if result.searched else _configured(result)
+
+
+def _test(result: Result) -> tuple:
+    which = result.run if result.searched else ""
+    return (*_place(result), _configured(result), which, result.protocol, result.kind, result.seed)
+
+
+def _configured(result: Result) -> str:
+    return json.dumps(dict(result.config), sort_keys=True, default=str)
 
 
 def run_of_folder(folder: Path) -> tuple[str, ProblemOptions, Mapping[str, Any]]:
@@ -190,7 +209,7 @@ def _of_tests(run: _Run, tested: Path, name: str) -> list[Result]:
     if outcomes is None:
         return []
     selection = chosen_together(Dataset(run.problem.dataset), run.together) if len(run.together) > 1 else ""
-    data = {split: _data(run.problem, split) for split in {o.split for o in outcomes}}
+    data = {split: Data.of(run.problem, split) for split in {o.split for o in outcomes}}
     started = (tested / "outcomes.json").stat().st_mtime
     return [
         Result(
@@ -213,33 +232,6 @@ def _of_tests(run: _Run, tested: Path, name: str) -> list[Result]:
     ]
 
 
-def _data(problem: ProblemOptions, split: str) -> Data:
-    from platform.setup import ProblemData
-
-    own = ProblemData.of(problem, [split])
-    return _tagged({**own.tags(), **own.extractor_tags()}, split)
-
-
-def _tagged(tags: Mapping[str, str], split: str) -> Data:
-    classes, extractor = (_by_split(tags.get(name, "")) for name in ("data.classes", "data.extractor"))
-    kinds = extractor.get(split, "unknown")  # of runs that did not record it
-    return Data(
-        name=tags.get("data.name", ""),
-        split=split,
-        features=tags.get("data.features", ""),
-        text=tags.get("data.text", ""),
-        class_list=tags.get("data.class_list", ""),
-        classes=classes.get(split, ""),
-        simulated=tags.get("data.simulated") == "true",
-        extractor=() if kinds == "clean" else tuple(kinds.split("+")),
-        pretrained_on=tags.get("data.pretrained_on", ""),
-    )
-
-
-def _by_split(text: str) -> dict[str, str]:
-    return dict(part.split(": ", 1) for part in text.split("; ") if ": " in part)
-
-
 def _counts_of(data: Data) -> dict[str, int]:
     """Counts from `22/5`, for runs that recorded the classes alone."""
     seen, _, unseen = data.classes.partition("/")
@@ -258,7 +250,7 @@ def _of_run(run: "Run", parent: "Run") -> list[Result]:
     together = run.data.tags.get("ensemble", "")
     config = {name: value_of(text) for name, text in params.items() if name not in ("seed", "split")}
     searched = "trials" in parent.data.params
-    data = _tagged(tags, params.get("split", ""))
+    data = Data.of_tags(tags, params.get("split", ""))
     counts = {n.removeprefix(COUNTS): int(v) for n, v in run.data.tags.items() if n.startswith(COUNTS)}
     return [
         Result(

@@ -1,6 +1,7 @@
 """Results that no model was trained for."""
 
-from platform.report.results import Data, Result
+from platform.report.data_identity import Data
+from platform.report.results import Result
 
 METRICS = ("zsl", "seen", "unseen", "harmonic_mean")
 

@@ -118,6 +118,7 @@ def test_a_row_of_fewer_seeds_is_seen_below():
 def sided(seen, unseen, split):
     """A test with its own H."""
     metrics = {"zsl": 0.5, "seen": seen, "unseen": unseen, "harmonic_mean": 2 * seen * unseen / (seen + unseen)}
+    metrics |= {f"{name}_per_sample": value for name, value in metrics.items()}
     return replace(result("sadvae", 0.5, split=split, data=NTU), metrics=metrics)
 
 
@@ -138,12 +139,13 @@ def test_h_of_several_splits_is_their_mean_or_that_of_the_mean_sides():
 
 def test_beside_a_paper_h_is_averaged_as_the_paper_has_it():
     paper = published_table("sadvae-7")
-    table = comparison_table(SIDED, published=[paper])
+    own = [replace(r, data=replace(r.data, split=f"sadvae-random-{i}")) for i, r in enumerate(SIDED)]
+    table = comparison_table(own, per_sample=True, published=[paper])
     assert cells(table, "sadvae")[ALL_SPLITS, "H"].mean == pytest.approx(50.0)
     assert any(note.startswith("H: of the mean s and the mean u") for note in table.notes)
-    asked = comparison_table(SIDED, published=[paper], averaged="mean")
+    asked = comparison_table(own, per_sample=True, published=[paper], averaged="mean")
     assert cells(asked, "sadvae")[ALL_SPLITS, "H"].mean == pytest.approx(18.0)
-    single = comparison_table(SIDED, published=[published_table("sadvae-4")])  # the paper's are of one split each
+    single = comparison_table(own, per_sample=True, published=[published_table("sadvae-4")])  # of one split each
     assert cells(single, "sadvae")[ALL_SPLITS, "H"].mean == pytest.approx(18.0)
 
 
@@ -153,15 +155,46 @@ def test_a_papers_table_says_its_chance_levels_and_which_h_it_has():
     assert "H over splits: of the mean s and the mean u" in notes
 
 
-def test_papers_rows_on_the_same_classes_stand_below():
-    data = {"name": "my ntu", "class_list": "ntu60", "classes": "55/5"}
-    paper = published_table("sadvae-3")
-    table = comparison_table([result("sadvae", 0.5, data=data)], metrics=["zsl"], published=[paper])
-    labels = [row.label[0] for row in table.rows]
-    assert f"SynSE: {paper.reference}" in labels
-    assert cells(table, f"SynSE: {paper.reference}")["my ntu ru5", "ZSL"] == Cell((75.81,), "released", True)
-    other = comparison_table([result("sadvae", 0.5)], metrics=["zsl"], published=[paper])
+def beside(paper, *splits, per_sample=True):
+    """The papers' names below ours on some splits of NTU-60 with as many classes, and the table."""
+    ours = [result("sadvae", 0.5, split=split, data=NTU) for split in splits]
+    table = comparison_table(ours, metrics=["zsl"], per_sample=per_sample, published=[published_table(paper)])
+    return {row.label[0].split(":")[0] for row in table.rows[1:]}, table
+
+
+def test_papers_rows_on_the_same_split_stand_below():
+    named, table = beside("sadvae-3", "55_5")
+    assert "SynSE" in named
+    shown = cells(table, f"SynSE: {published_table('sadvae-3').reference}")
+    assert shown["ntu 55_5", "ZSL"] == Cell((75.81,), "released", True)
+    other = comparison_table([result("sadvae", 0.5)], metrics=["zsl"], published=[published_table("sadvae-3")])
     assert len(other.rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("paper", "splits"),
+    [
+        ("sadvae-3", ["sadvae-random-1"]),  # another split of as many classes
+        ("sadvae-6", ["55_5"]),
+        ("sadvae-6", ["sadvae-random-1"]),  # the paper's is a mean over three
+        ("sadvae-6", ["sadvae-random-1", "55_5"]),
+    ],
+)
+def test_papers_rows_on_other_splits_do_not(paper, splits):
+    assert beside(paper, *splits)[0] == set()
+
+
+def test_a_papers_mean_over_splits_stands_beside_ours_over_all():
+    named, table = beside("sadvae-6", "sadvae-random-1", "sadvae-random-2", "sadvae-random-3")
+    assert {"ReViSE", "SA-DVAE (FD+TC)"} <= named
+    shown = cells(table, f"ReViSE: {published_table('sadvae-6').reference}")
+    assert {column for column, cell in shown.items() if cell is not None} == {(ALL_SPLITS, "ZSL")}
+
+
+def test_papers_accuracies_over_samples_are_left_out_beside_means_over_classes_and_that_is_said():
+    named, table = beside("sadvae-3", "55_5", per_sample=False)
+    assert named == set()
+    assert any("--per-sample shows them" in note for note in table.notes)
 
 
 def test_a_papers_table_keeps_the_rows_of_the_methods_asked_for():
@@ -181,6 +214,23 @@ def test_rankings_agree_or_are_turned_round():
     assert found["NTU-60 55/5, ZSL"].theirs == tuple(order)
     assert {a.column: a for a in ranking_agreement(turned, paper)}["NTU-60 55/5, ZSL"].tau == pytest.approx(-1)
     assert ranking_agreement(alike[:2], paper) == []
+
+
+def test_a_ranking_is_of_one_data_set_and_of_each_methods_best_configuration():
+    paper = published_table("sadvae-3")
+    here = [result(method, value) for method, value in (("sadvae", 0.6), ("synse", 0.5), ("revise", 0.4))]
+    there = [result(method, value, data={"name": "other"}) for method, value in (("synse", 0.9), ("revise", 0.99))]
+    worse = result("sadvae", 0.1, searched=False, config={"beta": 2.0})
+    (found,) = [a for a in ranking_agreement([*here, *there, worse], paper) if a.column == "NTU-60 55/5, ZSL"]
+    assert (found.data, found.ours) == ("clips", ("sadvae", "synse", "revise"))
+
+
+def test_a_ranking_is_over_the_splits_that_all_methods_were_tested_on():
+    paper = published_table("sadvae-3")
+    results = [result(method, value) for method, value in (("sadvae", 0.6), ("synse", 0.5), ("revise", 0.4))]
+    easy = result("revise", 0.99, split="easy")
+    (found,) = [a for a in ranking_agreement([*results, easy], paper) if a.column == "NTU-60 55/5, ZSL"]
+    assert found.ours == ("sadvae", "synse", "revise")
 
 
 def test_configurations_given_by_hand_are_rows_named_by_what_differs():
@@ -216,7 +266,7 @@ def test_values_are_paired_by_data_split_and_seed():
 
 
 def test_published_counts_are_no_rows_beside_ours():
-    ours = result("erpcnet", 0.5, data={"name": "cub", "class_list": "CUB", "classes": "150/50"})
+    ours = result("erpcnet", 0.5, split="proposed", data={"name": "cub", "class_list": "CUB", "classes": "150/50"})
     table = comparison_table(
         [ours], metrics=["zsl"], published=[published_table("erpcnet-3"), published_table("erpcnet-2")]
     )

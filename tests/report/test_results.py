@@ -1,11 +1,21 @@
 import json
+from dataclasses import replace
 
 import pytest
 from made_up import result
 from verbs import SMALL_FIELDS, invoked, small_options, write_small_dataset
 
 from platform.errors import InputError
-from platform.report.results import latest, results_of_folders, results_of_store, run_of_folder, validation_curves
+from platform.report.data_identity import named_apart
+from platform.report.results import (
+    latest,
+    once,
+    results_of_folders,
+    results_of_store,
+    run_of_folder,
+    searches_apart,
+    validation_curves,
+)
 from platform.report.selection import TOGETHER
 from platform.tracking.outcome import record_of
 from platform.tracking.record import Tracker
@@ -152,6 +162,37 @@ def test_the_latest_of_several_searches_of_one_method_counts():
     kept, aside = latest([older, newer, elsewhere])
     assert (kept, aside) == ([newer, elsewhere], [])
     assert latest([older, newer]) == ([newer], ["first"])
+
+
+def test_seeds_that_were_trained_one_by_one_all_count_and_a_repeated_one_once():
+    jobs = [
+        result("a", value, seed=seed, searched=False, run=f"job {seed}", started=seed)
+        for seed, value in enumerate([0.4, 0.5, 0.6])
+    ]
+    assert once(jobs) == (jobs, [])
+    again = result("a", 0.9, seed=1, searched=False, run="again", started=9.0)
+    kept, aside = once([*jobs, again])
+    assert ({r.metrics["zsl"] for r in kept}, aside) == ({0.4, 0.9, 0.6}, ["job 1"])
+
+
+def test_searches_of_one_method_are_rows_of_their_own_and_a_run_that_stands_twice_is_one():
+    first, second = (result("a", 0.4, run=run) for run in ("first", "second"))
+    kept, aside = once([first, second, replace(first, started=2.0)])
+    assert [r.run for r in kept] == ["first", "second"]
+    assert aside == []
+    assert [r.row for r in searches_apart(kept)] == ["a (first)", "a (second)"]
+    assert [r.row for r in searches_apart([first, result("b", 0.4)])] == ["", ""]
+
+
+def test_data_sets_of_one_name_that_hold_different_data_are_named_apart():
+    results = [result("a", 0.4, data={"content": content}) for content in ("1234abcd", "5678abcd", "1234abcd")]
+    assert [r.data.name for r in named_apart(results)] == ["clips (1234)", "clips (5678)", "clips (1234)"]
+    assert named_apart(results[:1]) == results[:1]
+    tested = [result("a", 0.4, data={"unseen_test": which}) for which in ("", "test")]
+    assert [r.data.name for r in named_apart(tested)] == [
+        "clips (as the card says)",
+        "clips (test samples of unseen classes)",
+    ]
 
 
 def test_trainings_of_different_configurations_all_count():
