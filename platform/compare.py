@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from platform.report.results import Result
 
 app = cli.application(__doc__)
+_SEEDS = 5  # of each row that --run trains
 _NAMES = Read(str | None, lambda flag, text: options.names(text))
 
 
@@ -87,19 +88,33 @@ class AblationOptions(options.ConfigurationOptions):
     ] = None
     combine: options.CombineTexts = None
     unseen_test: options.UnseenSamples = None
-    seeds: Annotated[int, typer.Option(min=1, help="with --table: seeds of each row")] = 5
-    folds: options.Folds = options.FOLDS
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="with --table: seeds of each row, 0 to N - 1; if absent all, 5 with --run")
+    ] = None
+    folds: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"with --table: only what was validated on N folds; {options.FOLDS} with --run"),
+    ] = None
     allow_seen_extractor: options.AllowSeenExtractor = False
 
 
 @dataclass(frozen=True)
 class AblationRows:
-    """The base of an ablation's rows: fields by method, data (one feature set and class text each), and seeds."""
+    """The base of an ablation's rows: fields by method, data (one feature set and class text each), seeds and folds.
+
+    seeds, folds: as asked; None: all that were tested count.
+    """
 
     plan: "Ablation"
     base: Mapping[str, Mapping[str, Any]]
     data: Sequence[ProblemData]
-    seeds: Sequence[int]
+    seeds: int | None
+    folds: int | None
+
+    @property
+    def needed(self) -> range:
+        """The seeds that each row should have."""
+        return range(self.seeds or _SEEDS)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -110,6 +125,20 @@ class AblationRows:
         from platform.report.ablations import planned
 
         return planned(self.plan, [one.problem for one in self.data], self.base)
+
+    def counted(self, results: "Sequence[Result]") -> "tuple[list[Result], list[str]]":
+        """The results with these seeds and folds; and what is left out, or differs among them, in words."""
+        validation = options.EvaluationOptions(self.folds).asked().validation if self.folds else ""
+        alike = [r for r in results if not (validation and r.validation) or r.validation == validation]
+        kept = [r for r in alike if self.seeds is None or r.seed in self.needed]
+        said = []
+        if others := sorted({r.run for r in results} - {r.run for r in alike}):
+            said.append(f"--folds {self.folds}: left out are {', '.join(others)}")
+        if others := sorted({r.seed for r in alike} - {r.seed for r in kept}):
+            said.append(f"--seeds {self.seeds}: left out are seeds {', '.join(map(str, others))}")
+        if len(validations := sorted({r.validation for r in kept if r.validation})) > 1:
+            said.append(f"validated differently: {' / '.join(validations)}; --folds takes one of them")
+        return kept, said
 
 
 @app.command()
@@ -144,7 +173,7 @@ def compare(
         if ablation.run:
             for one in rows.data:
                 one.check_extractor(ablation.allow_seen_extractor)
-            results = _run_missing(rows, results, ablation.folds, place, as_json)
+            results = _run_missing(rows, results, place, as_json)
         results, _ = once([r for r in results if asked.protocol in ("both", r.protocol)])
         table, found = _ablation(rows, results, shown)
         tables, title = [table, *_verdicts(found, shown)], f"compare {ablation.table}"
@@ -320,19 +349,20 @@ def _rows(asked: AblationOptions, splits: Sequence[str]) -> AblationRows:
         texts(asked.text) or [start.text],
     )
     data = [replace(start, features=f, encoder=e, text=t).found(parts, splits) for f, e, t in each]
-    return AblationRows(plan, values, data, range(asked.seeds))
+    return AblationRows(plan, values, data, asked.seeds, asked.folds)
 
 
 def _run_missing(
-    rows: AblationRows, results: "Sequence[Result]", folds: int, place: options.PlaceOptions, as_json: bool
+    rows: AblationRows, results: "Sequence[Result]", place: options.PlaceOptions, as_json: bool
 ) -> "list[Result]":
     """All results, once what an ablation's table lacks has been trained and tested."""
     from platform.report.ablations import missing
     from platform.report.results import results_of_store
 
+    counted, _ = rows.counted(results)
     for one in rows.wanted():
-        for lacking, where in missing(one, results, rows.splits, rows.seeds).items():
-            _train(one, lacking, where, folds, place, as_json)
+        for lacking, where in missing(one, counted, rows.splits, rows.needed).items():
+            _train(one, lacking, where, rows.folds or options.FOLDS, place, as_json)
     return results_of_store(place.runs)
 
 
@@ -342,13 +372,16 @@ def _ablation(rows: AblationRows, results: "Sequence[Result]", shown: TableOptio
     from platform.report.published import find_published
 
     plan, wanted, splits = rows.plan, rows.wanted(), rows.splits
-    lacking = [(one, *pair) for one in wanted for pair in missing(one, results, splits, rows.seeds).items()]
+    tested = [r for one in wanted for r in tests_of(one, results)]
+    results, left_out = rows.counted(tested)
+    lacking = [(one, *pair) for one in wanted for pair in missing(one, results, splits, rows.needed).items()]
     for one, lacked, where in lacking:
         cli.say(f"missing: {one.row.name} on {', '.join(where)}, seeds {', '.join(map(str, lacked))}")
     if lacking:
         cli.say("--run trains and tests what is missing")
     published = find_published(plan.table)
     table = ablation_table(plan, wanted, results, splits, published, shown.per_sample, shown.averaged)
+    table = replace(table, notes=(*table.notes, *left_out))
     own = [replace(r, row=one.row.name) for one in wanted for r in tests_of(one, results) if r.data.split in splits]
     return table, own
 

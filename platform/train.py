@@ -107,7 +107,13 @@ def carry_out(
         folder.name,
         folder.name,
         {"method": experiment.method, "seeds": list(experiment.seeds), **experiment.configs[0]},
-        {**environment_tags(), **data.tags(), **data.extractor_tags(), "method": experiment.method},
+        {
+            **environment_tags(),
+            **data.tags(),
+            **data.extractor_tags(),
+            "method": experiment.method,
+            "validation": experiment.protocol.validation,
+        },
         [experiment.problem.dataset / "dataset.json"],
     )
     try:

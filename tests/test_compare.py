@@ -117,7 +117,7 @@ def test_the_terminal_shows_tables_and_where_the_page_is(runs):
 
 
 def test_an_ablation_says_what_is_missing_and_runs_it(runs, small_dataset):
-    (base,) = runs.glob("train-sadvae-*")
+    base = min(runs.glob("train-sadvae-*"))
     asked = ["--table", "sadvae-6", "--base", base, "--seeds", 2]
     code, _, errors = invoked("compare", "--runs", runs, *asked, "--json")
     assert code == 0
@@ -165,3 +165,30 @@ def test_an_empty_store_says_what_to_do(tmp_path):
     code, _, errors = invoked("compare", "--runs", tmp_path)
     assert code == 2
     assert "nothing was tested there yet; run python -m platform.train or python -m platform.tune" in errors
+
+
+def missing_of(runs, *options):
+    """What `--table sadvae-8` says that it lacks, and the note of what is left out."""
+    base = min(runs.glob("train-sadvae-*"))
+    asked = ("--table", "sadvae-8", "--base", base, "--no-figures", *options)
+    code, output, errors = invoked("compare", "--runs", runs, *asked)
+    assert code == 0, errors
+    lines = (errors + output).splitlines()
+    return [line for line in lines if line.startswith("missing: SA-DVAE (f_x as input)")], " ".join(lines)
+
+
+def test_a_table_is_of_one_data_set_whatever_others_are_called(home, runs):
+    other = write_small_dataset(home / "elsewhere" / "small", seed=1)
+    assert missing_of(runs, "--seeds", 2)[0] == []
+    assert missing_of(runs, "--dataset", other, "--encoder", "attributes", "--splits", "two", "--seeds", 2)[0] == [
+        "missing: SA-DVAE (f_x as input) on two, seeds 0, 1"
+    ]
+
+
+def test_a_table_takes_the_seeds_and_folds_that_are_asked_for(runs):
+    lacking, said = missing_of(runs, "--seeds", 1)
+    assert lacking == []
+    assert "--seeds 1: left out are seeds 1" in said
+    lacking, said = missing_of(runs, "--seeds", 2, "--folds", 7)
+    assert lacking == ["missing: SA-DVAE (f_x as input) on two, seeds 0, 1"]
+    assert "--folds 7: left out are train-sadvae-small" in said

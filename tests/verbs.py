@@ -54,9 +54,9 @@ PATIENCE = 500.0  # seconds for what ends by itself, on a machine that is busy t
 _ATTRIBUTES, _SAMPLES = 6, 30
 
 
-def write_small_dataset(folder):
+def write_small_dataset(folder, seed=0):
     """240 samples of 8 classes, each feature vector its class's attributes through a linear map, and noise."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     attributes = rng.normal(size=(len(CLASSES), _ATTRIBUTES))
     labels = np.tile(np.arange(len(CLASSES)), _SAMPLES)
     features = attributes[labels] @ rng.normal(size=(_ATTRIBUTES, DIMENSION)) + rng.normal(

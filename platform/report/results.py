@@ -14,6 +14,7 @@ from platform.tracking.finished import all_runs, value_of
 from platform.tracking.outcome import COUNTS
 from platform.tracking.record import PARENT_TAG, SEARCH_TAG
 from platform.tracking.store import open_store
+from platform.training.protocols import ProtocolOptions
 from platform.training.trainable import Experiment, read_ensembles, read_outcomes
 from platform.zeroshot.problem import ProblemOptions
 
@@ -32,7 +33,8 @@ class Result:
     whether a search chose the configuration; run: of `train` or `tune`; started: in seconds since 1970; model: its
     folder, or where MLflow keeps it, empty where it was not kept; row: its name in an ablation's table; selection: the
     warning where its search chose one configuration on several splits; counts: of classes and samples, as an `Outcome`
-    has them; of an older run only the classes that its tags name.
+    has them; of an older run only the classes that its tags name; validation: as `ProtocolOptions.validation` says it,
+    empty where it was not recorded.
     """
 
     method: str
@@ -49,6 +51,7 @@ class Result:
     row: str = ""
     selection: str = ""
     counts: Mapping[str, int] = field(default_factory=dict, hash=False)
+    validation: str = ""
 
 
 def results_of_folders(paths: Iterable[Path]) -> list[Result]:
@@ -180,6 +183,7 @@ class _Run:
     problem: ProblemOptions
     tested: list[Path]  # folders of its outcomes
     searched: bool
+    validation: str
     together: Sequence[str] = ()  # splits on which one configuration was chosen
 
 
@@ -189,10 +193,11 @@ def _run(folder: Path) -> _Run | None:
         asked = json.loads((folder / "search.json").read_text())
         problem, splits, select = ProblemOptions(**asked["problem"]), asked["splits"], asked.get("select", "together")
         tested = [folder / "best" / name / "0" for name in best_folders(select, splits)]
-        return _Run(asked["method"], problem, tested, True, splits if select == "together" else ())
+        validation = ProtocolOptions(**asked["protocol"]).validation
+        return _Run(asked["method"], problem, tested, True, validation, splits if select == "together" else ())
     if (folder / "experiment.json").exists():
         experiment = Experiment.model_validate_json((folder / "experiment.json").read_bytes())
-        return _Run(experiment.method, experiment.problem, [folder], False)
+        return _Run(experiment.method, experiment.problem, [folder], False, experiment.protocol.validation)
     return None
 
 
@@ -226,6 +231,7 @@ def _of_tests(run: _Run, tested: Path, name: str) -> list[Result]:
             model=str(tested / outcome.models[protocol]) if protocol in outcome.models else "",
             selection=selection,
             counts=outcome.counts or _counts_of(data[outcome.split]),
+            validation=run.validation,
         )
         for outcome in [*outcomes, *read_ensembles(tested)]
         for protocol, metrics in outcome.test.items()
@@ -267,6 +273,7 @@ def _of_run(run: "Run", parent: "Run") -> list[Result]:
             model=f"runs:/{run.info.run_id}",
             selection=_selection(tags) if searched else "",
             counts=counts or _counts_of(data),
+            validation=tags.get("validation", ""),
         )
         for protocol, metrics in tested.items()
     ]

@@ -34,12 +34,11 @@ _COMPARED = {
 
 def compared_tags(method: str, data: ProblemData, protocol: ProtocolOptions) -> dict[str, str]:
     """What two searches must have in common for their trials to be comparable, as stored in MLflow and the folder."""
-    held_out = f"{protocol.seen_fraction:g} of the seen samples held out"
     found = {
         **data.tags(),
         "method": method,
         "data.combined": data.problem.text.combine,
-        "validation": f"folds: {protocol.folds}, drawn by seed {protocol.fold_seed}; {held_out}",
+        "validation": protocol.validation,
     }
     return {name: found[name] for name in _COMPARED}
 

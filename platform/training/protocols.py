@@ -63,6 +63,12 @@ class ProtocolOptions(BaseModel):
     seen_fraction: float = Field(0.2, gt=0, lt=1, description="share of the seen samples that validation holds out")
     fold_seed: int = Field(0, ge=0, description="seed of the draw of the pseudo-unseen classes")
 
+    @property
+    def validation(self) -> str:
+        """How a configuration is validated, in words: what results must have in common to be compared."""
+        held_out = f"{self.seen_fraction:g} of the seen samples held out"
+        return f"folds: {self.folds}, drawn by seed {self.fold_seed}; {held_out}"
+
 
 @dataclass(frozen=True)
 class Candidate:
