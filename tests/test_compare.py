@@ -174,14 +174,14 @@ def missing_of(runs, *options):
     code, output, errors = invoked("compare", "--runs", runs, *asked)
     assert code == 0, errors
     lines = (errors + output).splitlines()
-    return [line for line in lines if line.startswith("missing: SA-DVAE (f_x as input)")], " ".join(lines)
+    return [line for line in lines if line.startswith("missing: SA-DVAE (z_x^r as input)")], " ".join(lines)
 
 
 def test_a_table_is_of_one_data_set_whatever_others_are_called(home, runs):
     other = write_small_dataset(home / "elsewhere" / "small", seed=1)
     assert missing_of(runs, "--seeds", 2)[0] == []
     assert missing_of(runs, "--dataset", other, "--encoder", "attributes", "--splits", "two", "--seeds", 2)[0] == [
-        "missing: SA-DVAE (f_x as input) on two, seeds 0, 1"
+        "missing: SA-DVAE (z_x^r as input) on two, seeds 0, 1"
     ]
 
 
@@ -190,5 +190,5 @@ def test_a_table_takes_the_seeds_and_folds_that_are_asked_for(runs):
     assert lacking == []
     assert "--seeds 1: left out are seeds 1" in said
     lacking, said = missing_of(runs, "--seeds", 2, "--folds", 7)
-    assert lacking == ["missing: SA-DVAE (f_x as input) on two, seeds 0, 1"]
+    assert lacking == ["missing: SA-DVAE (z_x^r as input) on two, seeds 0, 1"]
     assert "--folds 7: left out are train-sadvae-small" in said
