@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import numpy as np
@@ -8,6 +9,7 @@ from platform.datasets.contents import ClassInfo, ClassSplit, Contents, FeatureA
 from platform.datasets.folder import Dataset, write_dataset
 from platform.datasets.revision import revised
 from platform.datasets.text import ClassText
+from platform.errors import InputError, InputWarning
 from platform.training.tested import model_and_samples
 from platform.training.together import seeds_together
 from platform.training.trainable import Experiment, train
@@ -123,7 +125,7 @@ def another_dataset(folder, classes=CLASSES, dimension=DIMENSION, train=False):
         labels=np.arange(count) % len(classes),
         train=np.full(count, train),
         features={"random": FeatureArray(np.ones((count, dimension)), "none")},
-        splits={"two": ClassSplit(unseen=[c for c in classes if c in UNSEEN], source="made up")},
+        splits={"two": ClassSplit(unseen=[c for c in classes if c.lower() in UNSEEN], source="made up")},
     )
     return write_dataset(contents, folder).folder
 
@@ -140,7 +142,33 @@ def test_data_that_do_not_fit_the_model_are_refused(trained, tmp_path, different
     outcome, folder = trained
     dataset = another_dataset(tmp_path / "another", **differently)
     code, _, errors = invoked("evaluate", folder / outcome.models["clean"], "--dataset", dataset)
-    assert (code, errors) == (2, f"error: {dataset}: {message}\n")
+    assert code == 2
+    assert errors.endswith(f"error: {dataset}: {message}\n")
+
+
+def test_classes_that_are_spelled_otherwise_are_the_models_and_others_are_told(trained, tmp_path):
+    outcome, folder = trained
+    seen = [name for name in CLASSES if name not in UNSEEN]
+    classes = [seen[0].upper(), f"{seen[1]} ", *seen[2:], *UNSEEN, "sleep"]
+    dataset = another_dataset(tmp_path / "another", classes)
+    with pytest.warns(InputWarning, match="2 samples of 1 classes that the model does not know are left out: sleep"):
+        _, samples, _ = model_and_samples(folder / outcome.models["clean"], dataset)
+    assert samples.labels.bincount().tolist() == [2] * len(CLASSES)
+    twice = another_dataset(tmp_path / "twice", [*CLASSES, seen[0].upper()])
+    with pytest.raises(
+        InputError, match=f"classes `{seen[0]}` and `{seen[0].upper()}` are both the model's `{seen[0]}`"
+    ):
+        model_and_samples(folder / outcome.models["clean"], twice)
+
+
+def test_a_class_that_was_trained_on_cannot_be_unseen_by_another_spelling(trained, tmp_path):
+    outcome, folder = trained
+    dataset = another_dataset(tmp_path / "another", [name.upper() for name in CLASSES])
+    splits = json.loads((dataset / "splits.json").read_text())
+    splits["two"]["unseen"] = ["KICK", "WAVE"]
+    (dataset / "splits.json").write_text(json.dumps(splits))
+    with pytest.raises(InputError, match="class `KICK` is unseen there, but the model was trained on `kick`"):
+        model_and_samples(folder / outcome.models["clean"], dataset)
 
 
 def test_a_class_that_was_trained_on_cannot_be_unseen(trained):

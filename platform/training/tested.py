@@ -1,20 +1,25 @@
 """A saved model with samples prepared as its training samples were: those to test on, and a few to learn from."""
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from platform.datasets.class_spelling import positions
 from platform.datasets.encoded_frames import EncodedFrames
 from platform.datasets.folder import Dataset
-from platform.errors import InputError
+from platform.errors import InputError, InputWarning
 from platform.method import Model
 from platform.training.devices import device_of
 from platform.training.saved_models import load_model
 from platform.zeroshot.normaliser import Normaliser
 from platform.zeroshot.problem import ProblemOptions, class_semantics_of, references_of, rows_of
 from platform.zeroshot.task import Samples, Task
+
+_NAMED = 5  # classes that are left out
 
 
 def model_and_samples(
@@ -89,14 +94,15 @@ class _Opened:
         asked = asked.model_copy(update={"dataset": dataset or asked.dataset, "split": split or asked.split})
         data = Dataset(asked.dataset)
         unseen = data.split(asked.split).unseen
-        if trained_on := sorted(set(unseen) & set(model.seen)):
-            raise InputError(
-                f"split `{asked.split}`: class `{trained_on[0]}` is unseen there, but the model was trained on it"
-            )
+        for name, place in zip(unseen, positions(unseen, model.seen), strict=True):
+            if place is not None:
+                known = f"`{model.seen[place]}`" if model.seen[place] != name else "it"
+                raise InputError(
+                    f"split `{asked.split}`: class `{name}` is unseen there, but the model was trained on {known}"
+                )
         if set(unseen) != set(model.unseen):
             model = model.with_classes(unseen, class_semantics_of(data, asked, unseen))
-        number = {name: i for i, name in enumerate([*model.seen, *model.unseen])}
-        labels = np.array([number.get(name, -1) for name in data.class_names])[data.labels]
+        labels = _numbers(data, [*model.seen, *model.unseen])[data.labels]
         dimension = data.card.features[data.feature_set(asked.features)].dimension
         normaliser = Normaliser.from_record(record["normaliser"])
         if dimension != len(normaliser.shift):
@@ -107,3 +113,28 @@ class _Opened:
     def features(self, rows: np.ndarray) -> torch.Tensor | EncodedFrames:
         """Of some samples, normalised as the model's training samples were."""
         return self.normaliser(rows_of(self.data.features(self.problem.features), rows))
+
+
+def _numbers(data: Dataset, classes: Sequence[str]) -> np.ndarray:
+    """(C,) the place of each class of the data among the model's classes, however spelled; −1 where it is none of them.
+
+    Classes with samples that are none of the model's are reported. Raises InputError where two are the same one.
+    """
+    found = positions(data.class_names, classes)
+    first: dict[int, str] = {}
+    for name, place in zip(data.class_names, found, strict=True):
+        if place is not None and first.setdefault(place, name) != name:
+            raise InputError(
+                f"{data.folder}: classes `{first[place]}` and `{name}` are both the model's `{classes[place]}`"
+            )
+    counts = np.bincount(data.labels, minlength=len(found))
+    others = [i for i, place in enumerate(found) if place is None and counts[i]]
+    if others:
+        names = ", ".join(data.class_names[i] for i in others[:_NAMED]) + (", …" if len(others) > _NAMED else "")
+        warnings.warn(
+            f"{data.folder}: {counts[others].sum()} samples of {len(others)} classes that the model does not know are "
+            f"left out: {names}",
+            InputWarning,
+            stacklevel=3,
+        )
+    return np.array([-1 if place is None else place for place in found])
