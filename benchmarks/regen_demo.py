@@ -180,7 +180,7 @@ def _show(found: Sequence[Mapping[str, Mapping[str, float]]], worlds: Sequence[W
         "classes, everything else of clips of unseen classes. CLIP and the language model are those of the rewards.",
         f"CLIP, of the clips themselves without any caption: {_spread(direct, 100)} % of the unseen classes.",
         f"Every row after REST: {EPOCHS} epochs, the last one's model. {setting}; the rest as the paper has it. These "
-        "values were chosen in the world of seed 0, with its unseen classes in view; the other worlds had no part in it.",
+        "values were chosen in the world of seed 0, its unseen classes in view; the other worlds had no part in it.",
     ]
     keep("regen-demo", "ReGen in a SIMULATED world", ["", headings[0], "over REST, points", *headings[1:]], rows, notes)
 
