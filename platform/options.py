@@ -246,9 +246,8 @@ def dataset_and_split(dataset: Path | None, split: str | None) -> tuple[Dataset,
     opened = Dataset(dataset)
     if split is None:
         if len(opened.splits) != 1:
-            raise InputError(
-                f"--split is needed: {dataset} has {', '.join(opened.splits) or 'none'}, and {DRAWN_FORMS}"
-            )
+            have = ", ".join(opened.splits) or "none of its own"
+            raise InputError(f"--split is needed: {dataset} has {have}; one may also be drawn: {DRAWN_FORMS}")
         split = next(iter(opened.splits))
     opened.split(split)
     return opened, split

@@ -55,13 +55,7 @@ def predict(
     place = device_of(device)
     trained, record = load_model(model, place)
     if classes is not None:
-        names = [name.strip() for name in classes.split(",") if name.strip()]
-        if len(names) < 2:
-            raise InputError(f"--classes {classes!r}: give at least two names, separated by commas")
-        if trained_on := sorted(set(names) & set(trained.seen)):
-            raise InputError(
-                f"--classes: the model was trained on `{trained_on[0]}`; with --generalised it is among the answers"
-            )
+        names = _new_classes(classes, trained.seen)
         text = ClassText(**record["problem"]["text"])
         folder = Path(record["problem"]["dataset"])
         semantics = encode_names(text.encoder, names, text, known=lambda: Dataset(folder))
@@ -81,6 +75,28 @@ def predict(
         else:  # for other programs: rich would turn tabs into spaces
             told = [str(files[row] if files else row), names[index], f"{probability:.3f}", *caption.values()]
             print("\t".join(told))
+
+
+def _new_classes(classes: str, seen: Sequence[str]) -> list[str]:
+    """Names that differ from each other and from those of the seen classes, in more than how they are written."""
+    names = [name.strip() for name in classes.split(",") if name.strip()]
+    if len(names) < 2:
+        raise InputError(f"--classes {classes!r}: give at least two names, separated by commas")
+    trained_on, given = {_read(name): name for name in seen}, dict[str, str]()
+    for name in names:
+        if (same := _read(name)) in trained_on:
+            raise InputError(
+                f"--classes: the model was trained on `{trained_on[same]}`; with --generalised it is among the answers"
+            )
+        if same in given:
+            raise InputError(f"--classes: `{given[same]}` and `{name}` are the same class; leave one of them out")
+        given[same] = name
+    return names
+
+
+def _read(name: str) -> str:
+    """A name as encoders of text read it: most pass over capitals, and names have underscores for spaces."""
+    return " ".join(name.replace("_", " ").casefold().split())
 
 
 def _samples(samples: Path, normaliser: "Normaliser") -> "tuple[Tensor | EncodedFrames, Sequence[str]]":

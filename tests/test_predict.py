@@ -145,6 +145,9 @@ def test_new_classes_have_verbs_and_nouns(make_models, features, tmp_path, monke
     [
         (["--classes", "sleep"], "--classes 'sleep': give at least two names, separated by commas"),
         (["--classes", "sleep,bow"], "--classes: the model was trained on `bow`; with --generalised it is among"),
+        (["--classes", "sleep,Bow"], "--classes: the model was trained on `bow`; with --generalised it is among"),
+        (["--classes", "sleep,wave,sleep"], "--classes: `sleep` and `sleep` are the same class; leave one of them out"),
+        (["--classes", "go_to sleep,Go  to sleep"], "--classes: `go_to sleep` and `Go  to sleep` are the same class"),
         (["--classes", "sleep,eat"], "`attributes` cannot encode the name of a new class; a text encoder can"),
     ],
 )

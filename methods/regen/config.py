@@ -18,7 +18,9 @@ class ReGenConfig(MethodConfig):
         "openai/clip-vit-base-patch16",
         description="CLIP of rewards and decisions: id, folder or open_clip:ARCHITECTURE/WEIGHTS (3.2.1: ViT-B/16)",
     )
-    template: str = Field("{}", description="a class name as CLIP reads it, {} being the name (3.2.1: the name itself)")
+    template: str = Field(
+        "{}", pattern=r"\{\}", description="a class name as CLIP reads it, {} being the name (3.2.1: the name itself)"
+    )
     objective: Literal["rewards", "class_names", "none"] = Field(
         "rewards", description="of the epochs after REST's: ReGen, the class name's language-model loss, or none (REST)"
     )
@@ -61,7 +63,7 @@ class ReGenConfig(MethodConfig):
 
     def read(self, names: Sequence[str]) -> list[str]:
         """Class names as CLIP reads them."""
-        return [self.template.format(name.replace("_", " ")) for name in names]
+        return [self.template.replace("{}", name.replace("_", " ")) for name in names]
 
     @property
     def judges_by_language_model(self) -> bool:

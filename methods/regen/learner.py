@@ -37,6 +37,7 @@ class ReGenLearner(Learner):
         self.task, self.seed, self.workers, state = member.task, member.seed, workers, member.state
         self.frames = self.task.features.to(workers.device)
         self.captioner = load_captioner(self.config.captioner, self.frames.shape[1], workers.device)
+        self._check_length()
         self.captioner.max_tokens = self.config.max_tokens
         self.captioner.checkpointing(self.config.checkpointing)
         self.trained = self._chosen()
@@ -99,6 +100,12 @@ class ReGenLearner(Learner):
             for parameter in parameters:
                 parameter.requires_grad_(name != self.config.frozen)
         return {name: own for name, own in self.captioner.named_parameters() if own.requires_grad}
+
+    def _check_length(self) -> None:
+        """Raises InputError for captions that are longer than the captioner can say: they would be shorter unasked."""
+        if self.config.max_tokens > (most := self.captioner.network.positions):
+            asked = f"max_tokens={self.config.max_tokens}"
+            raise InputError(f"{asked}: captioner={self.config.captioner} has {most} positions; give {most} at most")
 
     def _check_names(self) -> None:
         """Raises InputError for a class name of which a tokenizer leaves nothing: all such classes would be the same.

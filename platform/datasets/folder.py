@@ -16,12 +16,15 @@ NAME/
   validation/              the same data through an extractor that never saw the pseudo-unseen classes, if given
 """
 
+import fcntl
+import glob
 import hashlib
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -292,14 +295,39 @@ def write_dataset(contents: Contents, folder: Path) -> Dataset:
 @contextmanager
 def _whole_or_nothing(folder: Path) -> Iterator[Path]:
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.partial"):
+        if _unheld(left):  # of one that was killed
+            shutil.rmtree(left, ignore_errors=True)
     partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
+    handle = None
     try:
         partial.mkdir()
+        handle = os.open(partial, os.O_RDONLY)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield partial
         partial.rename(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _unheld(folder: Path) -> bool:
+    """Whether no process is writing a folder: the lock of one that was killed is gone with it."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
 
 
 def _write_contents(contents: Contents, folder: Path) -> None:

@@ -190,6 +190,22 @@ def test_a_failure_leaves_nothing_behind(contents, tmp_path, monkeypatch):
     assert list((tmp_path / "new").iterdir()) == []
 
 
+def test_what_a_killed_import_left_goes_with_the_next_one(contents, tmp_path):
+    left, other = tmp_path / ".sma[l]l.0123.partial", tmp_path / ".another.0123.partial"
+    left.mkdir(), other.mkdir()
+    write_dataset(contents, tmp_path / "sma[l]l")
+    assert not left.exists()
+    assert other.exists()
+
+
+def test_what_another_import_is_writing_stays(contents, tmp_path):
+    with folder_module._whole_or_nothing(tmp_path / "small") as partial:
+        write_dataset(contents, tmp_path / "small")
+        assert partial.exists()
+        (tmp_path / "small").rename(tmp_path / "first")
+    assert (tmp_path / "small").exists()
+
+
 def _features(values):
     return lambda c: replace(c, features={"f": FeatureArray(values, "x")})
 

@@ -40,7 +40,11 @@ def test_a_table_and_json_say_the_same(tmp_path):
         ("told.csv", b"sample,caption\nrun/1.mp4,caf\xe9\n", "not UTF-8"),
         ("told.json", "[1]", "holds a list"),
         ("told.json", '{"run/1.mp4": "a man"}', "sample `run/1.mp4`: expected a list of captions"),
+        ("told.csv", 'sample,caption\nrun/1.mp4,"a man\nrun/2.mp4,he runs\n', "line 3: no CSV"),
+        ("told.csv", f"sample,caption\nrun/1.mp4,{'a ' * 70_000}\n", "line 2: no CSV .*larger than field limit"),
         ("told.json", "{", "no JSON"),
+        ("told.json", "[" * 100_000, "nested too deeply; expected a CSV table"),
+        ("told.json", '{"run/1.mp4": ["a"], "run/1.mp4": ["b"]}', "sample `run/1.mp4` stands there twice"),
     ],
 )
 def test_a_wrong_file_is_one_line_that_names_it(tmp_path, name, text, said):
@@ -49,6 +53,13 @@ def test_a_wrong_file_is_one_line_that_names_it(tmp_path, name, text, said):
         read_references(path, IDS)
     assert str(error.value).startswith(str(path))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\x0b", "\x85"])
+def test_only_a_line_break_ends_a_line_of_a_table(tmp_path, separator):
+    caption = f"a man{separator}runs"
+    path = written(tmp_path, f"sample,caption\r\nrun/1.mp4,{caption}\r\njump/1.mp4,she jumps\r\n")
+    assert read_references(path, IDS) == [[caption], [], ["she jumps"]]
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -78,7 +78,10 @@ def test_as_json_every_line_is_an_event(finished, tmp_path):
     [
         (["train"], "give an EXTRACTOR (stgcn or shiftgcn), or --resume FOLDER"),
         (["train", "stgc"], "no extractor `stgc`; did you mean `stgcn`?"),
-        (["train", "stgcn"], "--split is needed: DATA has one, two, and random:UNSEEN:SEED or half:SEED"),
+        (
+            ["train", "stgcn"],
+            "--split is needed: DATA has one, two; one may also be drawn: random:UNSEEN:SEED or half:SEED",
+        ),
         (["train", "stgcn", "--split", "three"], "DATA: no class split `three`; it has one, two"),
         (["train", "stgcn", "--split", "one", "--set", "frames=7"], "frames=7: input should be a multiple of 4"),
         (["train", "stgcn", "--split", "one", "--set", "stride=1"], "unknown field `stride` of STGCNConfig"),

@@ -188,6 +188,23 @@ def test_what_cannot_go_on_is_one_line(task, configured, values, message):
         method.adapted(model, few(task), values, 0, ALONE)
 
 
+def test_a_template_holds_the_name_wherever_it_says_so(configured):
+    assert configured(template="{}: a {name} at 100 %}").read(["shake_hands"]) == ["shake hands: a {name} at 100 %}"]
+
+
+@pytest.mark.parametrize("template", ["an action", "{name}", "", "{0}"])
+def test_a_template_without_a_place_for_the_name_is_refused(configured, template):
+    with pytest.raises(InputError, match=r"template=.*being the name"):
+        configured(template=template)
+
+
+def test_captions_longer_than_the_captioner_has_positions_are_refused(task, configured):
+    positions = method.learner(Member(task, configured(), 0), ALONE).captioner.network.positions
+    assert method.learner(Member(task, configured(max_tokens=positions), 0), ALONE).captioner.max_tokens == positions
+    with pytest.raises(InputError, match=rf"max_tokens={positions + 1}: captioner=.* has {positions} positions"):
+        method.learner(Member(task, configured(max_tokens=positions + 1), 0), ALONE)
+
+
 @pytest.mark.parametrize("name", ["___", ""])
 @pytest.mark.parametrize("place", ["seen", "unseen"])
 def test_a_class_name_of_which_nothing_is_left_is_refused(task, configured, name, place):
