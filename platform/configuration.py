@@ -77,7 +77,10 @@ def assignments(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def number_or_yaml(text: str) -> Any:
-    """YAML's value of a text, but with `1e-3` a number, which YAML 1.1 takes for a string."""
+    """YAML's value of a text, but with `1e-3` a number, which YAML 1.1 takes for a string.
+
+    A mapping, or what is no YAML, is the text itself, as in `template={} in snow`: no field is a mapping.
+    """
     try:
         return int(text)
     except ValueError:
@@ -87,6 +90,7 @@ def number_or_yaml(text: str) -> Any:
     except ValueError:
         pass
     try:
-        return yaml.safe_load(text)
+        found = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise InputError(f"`{text}` is neither a number nor YAML") from None
+        return text
+    return text if isinstance(found, dict) else found

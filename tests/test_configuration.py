@@ -3,7 +3,7 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from platform.configuration import assignments, check_field, nearest, number_or_yaml, validated
+from platform.configuration import check_field, nearest, number_or_yaml, validated
 from platform.errors import InputError
 
 
@@ -70,9 +70,12 @@ def test_a_text_becomes_a_value(text, value):
     assert type(found) is type(value)
 
 
+@pytest.mark.parametrize("text", ["{}", "{} in snow", "action: {}", "[1, 2", "a video of {}."])
+def test_text_that_is_no_number_and_no_yaml_stays_as_it_is(text):
+    assert number_or_yaml(text) == text
+
+
 def test_assignments_are_split_at_the_first_equals_sign():
     assert assignments(["epochs=3", "text = a=b"]) == {"epochs": 3, "text": "a=b"}
     with pytest.raises(InputError, match="--set epochs: expected FIELD=VALUE"):
         assignments(["epochs"])
-    with pytest.raises(InputError, match="neither a number nor YAML"):
-        assignments(["epochs=[1"])
