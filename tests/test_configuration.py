@@ -3,7 +3,7 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from platform.configuration import check_field, nearest, number_or_yaml, validated
+from platform.configuration import assignments, check_field, nearest, number_or_yaml, validated
 from platform.errors import InputError
 
 
