@@ -29,5 +29,6 @@ def write_captions(path: Path, model: Model, samples: Samples) -> None:
         writer = csv.writer(file)
         writer.writerow(["sample", "caption", "class", "predicted", "seen"])  # MLflow compares the second
         told = zip(samples.labels.tolist(), among_all, among_unseen, captions, strict=True)
-        for number, (label, *predicted, caption) in enumerate(told):
-            writer.writerow([number, caption, names[label], names[predicted[label >= seen]], label < seen])
+        ids = samples.ids or range(len(captions))
+        for sample, (label, *predicted, caption) in zip(ids, told, strict=True):
+            writer.writerow([sample, caption, names[label], names[predicted[label >= seen]], label < seen])

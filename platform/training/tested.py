@@ -45,7 +45,8 @@ def model_and_samples(
     if data.logits is not None:
         columns = [data.class_names.index(name) for name in model.seen if name in data.class_names]
         logits = torch.from_numpy(data.logits[rows][:, columns])
-    samples = Samples(features, torch.from_numpy(labels[rows]), logits, references_of(data, rows))
+    ids = data.ids.take(rows).to_pylist()
+    samples = Samples(features, torch.from_numpy(labels[rows]), logits, references_of(data, rows), ids)
     return model, samples.to(device_of(device)), opened.record
 
 

@@ -162,6 +162,7 @@ def _task(dataset: Dataset, split: ClassSplit, options: ProblemOptions) -> tuple
         labels=torch.from_numpy(labels[testing]),
         logits=None if logits is None else torch.from_numpy(logits[testing]),
         references=references_of(dataset, testing),
+        ids=dataset.ids.take(testing).to_pylist(),
     )
     return task, test
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import torch
 from torch import Tensor
@@ -55,6 +56,7 @@ class Task:
 class Samples:
     """Labelled samples to score: features as a task's, labels (N,) in 0 … C − 1, logits (N, S) or None, and references:
     captions of each sample to measure a model's against, an empty list where it has none; None where no sample has.
+    ids: the samples' names in the data folder, None of samples that are in none.
 
     `platform.capabilities.model_for` gives the logits to a model of the capability `TakesLogits`.
     """
@@ -63,6 +65,7 @@ class Samples:
     labels: Tensor
     logits: Tensor | None = None
     references: Sequence[Sequence[str]] | None = None
+    ids: Sequence[str] | None = None
 
     def to(self, device: torch.device) -> "Samples":
         logits = None if self.logits is None else self.logits.to(device)
@@ -70,10 +73,9 @@ class Samples:
 
     def where(self, mask: Tensor) -> "Samples":
         """The samples at which mask (N,) is true."""
-        logits, references = None if self.logits is None else self.logits[mask], self.references
-        if references is not None:
-            references = [own for own, chosen in zip(references, mask.tolist(), strict=True) if chosen]
-        return Samples(self.features[mask], self.labels[mask], logits, references)
+        logits = None if self.logits is None else self.logits[mask]
+        references, ids = (own and list(compress(own, mask.tolist())) for own in (self.references, self.ids))
+        return Samples(self.features[mask], self.labels[mask], logits, references, ids)
 
 
 def picture_side(features: Tensor | EncodedFrames) -> int | None:

@@ -67,6 +67,13 @@ def test_references_go_with_their_samples(samples):
     assert told.where(samples.labels == 2).to("cpu").references == [[], ["c", "d"]]
 
 
+def test_a_sample_of_a_data_folder_is_told_by_its_name(samples, tmp_path):
+    named = replace(samples, ids=[f"run/{i}" for i in range(len(samples.labels))])
+    assert named.where(named.labels == 2).ids == ["run/1", "run/2"]
+    write_captions(tmp_path / "captions.csv", Describing(("a", "b", "c")), named)
+    assert [row["sample"] for row in csv.DictReader((tmp_path / "captions.csv").open())] == ["run/0", "run/1", "run/2"]
+
+
 def test_a_model_without_captions_writes_nothing(samples, tmp_path):
     write_captions(tmp_path / "captions.csv", object(), samples)
     assert caption_metrics(object(), samples) == {}
