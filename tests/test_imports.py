@@ -84,3 +84,9 @@ def test_a_circle_is_told():
     assert circle({"a": {"b"}, "b": {"c"}, "c": set()}) == []
     assert set(circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}})) == {"a", "b", "c"}
     assert circle({"a": {"a"}}) == ["a", "a"]
+
+
+def test_no_two_files_of_tests_have_one_name():
+    """pytest imports them by their file's name: the second one of a name stops the collection of all."""
+    names = sorted(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, after in zip(names, names[1:], strict=False) if name == after] == []

@@ -193,7 +193,7 @@ def _run(folder: Path) -> _Run | None:
         asked = json.loads((folder / "search.json").read_text())
         problem, splits, select = ProblemOptions(**asked["problem"]), asked["splits"], asked.get("select", "together")
         tested = [folder / "best" / name / "0" for name in best_folders(select, splits)]
-        validation = ProtocolOptions(**asked["protocol"]).validation
+        validation = ProtocolOptions(**asked["protocol"]).validation if "protocol" in asked else ""
         return _Run(asked["method"], problem, tested, True, validation, splits if select == "together" else ())
     if (folder / "experiment.json").exists():
         experiment = Experiment.model_validate_json((folder / "experiment.json").read_bytes())
