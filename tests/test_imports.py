@@ -2,6 +2,7 @@
 
 import ast
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -89,4 +90,4 @@ def test_a_circle_is_told():
 def test_no_two_files_of_tests_have_one_name():
     """pytest imports them by their file's name: the second one of a name stops the collection of all."""
     names = sorted(path.name for path in (ROOT / "tests").rglob("test_*.py"))
-    assert [name for name, after in zip(names, names[1:], strict=False) if name == after] == []
+    assert [name for name, after in pairwise(names) if name == after] == []
