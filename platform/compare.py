@@ -199,8 +199,7 @@ def _few_shot(
     as_json: bool,
 ) -> None:
     """A table of few-shot tests, which are runs of `platform.few_shot`."""
-    from platform.report.ablations import ablation_table, tests_of
-    from platform.report.published import find_published
+    from platform.report.ablations import tests_of
     from platform.report.results import latest, results_of_store
 
     if ablation.run:
@@ -214,9 +213,7 @@ def _few_shot(
         if lacking := set(rows.splits) - {r.data.split for r in tests_of(one, found)}:
             said = ", ".join(sorted(lacking))
             cli.say(f"missing: {one.row.name} on {said}: train it, then python -m platform.few_shot RUN/models/0-clean")
-    published = find_published(rows.plan.table)
-    table = ablation_table(rows.plan, wanted, found, rows.splits, published, shown.per_sample, shown.averaged)
-    own = [replace(r, row=one.row.name) for one in wanted for r in tests_of(one, found) if r.data.split in rows.splits]
+    table, own = _table_of(rows, wanted, found, shown)
     said = [f"runs: {', '.join(sorted({r.run for r in own}))}; the fields that they set stand in MLflow"] if own else []
     # they may have gone on with other fields
     said += [f"older few-shot runs are left out: {', '.join(aside)}; name them to see them"] if aside else []
@@ -368,21 +365,32 @@ def _run_missing(
 
 def _ablation(rows: AblationRows, results: "Sequence[Result]", shown: TableOptions) -> "tuple[Table, list[Result]]":
     """An ablation's table and the tests in it; reports what is missing."""
-    from platform.report.ablations import ablation_table, missing, tests_of
-    from platform.report.published import find_published
+    from platform.report.ablations import missing, tests_of
 
-    plan, wanted, splits = rows.plan, rows.wanted(), rows.splits
+    wanted = rows.wanted()
     tested = [r for one in wanted for r in tests_of(one, results)]
     results, left_out = rows.counted(tested)
-    lacking = [(one, *pair) for one in wanted for pair in missing(one, results, splits, rows.needed).items()]
+    lacking = [(one, *pair) for one in wanted for pair in missing(one, results, rows.splits, rows.needed).items()]
     for one, lacked, where in lacking:
         cli.say(f"missing: {one.row.name} on {', '.join(where)}, seeds {', '.join(map(str, lacked))}")
     if lacking:
         cli.say("--run trains and tests what is missing")
-    published = find_published(plan.table)
-    table = ablation_table(plan, wanted, results, splits, published, shown.per_sample, shown.averaged)
-    table = replace(table, notes=(*table.notes, *left_out))
-    own = [replace(r, row=one.row.name) for one in wanted for r in tests_of(one, results) if r.data.split in splits]
+    table, own = _table_of(rows, wanted, results, shown)
+    return replace(table, notes=(*table.notes, *left_out)), own
+
+
+def _table_of(
+    rows: AblationRows, wanted: "Sequence[Planned]", results: "Sequence[Result]", shown: TableOptions
+) -> "tuple[Table, list[Result]]":
+    """An ablation's table, and the tests in it under the names of their rows."""
+    from platform.report.ablations import ablation_table, tests_of
+    from platform.report.published import find_published
+
+    published = find_published(rows.plan.table)
+    table = ablation_table(rows.plan, wanted, results, rows.splits, published, shown.per_sample, shown.averaged)
+    own = [
+        replace(r, row=one.row.name) for one in wanted for r in tests_of(one, results) if r.data.split in rows.splits
+    ]
     return table, own
 
 

@@ -63,7 +63,7 @@ class ReGenConfig(MethodConfig):
 
     def read(self, names: Sequence[str]) -> list[str]:
         """Class names as CLIP reads them."""
-        return [self.template.replace("{}", name.replace("_", " ")) for name in names]
+        return [self.template.replace("{}", as_words(name)) for name in names]
 
     @property
     def judges_by_language_model(self) -> bool:
@@ -74,3 +74,8 @@ class ReGenConfig(MethodConfig):
     def first_epoch(self) -> int:
         """The first epoch whose model may be chosen: REST's alone prepare."""
         return min(self.rest_epochs, self.epochs - 1)
+
+
+def as_words(name: str) -> str:
+    """A class name as one writes it."""
+    return name.replace("_", " ")

@@ -13,7 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 from methods.regen.adapters import add_adapters, merged_weights
 from methods.regen.captioners import Captions, Decoding, load_captioner
 from methods.regen.clip_towers import shared_clip
-from methods.regen.config import ReGenConfig
+from methods.regen.config import ReGenConfig, as_words
 from methods.regen.grammar import GrammarDiscriminator, shared_masked_lm, train_discriminator
 from methods.regen.memory import enough_memory
 from methods.regen.model import ReGenModel
@@ -67,7 +67,7 @@ class ReGenLearner(Learner):
         if self.epoch < self.config.rest_epochs:
             return self._train_on_text(lambda row: self.pseudo_captions[row])
         if self.config.objective == "class_names":
-            return self._train_on_text(lambda row: [self.task.seen[int(self.task.labels[row])].replace("_", " ")])
+            return self._train_on_text(lambda row: [as_words(self.task.seen[int(self.task.labels[row])])])
         return self._train_by_rewards() if self.config.objective == "rewards" else {"loss": 0.0}
 
     def model(self) -> ReGenModel:
@@ -112,7 +112,7 @@ class ReGenLearner(Learner):
 
         Names are read without the template, whose words would hide it.
         """
-        names = [name.replace("_", " ") for name in self.task.seen + self.task.unseen]
+        names = [as_words(name) for name in self.task.seen + self.task.unseen]
         readers = {f"clip={self.config.clip}": self.clip.token_ids}
         if self.config.objective == "class_names":
             readers[f"captioner={self.config.captioner}"] = self.captioner.tokens

@@ -83,10 +83,15 @@ class Planned:
         """On the problem's own split."""
         return Data.of(self.problem, self.problem.split)
 
+    @cached_property
+    def _contents(self) -> tuple[str, str]:
+        """`Data.content`, and what an older run recorded in its place: the checksum of the whole folder."""
+        return self.data.content, f"folder {Dataset(self.problem.dataset).card.checksum}"
+
     def is_of(self, data: Data) -> bool:
-        """Whether data are these, on any split; an older run recorded the checksum of the whole folder."""
-        own = replace(self.data, split=data.split, classes=data.classes)
-        return data in (own, replace(own, content=f"folder {Dataset(self.problem.dataset).card.checksum}"))
+        """Whether data are these, on any split."""
+        own = replace(self.data, split=data.split, classes=data.classes, content=data.content)
+        return data == own and data.content in self._contents
 
 
 @cache

@@ -59,7 +59,7 @@ def describing(model: Model, unseen: Samples) -> Describing | None:
     labels, names = unseen.labels.cpu() - len(model.seen), model.unseen
     counts = unique_words(captions, labels)
     rows = shown_rows(labels) if isinstance(unseen.features, EncodedFrames) else []
-    chosen = unseen.where(torch.tensor(rows, dtype=torch.long)).features
+    chosen = unseen.features[torch.tensor(rows, dtype=torch.long)]
     attended = _spread(len(rows), _ATTENDED)
     attentions = attention_of(model, chosen[torch.tensor(attended)]) if attended else None
     by_place = dict(zip(attended, attentions or (), strict=False))

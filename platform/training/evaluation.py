@@ -83,7 +83,8 @@ def caption_metrics(model: Model, samples: Samples) -> dict[str, float]:
     if captions is None:
         return {}
     unique = unique_words(captions, samples.labels)
-    told = zip(samples.labels.tolist(), captions, samples.references or (), strict=False)
+    references = samples.references or [()] * len(captions)
+    told = zip(samples.labels.tolist(), captions, references, strict=True)
     described = [(caption, own) for label, caption, own in told if own and label >= len(model.seen)]
     return {
         "caption_words": sum(len(caption.split()) for caption in captions) / len(captions),

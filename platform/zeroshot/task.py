@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import compress
 
 import torch
 from torch import Tensor
@@ -74,8 +73,11 @@ class Samples:
     def where(self, mask: Tensor) -> "Samples":
         """The samples at which mask (N,) is true."""
         logits = None if self.logits is None else self.logits[mask]
-        references, ids = (own and list(compress(own, mask.tolist())) for own in (self.references, self.ids))
-        return Samples(self.features[mask], self.labels[mask], logits, references, ids)
+        told = [
+            own and [one for one, chosen in zip(own, mask.tolist(), strict=True) if chosen]
+            for own in (self.references, self.ids)
+        ]
+        return Samples(self.features[mask], self.labels[mask], logits, *told)
 
 
 def picture_side(features: Tensor | EncodedFrames) -> int | None:
